@@ -1,0 +1,234 @@
+import type { AddressRegister, StunCrypto, TransportAddress } from "@turnpike/stun";
+import type { AuthenticationDecision, AuthenticationRequest } from "./authentication.ts";
+import type { LifecycleEvent } from "./events.ts";
+import type { PeerPolicy } from "./peer-policy.ts";
+
+/**
+ * The moment of an input. The engine has no clock of its own: every input carries one. The caller may keep a single
+ * object and change it; the engine never holds on to it.
+ */
+export interface Now {
+  /** Monotonic milliseconds, from any origin. Timers and lifetimes run on it. */
+  readonly monotonicMs: number;
+  /** Wall-clock milliseconds since 1970 (UTC). Nonces, credentials and events run on it. */
+  readonly unixMs: number;
+}
+
+/** How a client reaches the relay. */
+export type ClientTransport = "udp" | "tcp" | "tls" | "dtls" | "ws" | "wss";
+
+/** One listening address of the relay. Ids are small integers, chosen by the caller, the same in every engine. */
+export interface Listener {
+  readonly id: number;
+  readonly transport: ClientTransport;
+  readonly local: TransportAddress;
+}
+
+/** Where a client's packet came from: its transport address, the listener that took it, and, for streams, which connection. */
+export class ClientSource {
+  /** The client's transport address as the relay sees it. */
+  readonly remote: AddressRegister;
+  /** {@link Listener.id}. Listener, transport and remote address make the five-tuple. */
+  listener = 0;
+  /** The caller's handle of a stream connection; 0 for datagrams. Comes back in {@link Forward} and outputs. */
+  connection = 0;
+
+  constructor(remote: AddressRegister) {
+    this.remote = remote;
+  }
+}
+
+/**
+ * Room that the caller leaves free before and behind every packet that it hands in, so that the engine can put a
+ * ChannelData header or a Data indication around the payload where it lies. In bytes.
+ */
+export const PACKET_HEADROOM = 48;
+export const PACKET_TAILROOM = 4;
+
+/** What to do with the packet just handed in. */
+export const Verdict = {
+  /** Nothing to forward. (Outputs may wait: drain them.) */
+  consumed: 0,
+  /** Send `forward.offset … +length` of the same buffer from relay socket `forward.socket` to `forward.destination`. */
+  toPeer: 1,
+  /** Send `forward.offset … +length` of the same buffer to the client at `forward.destination` / `forward.connection`. */
+  toClient: 2,
+} as const;
+export type Verdict = (typeof Verdict)[keyof typeof Verdict];
+
+/** Where the bytes of the packet just handed in go. One object for an engine's life: valid until the next input. */
+export interface Forward {
+  /** The caller's handle of the relay socket (from its `relaySocketOpened` answer). */
+  readonly socket: number;
+  /** {@link Listener.id} of the client, for {@link Verdict.toClient}. */
+  readonly listener: number;
+  /** The client's stream connection, 0 for datagrams; for {@link Verdict.toClient}. */
+  readonly connection: number;
+  /** The peer's (toPeer) or the client's (toClient) transport address. */
+  readonly destination: TransportAddress;
+  readonly offset: number;
+  readonly length: number;
+  /** True if a Send indication carried DONT-FRAGMENT (RFC 8656 §14). */
+  readonly dontFragment: boolean;
+}
+
+/** What opening a relay socket asks for. The caller leases ports; the engine never knows the range. */
+export interface OpenRelaySocket {
+  readonly kind: "openRelaySocket";
+  readonly questionId: number;
+  readonly transport: "udp" | "tcp";
+  readonly families: readonly (4 | 6)[];
+  /**
+   * `even`: an even port (RFC 8656 §7.2, EVEN-PORT with R=0); `evenPair`: an even port, and the next one held
+   * (R=1); `reserved`: the held port named by `reservation`.
+   */
+  readonly port: "any" | "even" | "evenPair" | "reserved";
+  /** The caller's handle of a held port, for `port: "reserved"`. */
+  readonly reservation?: number;
+}
+
+/** One opened relay socket. */
+export interface RelaySocket {
+  /** The caller's handle: a small non-negative integer, unique while the socket lives. */
+  readonly socket: number;
+  /** What the socket is bound to. */
+  readonly local: TransportAddress;
+  /** What peers and clients are told: the external address if there is one, else `local`. */
+  readonly relayed: TransportAddress;
+}
+
+/** Replies to the engine's questions. `questionId` names the question. */
+export type Answer =
+  | {
+      readonly kind: "relaySocketOpened";
+      readonly questionId: number;
+      /** One for each family that could be opened, in the order asked. */
+      readonly sockets: readonly RelaySocket[];
+      /** For `evenPair`: the caller's handle of the held next port. */
+      readonly reservation?: number;
+      /** Families that could not be served, with the code to tell the client (RFC 8656 §7.2: 440 or 508). */
+      readonly failures?: readonly { readonly family: 4 | 6; readonly code: 440 | 508 }[];
+    }
+  | {
+      readonly kind: "relaySocketFailed";
+      readonly questionId: number;
+      readonly code: 440 | 508;
+      readonly reason: string;
+    }
+  | { readonly kind: "authentication"; readonly questionId: number; readonly decision: AuthenticationDecision }
+  | {
+      readonly kind: "admission";
+      readonly questionId: number;
+      readonly admitted: boolean;
+      /** For a refusal: 486 (quota), 508 (capacity) or 300 with `alternateServer`. */
+      readonly code?: 300 | 403 | 486 | 508;
+      readonly reason?: string;
+      readonly alternateServer?: TransportAddress;
+      readonly alternateDomain?: string;
+      /** Caps the lifetime of the allocation, in seconds. */
+      readonly maxLifetimeSeconds?: number;
+    };
+
+/** Everything that an engine wants of the world. Drain with `pollOutput()` after every input until it is undefined. */
+export type Output =
+  | {
+      readonly kind: "sendToClient";
+      readonly listener: number;
+      readonly connection: number;
+      readonly destination: TransportAddress;
+      readonly bytes: Uint8Array;
+    }
+  | OpenRelaySocket
+  | { readonly kind: "closeRelaySocket"; readonly socket: number }
+  | { readonly kind: "releaseReservation"; readonly reservation: number }
+  /** May this user allocate? Asked only if `ServerOptions.admission` is true. */
+  | {
+      readonly kind: "admit";
+      readonly questionId: number;
+      readonly username: string;
+      readonly actor: string;
+      readonly scheme: string;
+      readonly listener: number;
+      readonly client: TransportAddress;
+    }
+  /** The allocation that was admitted is gone, or never came to be: give its share back. */
+  | { readonly kind: "releaseAdmission"; readonly questionId: number }
+  /** A channel may be taken over by a faster path from now on, until `channelUnbound`. */
+  | {
+      readonly kind: "channelBound";
+      readonly allocation: number;
+      readonly channel: number;
+      readonly listener: number;
+      readonly client: TransportAddress;
+      readonly socket: number;
+      readonly relayed: TransportAddress;
+      readonly peer: TransportAddress;
+      /** When channel and permission end, on the monotonic clock; a refresh is another `channelBound`. */
+      readonly expiresAtMs: number;
+    }
+  | { readonly kind: "channelUnbound"; readonly allocation: number; readonly channel: number }
+  /** Close the stream connection of a client, e.g. after its allocation was ended by an administrator. */
+  | { readonly kind: "closeClient"; readonly listener: number; readonly connection: number }
+  | { readonly kind: "event"; readonly event: LifecycleEvent };
+
+/** What an engine is made with. */
+export interface ServerOptions {
+  readonly crypto: StunCrypto;
+  /** Cryptographically strong random bytes. */
+  readonly random: (length: number) => Uint8Array;
+  /** Which of the relay's engines this is (0–254). Tokens name their owner by it. Default 0. */
+  readonly engine?: number;
+  readonly realm: string;
+  /** The SOFTWARE attribute of answers. Default: none is sent. */
+  readonly software?: string;
+  readonly listeners: readonly Listener[];
+  /** Decides who is asking. See {@link AuthenticationRequest}. */
+  readonly authenticate: (request: AuthenticationRequest) => AuthenticationDecision;
+  /** Which peers may be reached. Use `createPeerPolicy`. */
+  readonly peerPolicy: PeerPolicy;
+  /** 32 bytes, shared by all engines of a relay. */
+  readonly nonceKey: Uint8Array;
+  /** How long a nonce is good for. Default 600. */
+  readonly nonceLifetimeSeconds?: number;
+  /** Longest lifetime that is granted. Default 3600. */
+  readonly maxLifetimeSeconds?: number;
+  /** Default 600 (RFC 8656 §12). */
+  readonly channelLifetimeSeconds?: number;
+  /** True: channel numbers 0x5000–0x7FFF are refused as RFC 8656 §12.2 says. Default false, as RFC 5766 clients use them. */
+  readonly strictChannels?: boolean;
+  /** True: ask `admit` before each allocation. Default false. */
+  readonly admission?: boolean;
+  /** True: lifecycle events are built and output. Default false: nothing is built when nobody listens. */
+  readonly events?: boolean;
+}
+
+/**
+ * The engine: a pure state machine. Each input is followed by a complete drain of `pollOutput()`, then the caller
+ * sleeps until the next input or until `pollTimeout()`.
+ */
+export interface ServerEngine {
+  /** Valid after an input that returned `toPeer` or `toClient`, until the next input. */
+  readonly forward: Forward;
+  /** A datagram, or one frame of a stream (STUN message or ChannelData, padding included or not), from a client. */
+  handleClientPacket(source: ClientSource, buffer: Uint8Array, offset: number, length: number, now: Now): Verdict;
+  /** A datagram that a relay socket received from `peer`. */
+  handlePeerPacket(
+    socket: number,
+    peer: TransportAddress,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: Now,
+  ): Verdict;
+  handleAnswer(answer: Answer, now: Now): void;
+  /** The client's stream connection ended: its allocation ends with it. */
+  handleClientClosed(source: ClientSource, now: Now): void;
+  /** A relay socket can't be used any more. */
+  handleRelaySocketError(socket: number, now: Now): void;
+  handleTimeout(now: Now): void;
+  /** Ends every allocation, with events. */
+  shutdown(now: Now): void;
+  pollOutput(): Output | undefined;
+  /** When `handleTimeout` wants to be called next, on the monotonic clock in milliseconds. */
+  pollTimeout(): number | undefined;
+}
