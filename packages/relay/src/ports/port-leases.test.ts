@@ -217,6 +217,16 @@ test("ports never leak, whatever is taken, given back or set aside (security cas
           const count = [...model.held.values()].filter((holder) => holder === reactor).length;
           expect(leases.inUse).toBe(count);
         }
+        for (const [port, holder] of model.held) {
+          all.at(holder)?.giveBack(0, port);
+        }
+        nowMs += SET_ASIDE_MS;
+        const last = all.at(0)!;
+        for (const leases of all) {
+          leases.giveBack(0, leases.take(0, "any", nowMs) ?? 0);
+        }
+        while (last.take(0, "any", nowMs) !== undefined);
+        expect(last.inUse).toBe(max - min + 1);
       },
     ),
   );
