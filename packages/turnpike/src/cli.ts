@@ -1,6 +1,8 @@
 import { Command, CommanderError } from "commander";
 import { addConfigCommand } from "./commands/config.ts";
 import { addCredentialsCommand } from "./commands/credentials.ts";
+import { addRelayCommand } from "./commands/relay.ts";
+import { addServeCommand } from "./commands/serve.ts";
 import { CommandError } from "./errors.ts";
 import { usesColors, type World } from "./world.ts";
 
@@ -36,6 +38,8 @@ export function createProgram(world: World): Command {
       getErrHasColors: () => usesColors(world, world.isErrTerminal),
       outputError: (message, write) => write(message.replace(/^error: /, "turnpike: ")),
     });
+  addServeCommand(program, world);
+  addRelayCommand(program, world);
   addCredentialsCommand(program, world);
   addConfigCommand(program, world);
   return program;

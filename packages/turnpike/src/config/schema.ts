@@ -97,8 +97,11 @@ const turn = z.strictObject({
   user: z
     .array(user)
     .superRefine((users, context) => {
-      for (const [index, { name }] of users.entries()) {
-        if (users.findIndex((other) => other.name === name) === index) continue;
+      const kindOf = ({ key }: { readonly key?: string | undefined }): string => `key of ${key?.length ?? "password"}`;
+      for (const [index, entry] of users.entries()) {
+        // A user may be there twice with stored keys of both kinds.
+        const isSame = (other: (typeof users)[number]): boolean => other.name === entry.name && kindOf(other) === kindOf(entry);
+        if (users.findIndex(isSame) === index) continue;
         context.addIssue({ code: "custom", path: [index, "name"], message: "names a user a second time" });
       }
     })
@@ -120,6 +123,11 @@ const turn = z.strictObject({
     flag: "--shared-secret-file",
     value: "FILE",
     description: "file with one such secret a line",
+  }),
+  on_credential_expiry: z.enum(["keep", "end"]).prefault("keep").register(settings, {
+    flag: "--on-credential-expiry",
+    value: "WHAT",
+    description: "whether an allocation outlives the time-limited credential that made it",
   }),
 });
 

@@ -1,4 +1,5 @@
-import { BlockList, isIP } from "node:net";
+import { isIP } from "node:net";
+import { createPeerPolicy } from "@turnpike/turn";
 
 /** A value is not of its form. The message says what is wrong and what would be right, without the key's name. */
 export class InvalidValueError extends Error {
@@ -106,18 +107,13 @@ export function parseStoredKey(text: string): string {
 
 /** Checks a peer range: `A`, `A/N` or `A-B`. */
 export function parsePeerRange(text: string): string {
-  const [first = "", last] = text.split("-");
-  const [base = "", bits] = text.split("/");
-  const list = new BlockList();
-  const type = isIP(last === undefined ? base : first) === 6 ? "ipv6" : "ipv4";
   try {
-    if (last !== undefined) list.addRange(first, last, type);
-    else if (bits !== undefined) list.addSubnet(base, Number(bits), type);
-    else list.addAddress(text, type);
-  } catch {
-    throw new InvalidValueError(`"${text}" is not an address, a CIDR range or a range A-B`);
+    createPeerPolicy({ deny: [text] });
+    return text;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new InvalidValueError(error.message);
   }
-  return text;
 }
 
 function parseHost(host: string, text: string): string {

@@ -1,0 +1,99 @@
+import { type Relay, RelayStartError, startRelay } from "@turnpike/relay";
+import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
+import type { Credentials } from "../config/credentials.ts";
+import type { Configuration } from "../config/schema.ts";
+import { CommandError } from "../errors.ts";
+import { createLogger, type Logger } from "../log.ts";
+import { usesColors, type World } from "../world.ts";
+import { relayOptionsOf } from "./relay-options.ts";
+
+/** What {@link runRelay} goes by. */
+export interface RunRelayOptions {
+  readonly configuration: Configuration;
+  readonly credentials: Credentials;
+  readonly world: World;
+  /** Called once the relay serves. */
+  readonly onReady?: (relay: Relay) => void;
+}
+
+/** Runs a relay until a signal stops it. @throws CommandError if it can't be started. */
+export async function runRelay(options: RunRelayOptions): Promise<void> {
+  const { configuration, credentials, world } = options;
+  const logger = createLogger({
+    level: configuration.log.level,
+    format: configuration.log.format ?? (world.isErrTerminal ? "pretty" : "json"),
+    colors: usesColors(world, world.isErrTerminal),
+    write: world.err,
+  });
+  const relay = await start({ configuration, credentials, logger });
+  const stopped = untilStopped({ relay, world, logger });
+  if (credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
+    logger.warn({}, "there is no user and no shared secret: nobody can allocate, only STUN is served");
+  }
+  logger.info(
+    {
+      version: world.version,
+      realm: configuration.relay.realm,
+      listen: relay.listening.map(({ transport, local }) => `${transport}:${formatTransportAddress(local)}`),
+      relay: relay.relayAddresses.map(({ relayed }) => formatIpAddress(relayed)),
+    },
+    READY,
+  );
+  options.onReady?.(relay);
+  await stopped;
+}
+
+/** The message of the line that says that the relay serves: supervisors and tests wait for it. */
+const READY = "ready";
+
+async function start(options: {
+  readonly configuration: Configuration;
+  readonly credentials: Credentials;
+  readonly logger: Logger;
+}): Promise<Relay> {
+  try {
+    return await startRelay(relayOptionsOf(options));
+  } catch (error) {
+    if (error instanceof RelayStartError) throw new CommandError(error.message, { exitCode: 1, cause: error });
+    // The rooms below throw these for what can't be told from a single value of the configuration.
+    if (error instanceof TypeError || error instanceof RangeError) {
+      throw new CommandError(error.message, { exitCode: 2, cause: error });
+    }
+    throw error;
+  }
+}
+
+/** The first signal drains, the second stops at once, a third ends the process whatever it is doing. */
+function untilStopped(options: {
+  readonly relay: Relay;
+  readonly world: World;
+  readonly logger: Logger;
+}): Promise<void> {
+  const { relay, world, logger } = options;
+  return new Promise((resolve, reject) => {
+    let signals = 0;
+    const stop = async (): Promise<void> => {
+      await relay.stop();
+      unlisten();
+      logger.info({ stats: relay.stats() }, "stopped");
+      resolve();
+    };
+    const drain = async (): Promise<void> => {
+      await relay.drain();
+      if (signals === 1) await stop();
+    };
+    const unlisten = world.onStopSignal((signal) => {
+      signals++;
+      if (signals === 1) {
+        const { allocations } = relay.stats();
+        logger.info({ signal, allocations }, "draining: no new allocations; a second signal stops at once");
+        drain().catch(reject);
+      } else if (signals === 2) {
+        logger.info({ signal }, "stopping at once");
+        stop().catch(reject);
+      } else {
+        world.exitNow(1);
+      }
+    });
+  });
+}
