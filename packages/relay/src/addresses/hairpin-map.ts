@@ -1,4 +1,5 @@
 import { type AddressRegister, type IpAddress, sameIp, type TransportAddress } from "@turnpike/stun";
+import type { Hairpin } from "@turnpike/turn";
 import type { RelayAddress } from "./relay-address.ts";
 
 const WORDS = 65_536 / 32;
@@ -19,7 +20,7 @@ export interface HairpinMapOptions {
  *
  * Which ports live is one bit for each port of each relay address, in memory that all reactors of a relay share.
  */
-export class HairpinMap {
+export class HairpinMap implements Hairpin {
   /** Give it to the map of another thread. */
   readonly memory: SharedArrayBuffer;
   readonly #relayAddresses: readonly RelayAddress[];

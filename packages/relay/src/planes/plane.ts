@@ -51,7 +51,7 @@ export type Opened =
  */
 export interface ForwardingPlane {
   readonly counters: PlaneCounters;
-  /** Names who receives. Call it once, before anything is opened. */
+  /** Names who receives. What arrives before is dropped. */
   start(receiver: PacketReceiver): void;
   /** Opens a listening socket. `listener` is the id that packets and {@link sendToClient} name it by. */
   openListener(listener: number, local: TransportAddress, done: (opened: Opened) => void): void;

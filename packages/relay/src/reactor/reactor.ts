@@ -109,6 +109,9 @@ export class Reactor implements PacketReceiver {
 
   /** Gives the engine an answer: at once, or as soon as it is at rest. */
   handleAnswer(answer: Answer): void {
+    if (this.#stopped) {
+      return;
+    }
     this.#answers.push(answer);
     if (!this.#busy) {
       this.#settle();

@@ -1,4 +1,3 @@
-import type { TransportAddress } from "@turnpike/stun";
 import { withPort } from "@turnpike/stun";
 import type { Answer, OpenRelaySocket, RelaySocket } from "@turnpike/turn";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
@@ -29,17 +28,22 @@ interface Entry {
 
 /**
  * Opens, holds and closes relay sockets: leases a port, binds it, and gives it back when the socket is closed. A
- * reserved port (RFC 8656 §7.2, EVEN-PORT with R=1) is held by a bound socket, so that nobody else can take it; its
- * handle is the reservation's.
+ * reserved port (RFC 8656 §7.2, EVEN-PORT with R=1) is held by a bound socket, so that nobody else can take it.
  */
 export class RelaySockets {
   readonly #options: RelaySocketsOptions;
   readonly #live = new Map<number, Entry>();
+  /** Sockets that hold a reserved port, by reservation. */
   readonly #held = new Map<number, Entry>();
+  /** Handles of the sockets in `#held`. */
+  readonly #silent = new Set<number>();
   #opening = 0;
+  /** The latest reservation. A number comes back after 2^32 others only: an old token must not open a new one. */
+  #reservation: number;
 
   constructor(options: RelaySocketsOptions) {
     this.#options = options;
+    this.#reservation = options.randomInteger(RESERVATIONS);
   }
 
   /** Relay sockets of allocations. */
@@ -54,7 +58,7 @@ export class RelaySockets {
 
   /** Whether packets of a socket concern an allocation: a socket that only holds a port has none. */
   isLive(socket: number): boolean {
-    return this.#held.size === 0 || !this.#held.has(socket);
+    return this.#silent.size === 0 || !this.#silent.has(socket);
   }
 
   /** Answers the engine's question, before or after the call returns. */
@@ -94,6 +98,7 @@ export class RelaySockets {
     const entry = this.#held.get(reservation);
     if (entry !== undefined) {
       this.#held.delete(reservation);
+      this.#silent.delete(entry.socket.socket);
       this.#closeEntry(entry);
     }
   }
@@ -109,11 +114,13 @@ export class RelaySockets {
   }
 
   #takeReserved(question: OpenRelaySocket): Answer {
-    const entry = question.reservation === undefined ? undefined : this.#held.get(question.reservation);
+    const reservation = question.reservation ?? -1;
+    const entry = this.#held.get(reservation);
     if (entry === undefined) {
       return refusal(question.questionId, "The reserved port is not held");
     }
-    this.#held.delete(entry.socket.socket);
+    this.#held.delete(reservation);
+    this.#silent.delete(entry.socket.socket);
     this.#adopt(entry);
     return { kind: "relaySocketOpened", questionId: question.questionId, sockets: [entry.socket] };
   }
@@ -122,18 +129,19 @@ export class RelaySockets {
     const { questionId, families } = question;
     const outcomes: (Outcome | undefined)[] = families.map(() => undefined);
     let missing = families.length;
+    let reservation: number | undefined;
     families.forEach((family, index) => {
       new Opening(this.#options, family, question.port === "reserved" ? "any" : question.port, (outcome) => {
         outcomes[index] = outcome;
         if (outcome.kind === "opened") {
           this.#adopt(outcome.entry);
           if (outcome.neighbour !== undefined) {
-            this.#held.set(outcome.neighbour.socket.socket, outcome.neighbour);
+            reservation = this.#hold(outcome.neighbour);
           }
         }
         missing--;
         if (missing === 0) {
-          answer(summary(questionId, families, outcomes));
+          answer(summary(questionId, families, outcomes, reservation));
         }
       }).tryNext();
     });
@@ -144,11 +152,23 @@ export class RelaySockets {
     this.#options.hairpin.setLive(entry.space, entry.socket.local.port, true);
   }
 
+  #hold(entry: Entry): number {
+    do {
+      this.#reservation = (this.#reservation + 1) % RESERVATIONS;
+    } while (this.#held.has(this.#reservation));
+    this.#held.set(this.#reservation, entry);
+    this.#silent.add(entry.socket.socket);
+    return this.#reservation;
+  }
+
   #closeEntry(entry: Entry): void {
     const { plane, leases } = this.#options;
     plane.closeRelaySocket(entry.socket.socket, () => leases.giveBack(entry.space, entry.socket.local.port));
   }
 }
+
+/** RESERVATION-TOKENs carry 32 bits of a reservation's number. */
+const RESERVATIONS = 2 ** 32;
 
 /** Questions that may wait for the system at once: each holds a socket. */
 const MAX_OPENING = 1024;
@@ -268,40 +288,35 @@ class Opening {
   }
 
   #entry(space: number, opened: Extract<Opened, { kind: "opened" }>): Entry {
-    const relayed = this.#options.addresses[space]?.relayed ?? opened.local;
-    return { space, socket: { socket: opened.socket, local: opened.local, relayed: relayedAt(relayed, opened.local) } };
+    const { socket, local } = opened;
+    const relayed = withPort(this.#options.addresses[space]?.relayed ?? local, local.port);
+    return { space, socket: { socket, local, relayed } };
   }
-}
-
-function relayedAt(relayed: RelayAddress["relayed"], local: TransportAddress): TransportAddress {
-  return withPort(relayed, local.port);
 }
 
 function refusal(questionId: number, reason: string): Answer {
   return { kind: "relaySocketFailed", questionId, code: 508, reason };
 }
 
-function summary(questionId: number, families: readonly (4 | 6)[], outcomes: readonly (Outcome | undefined)[]): Answer {
+function summary(
+  questionId: number,
+  families: readonly (4 | 6)[],
+  outcomes: readonly (Outcome | undefined)[],
+  reservation: number | undefined,
+): Answer {
   const sockets: RelaySocket[] = [];
   const failures: { family: 4 | 6; code: 440 | 508 }[] = [];
-  let reservation: number | undefined;
-  let first: Extract<Outcome, { kind: "failed" }> | undefined;
+  let reason = "No relay socket was asked for";
   outcomes.forEach((outcome, index) => {
     if (outcome?.kind === "opened") {
       sockets.push(outcome.entry.socket);
-      reservation ??= outcome.neighbour?.socket.socket;
     } else if (outcome !== undefined) {
-      first ??= outcome;
       failures.push({ family: families[index] ?? 4, code: outcome.code });
+      ({ reason } = outcome);
     }
   });
   if (sockets.length === 0) {
-    return {
-      kind: "relaySocketFailed",
-      questionId,
-      code: first?.code ?? 508,
-      reason: first?.reason ?? "No relay socket was asked for",
-    };
+    return { kind: "relaySocketFailed", questionId, code: failures[0]?.code ?? 508, reason };
   }
   return {
     kind: "relaySocketOpened",
