@@ -100,7 +100,8 @@ const turn = z.strictObject({
       const kindOf = ({ key }: { readonly key?: string | undefined }): string => `key of ${key?.length ?? "password"}`;
       for (const [index, entry] of users.entries()) {
         // A user may be there twice with stored keys of both kinds.
-        const isSame = (other: (typeof users)[number]): boolean => other.name === entry.name && kindOf(other) === kindOf(entry);
+        const isSame = (other: (typeof users)[number]): boolean =>
+          other.name === entry.name && kindOf(other) === kindOf(entry);
         if (users.findIndex(isSame) === index) continue;
         context.addIssue({ code: "custom", path: [index, "name"], message: "names a user a second time" });
       }

@@ -33,13 +33,17 @@ export function relayOptionsOf(options: {
     },
     logger,
     // Events are built only if someone listens. They have clients' addresses in them, which are for `debug` only.
-    ...(logger.isLevelEnabled("debug") ? { onEvent: (event) => logger.debug({ event: toPlain(event) }, event.type) } : {}),
+    ...(logger.isLevelEnabled("debug")
+      ? { onEvent: (event) => logger.debug({ event: toPlain(event) }, event.type) }
+      : {}),
   };
 }
 
 /** An event with its addresses as text. */
 function toPlain(event: LifecycleEvent): unknown {
-  return JSON.parse(JSON.stringify(event, (_, value: unknown) => (isAddress(value) ? formatTransportAddress(value) : value)));
+  return JSON.parse(
+    JSON.stringify(event, (_, value: unknown) => (isAddress(value) ? formatTransportAddress(value) : value)),
+  );
 }
 
 function isAddress(value: unknown): value is TransportAddress {
