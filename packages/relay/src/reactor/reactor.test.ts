@@ -39,6 +39,7 @@ class ScriptedEngine implements ServerEngine {
   verdict: Verdict = Verdict.consumed;
   timeoutMs: number | undefined;
   onInput: (name: string) => void = () => {};
+  #inside = false;
 
   handleClientPacket(): Verdict {
     this.#input("client");
@@ -72,8 +73,14 @@ class ScriptedEngine implements ServerEngine {
   }
 
   #input(name: string): void {
-    this.log.push(this.outputs.length === 0 ? name : `${name} with ${this.outputs.length} outputs left`);
-    this.onInput(name);
+    const left = this.outputs.length === 0 ? "" : ` with ${this.outputs.length} outputs left`;
+    this.log.push(`${name}${left}${this.#inside ? " inside another input" : ""}`);
+    this.#inside = true;
+    try {
+      this.onInput(name);
+    } finally {
+      this.#inside = false;
+    }
   }
 }
 
