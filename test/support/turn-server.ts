@@ -85,7 +85,7 @@ export async function startCoturn(options: TurnServerOptions): Promise<TurnServe
       `--userdb=${folder}/db`,
     ],
   });
-  await child.waitFor((it) => /Total auth threads|authentication thread/i.test(it.output()), START_MS);
+  await child.waitFor((it) => it.output().includes("(admin thread)"), START_MS);
   const stop = async (): Promise<number | null> => {
     const code = await child.stop();
     rmSync(folder, { recursive: true, force: true });

@@ -1,7 +1,5 @@
-import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { run } from "./cli.ts";
-import { Secret } from "./secret.ts";
 import type { World } from "./world.ts";
 
 interface Setup {
@@ -201,19 +199,5 @@ describe("turnpike credentials", () => {
     const { code, out, err } = await turnpike(args);
     expect({ code, out }).toEqual({ code: 2, out: "" });
     expect(err).toContain(message);
-  });
-});
-
-describe("Secret", () => {
-  it("never prints", () => {
-    const secret = new Secret("hunter2");
-    const shown = [
-      String(secret),
-      JSON.stringify({ secret }),
-      inspect({ secret }),
-      inspect(secret, { showHidden: true }),
-    ];
-    expect(shown.join()).not.toContain("hunter2");
-    expect(secret.reveal()).toBe("hunter2");
   });
 });

@@ -3,5 +3,4 @@ export { loadConfiguration, type ConfigurationInput, type LoadedConfiguration, t
 export { configurationReference } from "./config/reference.ts";
 export type { Configuration } from "./config/schema.ts";
 export { CommandError, ConfigurationError, type Problem } from "./errors.ts";
-export { Secret } from "./secret.ts";
 export type { World } from "./world.ts";

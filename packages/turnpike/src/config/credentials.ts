@@ -1,6 +1,6 @@
 import { dirname, isAbsolute, join } from "node:path";
+import { Secret } from "@turnpike/authn";
 import { ConfigurationError, type Problem } from "../errors.ts";
-import { Secret } from "../secret.ts";
 import type { LoadedConfiguration, Source } from "./load.ts";
 import { keyName } from "./setting.ts";
 

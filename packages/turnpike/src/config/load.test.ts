@@ -30,7 +30,7 @@ describe("loadConfiguration", () => {
       max_lifetime: 3600,
       channel_lifetime: 600,
     });
-    expect(configuration.turn).toEqual({ user: [], shared_secrets: [] });
+    expect(configuration.turn).toEqual({ user: [], shared_secrets: [], on_credential_expiry: "keep" });
     expect(configuration.log).toEqual({ level: "info" });
   });
 
@@ -59,7 +59,7 @@ describe("loadConfiguration", () => {
     const { configuration } = load({
       toml: `
 [relay]
-listen = ["udp:127.0.0.1:0", "udp:[::1]:3479", "udp:0.0.0.0"]
+listen = ["udp:127.0.0.1:0", "udp:[::1]:3479"]
 [[turn.user]]
 name = "alice"
 key = "0123456789ABCDEF0123456789abcdef"
@@ -69,15 +69,8 @@ key = "0123456789ABCDEF0123456789abcdef"
         TURNPIKE_SHARED_SECRET: "one, with a comma\ntwo\n",
       },
     });
-    expect(configuration.relay.listen).toEqual([
-      { transport: "udp", address: "127.0.0.1", port: 0 },
-      { transport: "udp", address: "::1", port: 3479 },
-      { transport: "udp", address: "0.0.0.0", port: 3478 },
-    ]);
-    expect(configuration.relay.external_addresses).toEqual([
-      { public: "203.0.113.1", private: "10.0.0.1" },
-      { public: "203.0.113.2" },
-    ]);
+    expect(configuration.relay.listen).toEqual(["udp:127.0.0.1:0", "udp:[::1]:3479"]);
+    expect(configuration.relay.external_addresses).toEqual(["203.0.113.1/10.0.0.1", "203.0.113.2"]);
     expect(configuration.turn.user).toEqual([{ name: "alice", key: "0123456789abcdef0123456789abcdef" }]);
     expect(configuration.turn.shared_secrets).toEqual(["one, with a comma", "two"]);
     expect(load({ flags: { "--user": ["bob:a:b", `eve:0x${"0".repeat(64)}`] } }).configuration.turn.user).toEqual([
@@ -136,7 +129,7 @@ key = "0123456789ABCDEF0123456789abcdef"
     [
       "the second of a list",
       `[relay]\nlisten = [\n  "udp:0.0.0.0:1",\n  "tcp:0.0.0.0:1",\n]\n`,
-      `turnpike.toml:4:3: relay.listen[1]: transport "tcp" in "tcp:0.0.0.0:1" is not supported by this version; supported: udp`,
+      `turnpike.toml:4:3: relay.listen[1]: "tcp:0.0.0.0:1": this version serves udp only; give udp:ADDRESS:PORT`,
     ],
     [
       "a user without a password",
@@ -177,22 +170,18 @@ key = "0123456789ABCDEF0123456789abcdef"
     [
       "--listen",
       ["udp:localhost:1"],
-      `--listen: relay.listen[0]: "localhost" in "udp:localhost:1" is not an IP address; use 0.0.0.0 or [::] for every address of the machine`,
+      `--listen: relay.listen[0]: Cannot listen on "udp:localhost:1": expected udp:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
     ],
     [
       "--listen",
       ["udp:1.2.3.4:65536"],
-      `--listen: relay.listen[0]: "65536" in "udp:1.2.3.4:65536" is not a port: use 0 to 65535`,
+      `--listen: relay.listen[0]: Cannot listen on "udp:1.2.3.4:65536": expected udp:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
     ],
-    [
-      "--listen",
-      ["3478"],
-      `--listen: relay.listen[0]: "3478" is not of the form udp:ADDRESS:PORT, such as udp:0.0.0.0:3478 or udp:[::]:3478`,
-    ],
+    ["--listen", ["3478"], `--listen: relay.listen[0]: Cannot listen on "3478": expected udp:ADDRESS:PORT`],
     [
       "--external-address",
       ["1.2.3.4/::1"],
-      `--external-address: relay.external_addresses[0]: "1.2.3.4/::1" mixes IPv4 and IPv6: both addresses must be of one family`,
+      `--external-address: relay.external_addresses[0]: Cannot use external address "1.2.3.4/::1": its halves are of different families`,
     ],
   ])("refuses %s %j", (flag, texts, message) => {
     expect(complaints({ flags: { [flag]: texts } })).toEqual([message]);

@@ -1,5 +1,6 @@
-import { SECRET_MASK } from "../secret.ts";
 import { formatSource, type EffectiveValue, type LoadedConfiguration } from "./load.ts";
+
+const SECRET_MASK = "********";
 
 /** The configuration in force as TOML, each value with its source behind it; secrets are masked. */
 export function formatEffective(loaded: LoadedConfiguration): string {

@@ -2,19 +2,19 @@ import { z } from "zod";
 import { settings } from "./setting.ts";
 import {
   InvalidValueError,
-  parseAddress,
-  parseExternalAddress,
-  parseListenSpec,
-  parsePeerRange,
-  parseStoredKey,
+  checkAddress,
+  checkExternalAddress,
+  checkListenSpec,
+  checkPeerRange,
+  checkStoredKey,
   parseUser,
 } from "./values.ts";
 
-/** A string that one of the parsers of `values.ts` reads. */
-function text<Value>(parse: (text: string) => Value) {
+/** A string that one of the checks of `values.ts` accepts. */
+function text(check: (text: string) => string) {
   return z.string().transform((value, context) => {
     try {
-      return parse(value);
+      return check(value);
     } catch (error) {
       if (!(error instanceof InvalidValueError)) throw error;
       context.addIssue({ code: "custom", message: error.message });
@@ -27,7 +27,7 @@ const port = () => z.int().min(1).max(65_535);
 const secretText = () => z.string().min(1);
 
 const relay = z.strictObject({
-  listen: z.array(text(parseListenSpec)).min(1).optional().register(settings, {
+  listen: z.array(text(checkListenSpec)).min(1).optional().register(settings, {
     flag: "--listen",
     value: "SPEC",
     description: "where clients are served: udp:ADDRESS:PORT; port 0 takes any free one",
@@ -38,13 +38,13 @@ const relay = z.strictObject({
     value: "NAME",
     description: "the REALM that clients are told (RFC 8489 §14.9)",
   }),
-  relay_addresses: z.array(text(parseAddress)).min(1).optional().register(settings, {
+  relay_addresses: z.array(text(checkAddress)).min(1).optional().register(settings, {
     flag: "--relay-address",
     value: "IP",
     description: "an address of this machine that relayed traffic leaves from",
     defaultText: "found by autodetection",
   }),
-  external_addresses: z.array(text(parseExternalAddress)).prefault([]).register(settings, {
+  external_addresses: z.array(text(checkExternalAddress)).prefault([]).register(settings, {
     flag: "--external-address",
     value: "PUBLIC[/PRIVATE]",
     description: "what clients are told in place of a relay address, behind a one-to-one NAT",
@@ -83,7 +83,7 @@ const user = z
     password_file: z.string().min(1).optional().register(settings, {
       description: "a file whose first line is the password",
     }),
-    key: text(parseStoredKey).optional().register(settings, {
+    key: text(checkStoredKey).optional().register(settings, {
       description: "the stored key instead of a password: 32 hexadecimal digits (MD5) or 64 (SHA-256)",
       secret: true,
     }),
@@ -133,12 +133,12 @@ const turn = z.strictObject({
 });
 
 const peers = z.strictObject({
-  allow: z.array(text(parsePeerRange)).prefault([]).register(settings, {
+  allow: z.array(text(checkPeerRange)).prefault([]).register(settings, {
     flag: "--allow-peer",
     value: "CIDR",
     description: "peers that may be reached besides what is globally routable; A-B ranges too; wins over deny",
   }),
-  deny: z.array(text(parsePeerRange)).prefault([]).register(settings, {
+  deny: z.array(text(checkPeerRange)).prefault([]).register(settings, {
     flag: "--deny-peer",
     value: "CIDR",
     description: "peers that may not be reached; A-B ranges too",

@@ -14,7 +14,7 @@ export function relayOptionsOf(options: {
 }): RelayOptions {
   const { configuration, credentials, logger } = options;
   const { relay, peers, turn } = configuration;
-  const [first, last] = relay.port_range;
+  const [min, max] = relay.port_range;
   const authenticator = createAuthenticator({ realm: relay.realm, credentials, logger });
   return {
     authenticate: askAuthenticator(authenticator),
@@ -22,7 +22,7 @@ export function relayOptionsOf(options: {
     realm: relay.realm,
     ...(relay.relay_addresses === undefined ? {} : { relayAddresses: relay.relay_addresses }),
     externalAddresses: relay.external_addresses,
-    portRange: { first, last },
+    portRange: { min, max },
     peers,
     engine: {
       maxLifetimeSeconds: relay.max_lifetime,
