@@ -52,6 +52,18 @@ class ScriptedEngine implements ServerEngine {
   handleAnswer(answer: Answer): void {
     this.#input(`answer ${answer.kind} ${answer.questionId}`);
   }
+  handleHandedOver(): void {
+    this.#input("handedOver");
+  }
+  handlePeerIcmp(socket: number): void {
+    this.#input(`icmp ${socket}`);
+  }
+  handlePeerConnection(): void {
+    this.#input("peerConnection");
+  }
+  handlePeerConnectionClosed(): void {
+    this.#input("peerConnectionClosed");
+  }
   handleClientClosed(): void {
     this.#input("closed");
   }
@@ -162,6 +174,7 @@ describe("every input is followed by a complete drain", () => {
     reactor.handlePeerPacket(0, PEER, new Uint8Array(80), 48, 1);
     reactor.handleAnswer(AUTHENTICATED);
     reactor.handleRelaySocketError(0, "EBADF");
+    reactor.handlePeerIcmp(0, PEER, { type: 3, code: 3, data: 0 });
     clock.advance(1000);
     reactor.stop();
     expect(engine.log).toEqual([
@@ -173,6 +186,7 @@ describe("every input is followed by a complete drain", () => {
       "peer",
       "answer authentication 9",
       "socketError 0",
+      "icmp 0",
       "timeout 1500",
       "shutdown",
     ]);
@@ -282,6 +296,17 @@ describe("a reactor", () => {
     clock.advance(100_000);
     expect(engine.log).toEqual(["client", "shutdown"]);
     expect(clock.pending).toBe(0);
+  });
+
+  test("counts what it can't carry out as an error of the program, and goes on", () => {
+    const { engine, released, packet, reactor } = create();
+    engine.onInput = () =>
+      engine.outputs.push(
+        { kind: "closePeerConnection", peerConnection: 1 },
+        { kind: "releaseAdmission", questionId: 12 },
+      );
+    packet();
+    expect([reactor.internalErrors, released]).toEqual([1, [12]]);
   });
 
   test("gives shares of admissions back", () => {
