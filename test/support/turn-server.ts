@@ -52,7 +52,7 @@ export async function startTurnpike(options: TurnServerOptions): Promise<TurnSer
       ...(options.args ?? []),
     ],
   });
-  await child.waitFor((it) => it.stderr().includes(`"msg":"ready"`), START_MS);
+  await child.waitFor((it) => it.stderr().includes(`"msg":"The relay is serving"`), START_MS);
   return { port, child, stop: () => child.stop() };
 }
 

@@ -1,5 +1,4 @@
 import { type Relay, RelayStartError, startRelay } from "@turnpike/relay";
-import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
@@ -28,23 +27,11 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
   const relay = await start({ configuration, credentials, logger });
   const stopped = untilStopped({ relay, world, logger });
   if (credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
-    logger.warn({}, "there is no user and no shared secret: nobody can allocate, only STUN is served");
+    logger.warn({}, "There is no user and no shared secret: nobody can allocate, only STUN Binding is served");
   }
-  logger.info(
-    {
-      version: world.version,
-      realm: configuration.relay.realm,
-      listen: relay.listening.map(({ transport, local }) => `${transport}:${formatTransportAddress(local)}`),
-      relay: relay.relayAddresses.map(({ relayed }) => formatIpAddress(relayed)),
-    },
-    READY,
-  );
   options.onReady?.(relay);
   await stopped;
 }
-
-/** The message of the line that says that the relay serves: supervisors and tests wait for it. */
-const READY = "ready";
 
 async function start(options: {
   readonly configuration: Configuration;
@@ -75,7 +62,7 @@ function untilStopped(options: {
     const stop = async (): Promise<void> => {
       await relay.stop();
       unlisten();
-      logger.info({ stats: relay.stats() }, "stopped");
+      logger.debug({ stats: relay.stats() }, "What the relay has done");
       resolve();
     };
     const drain = async (): Promise<void> => {
@@ -86,10 +73,13 @@ function untilStopped(options: {
       signals++;
       if (signals === 1) {
         const { allocations } = relay.stats();
-        logger.info({ signal, allocations }, "draining: no new allocations; a second signal stops at once");
+        logger.info(
+          { signal, allocations },
+          "Waiting until the last allocation has ended; a second signal stops at once",
+        );
         drain().catch(reject);
       } else if (signals === 2) {
-        logger.info({ signal }, "stopping at once");
+        logger.info({ signal }, "Stopping at once");
         stop().catch(reject);
       } else {
         world.exitNow(1);
