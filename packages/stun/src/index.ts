@@ -64,3 +64,7 @@ export {
   SendIndicationView,
   writeDataIndicationHeader,
 } from "./indications.ts";
+export { MAXIMUM_STREAM_FRAME, StreamFramer } from "./stream-framer.ts";
+export type { StreamFrame, StreamFrameError } from "./stream-framer.ts";
+export { decodeUtf8, encodeUtf8 } from "./utf8.ts";
+export { constantTimeEqual } from "./bytes.ts";
