@@ -53,7 +53,13 @@ export async function startTurnpike(options: TurnServerOptions): Promise<TurnSer
     ],
   });
   await child.waitFor((it) => it.stderr().includes(`"msg":"The relay is serving"`), START_MS);
-  return { port, child, stop: () => child.stop() };
+  const stop = async (): Promise<number | null> => {
+    // The first signal waits for clients that went away without a word; the second doesn't.
+    child.signal("SIGTERM");
+    await child.waitFor((it) => it.stderr().includes("a second signal stops at once"), START_MS).catch(() => {});
+    return child.stop();
+  };
+  return { port, child, stop };
 }
 
 /** Starts coturn on one free port of every address and waits until it answers. */

@@ -34,6 +34,8 @@ export interface ExchangeResult {
   readonly receivedByCallee: readonly string[];
   /** Types of all candidates that were gathered. */
   readonly candidateTypes: ReadonlySet<string>;
+  /** `address port` of each. */
+  readonly addresses: ReadonlySet<string>;
 }
 
 /** Connects two peers and sends `count` numbered messages each way over one data channel. */
@@ -45,8 +47,20 @@ export async function exchangeMessages(options: {
 }): Promise<ExchangeResult> {
   const { caller, callee, count } = options;
   const candidateTypes = new Set<string>();
-  trickle(caller, callee, candidateTypes);
-  trickle(callee, caller, candidateTypes);
+  const addresses = new Set<string>();
+  for (const [from, to] of [
+    [caller, callee],
+    [callee, caller],
+  ] as const) {
+    from.onCandidate((candidate) => {
+      const [, address, type] = /(\S+ \d+) typ (\w+)/.exec(candidate.candidate) ?? [];
+      if (address !== undefined && type !== undefined) {
+        addresses.add(address);
+        candidateTypes.add(type);
+      }
+      void to.addCandidate(candidate);
+    });
+  }
 
   const receivedByCaller: string[] = [];
   const receivedByCallee: string[] = [];
@@ -65,7 +79,7 @@ export async function exchangeMessages(options: {
     () =>
       `caller got ${receivedByCaller.length}, callee ${receivedByCallee.length} of ${count}; candidates: ${[...candidateTypes].join()}`,
   );
-  return { receivedByCaller, receivedByCallee, candidateTypes };
+  return { receivedByCaller, receivedByCallee, candidateTypes, addresses };
 }
 
 /** `caller 0`, `caller 1`, …: what the other side must have received. */
@@ -88,14 +102,6 @@ function exchange(
     });
     if (channel.readyState === "open") sendAll();
     else channel.onOpen(sendAll);
-  });
-}
-
-function trickle(from: PeerLike, to: PeerLike, types: Set<string>): void {
-  from.onCandidate((candidate) => {
-    const type = / typ (\w+)/.exec(candidate.candidate)?.[1];
-    if (type !== undefined) types.add(type);
-    void to.addCandidate(candidate);
   });
 }
 

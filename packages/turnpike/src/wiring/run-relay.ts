@@ -24,13 +24,16 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
     colors: usesColors(world, world.isErrTerminal),
     write: world.err,
   });
-  const relay = await start({ configuration, credentials, logger });
-  const stopped = untilStopped({ relay, world, logger });
-  if (credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
-    logger.warn({}, "There is no user and no shared secret: nobody can allocate, only STUN Binding is served");
-  }
-  options.onReady?.(relay);
-  await stopped;
+  // Signals are listened to before anything can be asked of the relay.
+  const starting = start({ configuration, credentials, logger });
+  const announce = async (): Promise<void> => {
+    const relay = await starting;
+    if (credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
+      logger.warn({}, "There is no user and no shared secret: nobody can allocate, only STUN Binding is served");
+    }
+    options.onReady?.(relay);
+  };
+  await Promise.all([untilStopped({ starting, world, logger }), announce()]);
 }
 
 async function start(options: {
@@ -51,39 +54,34 @@ async function start(options: {
 }
 
 /** The first signal drains, the second stops at once, a third ends the process whatever it is doing. */
-function untilStopped(options: {
-  readonly relay: Relay;
+async function untilStopped(options: {
+  readonly starting: Promise<Relay>;
   readonly world: World;
   readonly logger: Logger;
 }): Promise<void> {
-  const { relay, world, logger } = options;
-  return new Promise((resolve, reject) => {
-    let signals = 0;
-    const stop = async (): Promise<void> => {
-      await relay.stop();
-      unlisten();
-      logger.debug({ stats: relay.stats() }, "What the relay has done");
-      resolve();
-    };
-    const drain = async (): Promise<void> => {
-      await relay.drain();
-      if (signals === 1) await stop();
-    };
-    const unlisten = world.onStopSignal((signal) => {
-      signals++;
-      if (signals === 1) {
-        const { allocations } = relay.stats();
-        logger.info(
-          { signal, allocations },
-          "Waiting until the last allocation has ended; a second signal stops at once",
-        );
-        drain().catch(reject);
-      } else if (signals === 2) {
-        logger.info({ signal }, "Stopping at once");
-        stop().catch(reject);
-      } else {
-        world.exitNow(1);
-      }
-    });
+  const { starting, world, logger } = options;
+  const { promise: second, resolve: stopAtOnce } = Promise.withResolvers<void>();
+  const { promise: first, resolve: drain } = Promise.withResolvers<void>();
+  let signals = 0;
+  const unlisten = world.onStopSignal((signal) => {
+    signals++;
+    if (signals === 1) {
+      logger.info({ signal }, "Waiting until the last allocation has ended; a second signal stops at once");
+      drain();
+    } else if (signals === 2) {
+      logger.info({ signal }, "Stopping at once");
+      stopAtOnce();
+    } else {
+      world.exitNow(1);
+    }
   });
+  try {
+    const relay = await starting;
+    await first;
+    await Promise.race([relay.drain(), second]);
+    await relay.stop();
+    logger.debug({ stats: relay.stats() }, "What the relay has done");
+  } finally {
+    unlisten();
+  }
 }
