@@ -74,7 +74,13 @@ export type ModelForward =
 export class RelayModel {
   now = 0;
   allocations: ModelAllocation[] = [];
-  reservations: { readonly handle: number; readonly user: string; readonly port: number; ends: number }[] = [];
+  reservations: {
+    readonly handle: number;
+    readonly user: string;
+    readonly family: 4 | 6;
+    readonly port: number;
+    ends: number;
+  }[] = [];
 
   advance(seconds: number): void {
     this.now += seconds;
@@ -147,7 +153,7 @@ export class RelayModel {
       );
       if (reservation === undefined) return 508;
       this.reservations = this.reservations.filter((one) => one !== reservation);
-      relayed = [{ family: 4, port: reservation.port }];
+      relayed = [{ family: reservation.family, port: reservation.port }];
     } else {
       const families: readonly (4 | 6)[] = request.family === "both" ? [4, 6] : [request.family];
       const ports = world.nextPorts(request);
