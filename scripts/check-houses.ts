@@ -57,7 +57,7 @@ function checkSource(path: string): void {
     const where = `${path}:${index + 1}`;
     for (const name of importedNames(line)) {
       const other = roomOf(name);
-      if (other !== undefined) checkArrow(room, other, where);
+      if (other !== undefined) checkArrow(room, other, where, { isTest });
       if (/^\.\.?\//.test(name) && !isTest && leavesRoom(path, name)) {
         findings.push({ where, message: `${name} leaves the room: import other rooms by their package names` });
       }
@@ -68,10 +68,11 @@ function checkSource(path: string): void {
   }
 }
 
-function checkArrow(from: string, to: string, where: string): void {
+function checkArrow(from: string, to: string, where: string, options: { readonly isTest?: boolean } = {}): void {
   const above = FLOORS[from] ?? 0;
   const below = FLOORS[to] ?? Infinity;
-  if (from !== to && below >= above) {
+  // A test may look sideways, to hold two rooms of a floor against each other; what is shipped may not.
+  if (from !== to && (below > above || (below === above && options.isTest !== true))) {
     findings.push({ where, message: `${from} (floor ${above}) must not import ${to} (floor ${below})` });
   }
 }
