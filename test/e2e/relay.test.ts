@@ -138,6 +138,12 @@ describe("a start that can't be", () => {
     ["a port in use", {}, /Cannot listen on udp 127\.0\.0\.1:\d+: another program has this port.*\(EADDRINUSE\)/],
     ["a foreign address", { listen: ["udp:203.0.113.9:0"] }, "this machine doesn't have this address (EADDRNOTAVAIL)"],
     ["another transport", { listen: ["carrier-pigeon:127.0.0.1:1"] }, "expected udp:ADDRESS:PORT"],
+    [
+      "a foreign relay address",
+      { relayAddresses: ["203.0.113.9"] },
+      /203\.0\.113\.9: .* name it as an external address/,
+    ],
+    ["a wildcard to relay from", { relayAddresses: ["::"] }, "Cannot relay from ::"],
     ["no relay address", { relayAddresses: ["localhost"] }, 'Cannot parse relay address "localhost"'],
     ["no external address", { externalAddresses: ["1.2.3"] }, 'Cannot parse external address "1.2.3"'],
     ["swapped ports", { portRange: { min: 2, max: 1 } }, "the first port is above the last"],
