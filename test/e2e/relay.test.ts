@@ -103,6 +103,28 @@ describe("lifecycle", () => {
     expect(events.filter((event) => event.type === "allocationCreated")).toHaveLength(40);
   });
 
+  test("stopping in the middle of everything leaves nothing", async () => {
+    const before = readdirSync("/dev/fd").length;
+    const relay = await startTestRelay();
+    const clients = await Promise.all(Array.from({ length: 30 }, () => openClient(relay)));
+    const peer = await openPeer();
+    const busy = clients.map(async (client) => {
+      const relayed = await allocated(client);
+      await client.permit(peer.local);
+      for (let count = 0; count < 20; count++) {
+        client.sendTo(peer.local, bytes(100));
+        peer.send(bytes(100), relayed);
+      }
+      return client.refresh(0);
+    });
+    // The first is done; the others are anywhere. Answers that the stop cut off never come.
+    await Promise.race(busy);
+    await relay.stop();
+    await Promise.all([...clients, peer].map((each) => each.close()));
+    expect(readdirSync("/dev/fd").length).toBe(before);
+    expect(relay.stats()).toMatchObject({ allocations: 0, relaySockets: 0, portsInUse: 0, internalErrors: 0 });
+  });
+
   test("draining refuses new allocations, serves the old ones, and ends with the last", async () => {
     const relay = await startTestRelay();
     const [old, fresh] = [await openClient(relay, ALICE), await openClient(relay, BOB)];

@@ -124,6 +124,9 @@ export class PortLeases {
   }
 
   #searchBlock(space: number, block: number, wish: PortWish, leased: boolean): number | undefined {
+    if (this.#held[this.#heldIndex(space, block)] === BLOCK_PORTS) {
+      return undefined;
+    }
     if (leased && !this.#table.lease(space, block, this.#reactor)) {
       return undefined;
     }
