@@ -44,7 +44,7 @@ describe("case 2: the relay's own addresses behind a 1:1 NAT, under the default 
     await again.permit(ofAlice);
     alice.sendTo(next, bytes(13));
     expect((await again.receiveData()).bytes.length).toBe(13);
-    expect([service.unread, alice.peer.unread, bob.peer.unread]).toEqual([0, 0, 0]);
+    expect([service.unread, alice.unread, bob.unread]).toEqual([0, 0, 0]);
     expect(relay.stats().traffic.packetsToPeers).toBe(1);
   });
 });
