@@ -1,7 +1,14 @@
-import { formatTransportAddress, type IpAddress, type TransportAddress, withPort } from "@turnpike/stun";
+import {
+  formatIpAddress,
+  formatTransportAddress,
+  type IpAddress,
+  type TransportAddress,
+  withPort,
+} from "@turnpike/stun";
 import type { Listener } from "@turnpike/turn";
 import { expandWildcard, formatListenSpec, isWildcard, type ListenSpec } from "./addresses/listen.ts";
 import type { LocalAddress } from "./addresses/local-addresses.ts";
+import type { RelayAddress } from "./addresses/relay-address.ts";
 import type { Logger } from "./logger.ts";
 import type { ForwardingPlane, Opened } from "./planes/plane.ts";
 
@@ -42,6 +49,25 @@ export async function openListeners(options: OpenListenersOptions): Promise<read
     );
   }
   return listeners;
+}
+
+/**
+ * Opens and closes a socket on each relay address, so that a wrong one is found at the start and not by a client.
+ *
+ * @throws RelayStartError for the first that can't be bound.
+ */
+export async function tryRelayAddresses(plane: ForwardingPlane, addresses: readonly RelayAddress[]): Promise<void> {
+  for (const { local } of addresses) {
+    const opened = await new Promise<Opened>((done) => plane.openRelaySocket(withPort(local, 0), done));
+    if (opened.kind === "failed") {
+      const hint =
+        opened.failure === "addressUnavailable"
+          ? "this machine doesn't have this address; behind a 1:1 NAT, name it as an external address"
+          : HINTS[opened.failure];
+      throw new RelayStartError(`Cannot relay from ${formatIpAddress(local)}: ${hint} (${opened.code})`, opened.code);
+    }
+    await new Promise<void>((done) => plane.closeRelaySocket(opened.socket, done));
+  }
 }
 
 /** One socket for each address that a listening address stands for, all on one port. */
