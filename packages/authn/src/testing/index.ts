@@ -1,0 +1,2 @@
+export { ManualClock } from "./manual-clock.ts";
+export { type LogLine, RecordingLogger } from "./recording-logger.ts";
