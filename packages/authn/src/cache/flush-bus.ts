@@ -44,7 +44,7 @@ export function encodeFlushMessage({ origin, provider, realm, username }: FlushM
 }
 
 /** Reads a line of another portal. What can't be read is an error value: treat it as a gap. */
-export function decodeFlushMessage(line: string): FlushMessage | FlushMessageError {
+export function decodeFlushMessage(line: string): { kind: "flush"; message: FlushMessage } | FlushMessageError {
   if (line.length > MAX_MESSAGE_LENGTH) return errorOf("tooLong", `flush message has ${line.length} characters`);
   let parsed: unknown;
   try {
@@ -63,7 +63,7 @@ export function decodeFlushMessage(line: string): FlushMessage | FlushMessageErr
     if (typeof value !== "string") return errorOf("badShape", `${name} of a flush message is not a string`);
     scope[name] = value;
   }
-  return { origin, ...scope };
+  return { kind: "flush", message: { origin, ...scope } };
 }
 
 /** A bus within one process. */
