@@ -53,6 +53,7 @@ export { attributes, attributeWireName, isComprehensionRequired } from "./regist
 export type { AttributeEntry, AttributeName } from "./registry/attributes.ts";
 export { errorCodes, reasonPhrase } from "./registry/error-codes.ts";
 export type { ErrorCodeEntry, ErrorCodeName, ErrorCodeNumber } from "./registry/error-codes.ts";
+export { decodeUtf8, encodeUtf8 } from "./utf8.ts";
 export { methodName, methods } from "./registry/methods.ts";
 export type { Method, MethodEntry } from "./registry/methods.ts";
 export {
