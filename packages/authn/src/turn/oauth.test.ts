@@ -168,6 +168,20 @@ describe("JSON Web Tokens", () => {
     expect(await of(token)).toMatchObject({ kind: "authenticated", actor: "alice" });
   });
 
+  test("are verified by keys that OpenID Connect Discovery finds", async () => {
+    const issuer = new URL(url).origin;
+    const token = await sign({ iss: issuer, cnf: { jwe: await encrypt(JSON.stringify(cnfJwk)) } });
+    const documents = [JSON.stringify({ issuer, jwks_uri: url }), JSON.stringify(jwks)];
+    answer = () => ({ status: 200, body: documents.shift() ?? "" });
+    const decision = await decide(authenticatorOf({ jwt: { issuer, decryptionKeys } }), {
+      username: "ignored",
+      key: macKey,
+      accessToken: Buffer.from(token),
+    });
+    expect(decision).toMatchObject({ kind: "authenticated", actor: "alice" });
+    expect(documents).toEqual([]);
+  });
+
   test("are refused if they are not the issuer's, not for this relay, over, or readable on the way", async () => {
     const jwe = await encrypt(JSON.stringify(cnfJwk));
     const cnf = { jwe };
@@ -224,5 +238,6 @@ describe("JSON Web Tokens", () => {
     expect(() => authenticatorOf({ jwt: { ...jwt, decryptionKeys: [] } })).toThrow("decryptionKeys");
     expect(() => authenticatorOf({ jwt: { ...jwt, algorithms: ["HS256"] } })).toThrow("algorithms");
     expect(() => authenticatorOf({ jwt: { ...jwt, algorithms: [] } })).toThrow("algorithms");
+    expect(() => authenticatorOf({ jwt: { ...jwt, jwks: "http://issuer.example/jwks" } })).toThrow("https");
   });
 });

@@ -62,7 +62,7 @@ interface OpenedKey extends Omit<AccessTokenSealOptions, "key"> {
  * The factory throws TypeError if there are neither keys nor `jwt`, a key has a wrong length, or a key id is listed twice.
  */
 export function oauth(options: OauthOptions): TurnSchemeFactory {
-  return ({ realm, crypto }) => {
+  return ({ realm, crypto, clock }) => {
     const { serverName, jwt } = options;
     if (serverName === "" || Buffer.byteLength(serverName) > 255) {
       throw new TypeError('Cannot configure the scheme "oauth": serverName must be 1 to 255 bytes');
@@ -73,7 +73,7 @@ export function oauth(options: OauthOptions): TurnSchemeFactory {
       const hash = userhashOf({ username: key.kid, realm, crypto });
       byUserhash.set(Buffer.from(hash).toString("hex"), key);
     }
-    const verifyJwt = jwt && createJwtVerifier({ audience: serverName, ...jwt });
+    const verifyJwt = jwt && createJwtVerifier({ audience: serverName, ...jwt, clock });
     const limiter = new QuestionLimiter(options);
 
     const decideJwt = async (request: TurnRequest, token: string): Promise<TurnSchemeResult> => {
