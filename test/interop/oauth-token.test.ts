@@ -24,13 +24,9 @@ describe.each<[AccessTokenAlgorithm, number]>([
   test("what turnutils_oauth seals, we open, and seal the same", async () => {
     // Its wire has 16 bits for the fraction of a second, in 1/64,000.
     const timestamp = (1_700_000_000n << 16n) | 32_000n;
-    const made = await turnutilsOauth(algorithm, [
-      "-e",
-      ...["-o", nonce.toString("base64")],
-      ...["-p", claims.macKey.toString("base64")],
-      ...["-q", String(timestamp)],
-      ...["-r", "600"],
-    ]);
+    const [nonceText, macKeyText] = [nonce.toString("base64"), claims.macKey.toString("base64")];
+    const sealing = `-e -o ${nonceText} -p ${macKeyText} -q ${String(timestamp)} -r 600`;
+    const made = await turnutilsOauth(algorithm, sealing.split(" "));
     const token = Buffer.from(/"access_token":"([^"]+)"/u.exec(made)?.[1] ?? "", "base64");
     expect(openAccessToken(token, options)).toEqual({
       ok: true,
