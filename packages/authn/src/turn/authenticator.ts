@@ -136,7 +136,7 @@ function decisionOf(outcome: Outcome<TurnDetails>): TurnAnswer["decision"] {
   switch (outcome.kind) {
     case "authenticated": {
       const { actor, scheme, details } = outcome.authentication;
-      const { username, key, expiresAtUnixMs, credentialId } = details;
+      const { username, key, expiresAtUnixMs, boundsLifetime, credentialId } = details;
       return {
         kind: "authenticated",
         username,
@@ -144,6 +144,7 @@ function decisionOf(outcome: Outcome<TurnDetails>): TurnAnswer["decision"] {
         scheme,
         key: key.revealBytes(),
         ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
+        ...(boundsLifetime === undefined ? {} : { boundsLifetime }),
         ...(credentialId === undefined ? {} : { credentialId }),
       };
     }

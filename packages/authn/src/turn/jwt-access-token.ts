@@ -16,8 +16,6 @@ export interface JwtAccessTokenOptions {
   readonly algorithms?: readonly string[];
   /** Keys for the encrypted parts, by `kid` of their header. Symmetric keys of 16 or 32 bytes. */
   readonly decryptionKeys: readonly { readonly kid: string; readonly key: Secret }[];
-  /** How far clocks may be apart. Default 5. */
-  readonly clockToleranceSeconds?: number;
 }
 
 /** What a verified token says. */
@@ -52,9 +50,13 @@ const confirmation = z.union([z.object({ jwe: z.string() }), z.object({ jwk: oct
  * @throws TypeError if the configuration would let anybody in, or a URL is neither https nor on loopback.
  */
 export function createJwtVerifier(
-  options: JwtAccessTokenOptions & { readonly audience: string | readonly string[]; readonly clock: Clock },
+  options: JwtAccessTokenOptions & {
+    readonly audience: string | readonly string[];
+    readonly clock: Clock;
+    readonly clockToleranceSeconds: number;
+  },
 ): (token: string, at: { readonly unixMs: number }) => Promise<JwtAccessTokenResult> {
-  const { algorithms = SIGNATURES, clockToleranceSeconds = 5, issuer, jwks } = options;
+  const { algorithms = SIGNATURES, issuer, jwks } = options;
   if (algorithms.length === 0 || algorithms.some((algorithm) => !SIGNATURES.includes(algorithm))) {
     throw new TypeError(`Cannot verify JWT access tokens: algorithms must be some of ${SIGNATURES.join(", ")}`);
   }
@@ -95,7 +97,7 @@ export function createJwtVerifier(
       issuer,
       audience: typeof options.audience === "string" ? options.audience : [...options.audience],
       algorithms: [...algorithms],
-      clockTolerance: clockToleranceSeconds,
+      clockTolerance: options.clockToleranceSeconds,
       currentDate: new Date(unixMs),
       requiredClaims: ["exp", "sub", "cnf"],
     });

@@ -53,7 +53,8 @@ describe("self-contained tokens", () => {
       actor: "north",
       scheme: "oauth",
       key: macKey,
-      expiresAtUnixMs: NOW + 605_000,
+      expiresAtUnixMs: NOW + 600_000,
+      boundsLifetime: true,
       credentialId: expect.stringMatching(/^north\/[\w-]{22}$/u),
     });
     expect(of({ username: "oldempire", accessToken: seal({ short: true }) }).kind).toBe("authenticated");
@@ -63,6 +64,7 @@ describe("self-contained tokens", () => {
   });
 
   test("end with lifetime and Delta", () => {
+    expect(of({ unixMs: NOW + 600_000 })).toMatchObject({ kind: "authenticated", expiresAtUnixMs: NOW + 605_000 });
     expect(of({ unixMs: NOW + 604_999 }).kind).toBe("authenticated");
     expect(of({ unixMs: NOW + 605_000 })).toMatchObject({ reason: "expired", actor: "north" });
     expect(of({ unixMs: NOW - 604_999 }).kind).toBe("authenticated");
@@ -156,6 +158,7 @@ describe("JSON Web Tokens", () => {
       scheme: "oauth",
       key: macKey,
       expiresAtUnixMs: NOW + 60_000,
+      boundsLifetime: true,
       credentialId: "t1",
     };
     expect(await of(token)).toEqual(expected);

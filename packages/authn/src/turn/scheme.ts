@@ -11,6 +11,8 @@ export interface TurnDetails extends Details {
   readonly username: string;
   /** What the message's integrity was made with. */
   readonly key: Secret;
+  /** True if no allocation may live longer than the credential (RFC 7635 §9). */
+  readonly boundsLifetime?: boolean;
   /** Links credentials that are revoked together. */
   readonly label?: string;
 }
