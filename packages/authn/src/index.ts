@@ -1,1 +1,3 @@
 export * from "./core/index.ts";
+export * from "./cache/index.ts";
+export * from "./verifiers/index.ts";

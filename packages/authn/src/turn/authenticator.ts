@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { formatIpAddress, opaqueString, type StunCrypto } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
 import { Authenticator, type Outcome } from "../core/authenticator.ts";
-import { type Scheduler, systemScheduler } from "../core/clock.ts";
+import { type Clock, type Scheduler, systemClock, systemScheduler } from "../core/clock.ts";
 import type { DecisionEvent } from "../core/decision.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";
 import type { TurnSchemeName } from "../core/scheme.ts";
@@ -34,6 +34,8 @@ export interface TurnAuthenticatorOptions {
   readonly onDecision?: (event: DecisionEvent) => void;
   /** Default: `node:crypto`. */
   readonly crypto?: StunCrypto;
+  /** For the times of events. Default: the machine's clock. Expiry is judged by each request's own time. */
+  readonly clock?: Clock;
   /** For the time-outs of those who are asked. Default: the machine's timers. */
   readonly scheduler?: Scheduler;
 }
@@ -77,7 +79,7 @@ export interface TurnAuthenticator {
  *   wrong, or no password algorithm is served by all schemes.
  */
 export function createTurnAuthenticator(options: TurnAuthenticatorOptions): TurnAuthenticator {
-  const { realm, name = "turn", logger = silentLogger, onDecision, revocations } = options;
+  const { realm, name = "turn", logger = silentLogger, clock = systemClock, onDecision, revocations } = options;
   if (opaqueString(realm) !== realm) {
     throw new TypeError(
       "Cannot use this realm: it is empty, has control characters, or is not in normalization form C",
@@ -87,6 +89,7 @@ export function createTurnAuthenticator(options: TurnAuthenticatorOptions): Turn
   const environment: TurnEnvironment = {
     realm,
     crypto: options.crypto ?? nodeCrypto,
+    clock,
     scheduler: options.scheduler ?? systemScheduler,
     decoyKey: (algorithm) => decoys[algorithm],
   };
@@ -95,6 +98,7 @@ export function createTurnAuthenticator(options: TurnAuthenticatorOptions): Turn
     name,
     schemes: revocations === undefined ? schemes : schemes.map((scheme) => withRevocations(scheme, revocations)),
     logger,
+    clock,
     ...(onDecision === undefined ? {} : { onDecision }),
     describe: (request) => ({ address: formatIpAddress(request.client), operation: request.method }),
   });
@@ -132,7 +136,7 @@ function decisionOf(outcome: Outcome<TurnDetails>): TurnAnswer["decision"] {
   switch (outcome.kind) {
     case "authenticated": {
       const { actor, scheme, details } = outcome.authentication;
-      const { username, key, expiresAtUnixMs, credentialId } = details;
+      const { username, key, expiresAtUnixMs, boundsLifetime, credentialId } = details;
       return {
         kind: "authenticated",
         username,
@@ -140,6 +144,7 @@ function decisionOf(outcome: Outcome<TurnDetails>): TurnAnswer["decision"] {
         scheme,
         key: key.revealBytes(),
         ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
+        ...(boundsLifetime === undefined ? {} : { boundsLifetime }),
         ...(credentialId === undefined ? {} : { credentialId }),
       };
     }

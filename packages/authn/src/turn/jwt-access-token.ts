@@ -1,6 +1,8 @@
 import * as jose from "jose";
 import { z } from "zod";
+import type { Clock } from "../core/clock.ts";
 import type { Secret } from "../core/secret.ts";
+import { issuerKeys } from "../http/issuer-keys.ts";
 
 /** Access tokens that are JSON Web Tokens of an issuer. */
 export interface JwtAccessTokenOptions {
@@ -8,16 +10,12 @@ export interface JwtAccessTokenOptions {
   readonly issuer: string;
   /** `aud` must be, or contain, one of these. Default: {@link OauthOptions.serverName}. */
   readonly audience?: string | readonly string[];
-  /** The issuer's public keys: a URL that has them, or the set itself. */
-  readonly jwks: string | jose.JSONWebKeySet;
-  /** How long the fetch of that URL may take. Default 5. */
-  readonly jwksTimeoutSeconds?: number;
+  /** Where the issuer's public keys are, or the keys themselves. Default: found by OpenID Connect Discovery. */
+  readonly jwks?: string | jose.JSONWebKeySet;
   /** Signatures that are accepted. Default: RS256, PS256, ES256, ES384, EdDSA, Ed25519. Never HMAC or `none`. */
   readonly algorithms?: readonly string[];
   /** Keys for the encrypted parts, by `kid` of their header. Symmetric keys of 16 or 32 bytes. */
   readonly decryptionKeys: readonly { readonly kid: string; readonly key: Secret }[];
-  /** How far clocks may be apart. Default 5. */
-  readonly clockToleranceSeconds?: number;
 }
 
 /** What a verified token says. */
@@ -49,12 +47,16 @@ const confirmation = z.union([z.object({ jwe: z.string() }), z.object({ jwk: oct
  *
  * The returned function throws if the issuer's keys can't be had.
  *
- * @throws TypeError if the configuration would let anybody in.
+ * @throws TypeError if the configuration would let anybody in, or a URL is neither https nor on loopback.
  */
 export function createJwtVerifier(
-  options: JwtAccessTokenOptions & { readonly audience: string | readonly string[] },
+  options: JwtAccessTokenOptions & {
+    readonly audience: string | readonly string[];
+    readonly clock: Clock;
+    readonly clockToleranceSeconds: number;
+  },
 ): (token: string, at: { readonly unixMs: number }) => Promise<JwtAccessTokenResult> {
-  const { algorithms = SIGNATURES, clockToleranceSeconds = 5, jwksTimeoutSeconds = 5 } = options;
+  const { algorithms = SIGNATURES, issuer, jwks } = options;
   if (algorithms.length === 0 || algorithms.some((algorithm) => !SIGNATURES.includes(algorithm))) {
     throw new TypeError(`Cannot verify JWT access tokens: algorithms must be some of ${SIGNATURES.join(", ")}`);
   }
@@ -62,10 +64,10 @@ export function createJwtVerifier(
   if (keys.size === 0 || [...keys.values()].some((key) => key.length !== 16 && key.length !== 32)) {
     throw new TypeError("Cannot verify JWT access tokens: decryptionKeys must be keys of 16 or 32 bytes");
   }
-  const jwks =
-    typeof options.jwks === "string"
-      ? jose.createRemoteJWKSet(new URL(options.jwks), { timeoutDuration: jwksTimeoutSeconds * 1000 })
-      : jose.createLocalJWKSet(options.jwks);
+  const publicKeys =
+    typeof jwks === "object"
+      ? jose.createLocalJWKSet(jwks)
+      : issuerKeys({ issuer, ...(jwks === undefined ? {} : { jwksUri: jwks }) }, options);
 
   const decrypt = async (jwe: string): Promise<string> => {
     const { plaintext } = await jose.compactDecrypt(
@@ -91,11 +93,11 @@ export function createJwtVerifier(
   const verify = async (token: string, unixMs: number): Promise<JwtAccessTokenResult> => {
     const wasEncrypted = token.split(".").length === 5;
     const signed = wasEncrypted ? await decrypt(token) : token;
-    const { payload } = await jose.jwtVerify(signed, jwks, {
-      issuer: options.issuer,
+    const { payload } = await jose.jwtVerify(signed, publicKeys, {
+      issuer,
       audience: typeof options.audience === "string" ? options.audience : [...options.audience],
       algorithms: [...algorithms],
-      clockTolerance: clockToleranceSeconds,
+      clockTolerance: options.clockToleranceSeconds,
       currentDate: new Date(unixMs),
       requiredClaims: ["exp", "sub", "cnf"],
     });
@@ -118,10 +120,7 @@ function refuse(error: unknown): JwtAccessTokenResult {
   if (error instanceof jose.errors.JOSEError && MALFORMED.includes(error.code)) {
     return { ok: false, code: "badFormat", note: "ACCESS-TOKEN is no well-formed JSON Web Token" };
   }
-  const isUnavailable = error instanceof jose.errors.JWKSTimeout || error instanceof jose.errors.JWKSInvalid;
-  if (error instanceof jose.errors.JOSEError && !isUnavailable && error.code !== "ERR_JOSE_GENERIC") {
-    return { ok: false, code: "badCredentials", note: error.code };
-  }
+  if (error instanceof jose.errors.JOSEError) return { ok: false, code: "badCredentials", note: error.code };
   if (error instanceof SyntaxError || error instanceof z.ZodError) {
     return { ok: false, code: "badCredentials", note: "cnf is malformed" };
   }

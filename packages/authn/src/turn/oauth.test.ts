@@ -53,7 +53,8 @@ describe("self-contained tokens", () => {
       actor: "north",
       scheme: "oauth",
       key: macKey,
-      expiresAtUnixMs: NOW + 605_000,
+      expiresAtUnixMs: NOW + 600_000,
+      boundsLifetime: true,
       credentialId: expect.stringMatching(/^north\/[\w-]{22}$/u),
     });
     expect(of({ username: "oldempire", accessToken: seal({ short: true }) }).kind).toBe("authenticated");
@@ -63,6 +64,7 @@ describe("self-contained tokens", () => {
   });
 
   test("end with lifetime and Delta", () => {
+    expect(of({ unixMs: NOW + 600_000 })).toMatchObject({ kind: "authenticated", expiresAtUnixMs: NOW + 605_000 });
     expect(of({ unixMs: NOW + 604_999 }).kind).toBe("authenticated");
     expect(of({ unixMs: NOW + 605_000 })).toMatchObject({ reason: "expired", actor: "north" });
     expect(of({ unixMs: NOW - 604_999 }).kind).toBe("authenticated");
@@ -156,6 +158,7 @@ describe("JSON Web Tokens", () => {
       scheme: "oauth",
       key: macKey,
       expiresAtUnixMs: NOW + 60_000,
+      boundsLifetime: true,
       credentialId: "t1",
     };
     expect(await of(token)).toEqual(expected);
@@ -166,6 +169,20 @@ describe("JSON Web Tokens", () => {
   test("prove a session by the key in a token that is encrypted as a whole", async () => {
     const token = await encrypt(await sign({ cnf: { jwk: cnfJwk } }));
     expect(await of(token)).toMatchObject({ kind: "authenticated", actor: "alice" });
+  });
+
+  test("are verified by keys that OpenID Connect Discovery finds", async () => {
+    const issuer = new URL(url).origin;
+    const token = await sign({ iss: issuer, cnf: { jwe: await encrypt(JSON.stringify(cnfJwk)) } });
+    const documents = [JSON.stringify({ issuer, jwks_uri: url }), JSON.stringify(jwks)];
+    answer = () => ({ status: 200, body: documents.shift() ?? "" });
+    const decision = await decide(authenticatorOf({ jwt: { issuer, decryptionKeys } }), {
+      username: "ignored",
+      key: macKey,
+      accessToken: Buffer.from(token),
+    });
+    expect(decision).toMatchObject({ kind: "authenticated", actor: "alice" });
+    expect(documents).toEqual([]);
   });
 
   test("are refused if they are not the issuer's, not for this relay, over, or readable on the way", async () => {
@@ -224,5 +241,6 @@ describe("JSON Web Tokens", () => {
     expect(() => authenticatorOf({ jwt: { ...jwt, decryptionKeys: [] } })).toThrow("decryptionKeys");
     expect(() => authenticatorOf({ jwt: { ...jwt, algorithms: ["HS256"] } })).toThrow("algorithms");
     expect(() => authenticatorOf({ jwt: { ...jwt, algorithms: [] } })).toThrow("algorithms");
+    expect(() => authenticatorOf({ jwt: { ...jwt, jwks: "http://issuer.example/jwks" } })).toThrow("https");
   });
 });

@@ -62,7 +62,7 @@ interface OpenedKey extends Omit<AccessTokenSealOptions, "key"> {
  * The factory throws TypeError if there are neither keys nor `jwt`, a key has a wrong length, or a key id is listed twice.
  */
 export function oauth(options: OauthOptions): TurnSchemeFactory {
-  return ({ realm, crypto }) => {
+  return ({ realm, crypto, clock }) => {
     const { serverName, jwt } = options;
     if (serverName === "" || Buffer.byteLength(serverName) > 255) {
       throw new TypeError('Cannot configure the scheme "oauth": serverName must be 1 to 255 bytes');
@@ -73,7 +73,8 @@ export function oauth(options: OauthOptions): TurnSchemeFactory {
       const hash = userhashOf({ username: key.kid, realm, crypto });
       byUserhash.set(Buffer.from(hash).toString("hex"), key);
     }
-    const verifyJwt = jwt && createJwtVerifier({ audience: serverName, ...jwt });
+    const verifyJwt =
+      jwt && createJwtVerifier({ audience: serverName, ...jwt, clock, clockToleranceSeconds: DELTA_MS / 1000 });
     const limiter = new QuestionLimiter(options);
 
     const decideJwt = async (request: TurnRequest, token: string): Promise<TurnSchemeResult> => {
@@ -88,7 +89,8 @@ export function oauth(options: OauthOptions): TurnSchemeFactory {
       return proven(subject, {
         username: request.username ?? subject,
         key: macKey,
-        expiresAtUnixMs,
+        expiresAtUnixMs: endOf(expiresAtUnixMs, request),
+        boundsLifetime: true,
         ...(tokenId === undefined ? {} : { credentialId: tokenId }),
       });
     };
@@ -133,9 +135,15 @@ function decideSelfContained(request: TurnRequest, token: Uint8Array, key: Opene
   return proven(user, {
     username: user,
     key: macKey,
-    expiresAtUnixMs: issuedAtUnixMs + lifetimeMs + DELTA_MS,
+    expiresAtUnixMs: endOf(issuedAtUnixMs + lifetimeMs, request),
+    boundsLifetime: true,
     credentialId: `${user}/${digest}`,
   });
+}
+
+/** A token that is good by the tolerance alone ends with it, not in the past. */
+function endOf(expiresAtUnixMs: number, { unixMs }: TurnRequest): number {
+  return expiresAtUnixMs > unixMs ? expiresAtUnixMs : expiresAtUnixMs + DELTA_MS;
 }
 
 /** A compact JWS or JWE begins with base64url of `{"`; a self-contained token with the two bytes of its nonce's length. */

@@ -1,5 +1,5 @@
 import type { StunCrypto } from "@turnpike/stun";
-import type { Scheduler } from "../core/clock.ts";
+import type { Clock, Scheduler } from "../core/clock.ts";
 import type { Details, Scheme, SchemeResult, TurnSchemeName } from "../core/scheme.ts";
 import { Secret } from "../core/secret.ts";
 import type { PasswordAlgorithm, TurnRequest } from "./request.ts";
@@ -11,6 +11,8 @@ export interface TurnDetails extends Details {
   readonly username: string;
   /** What the message's integrity was made with. */
   readonly key: Secret;
+  /** True if no allocation may live longer than the credential (RFC 7635 §9). */
+  readonly boundsLifetime?: boolean;
   /** Links credentials that are revoked together. */
   readonly label?: string;
 }
@@ -33,6 +35,7 @@ export interface TurnScheme extends Scheme<TurnRequest, TurnDetails> {
 export interface TurnEnvironment {
   readonly realm: string;
   readonly crypto: StunCrypto;
+  readonly clock: Clock;
   readonly scheduler: Scheduler;
   /** A key that nobody has, of the length that `algorithm` makes. */
   decoyKey(algorithm: PasswordAlgorithm): Uint8Array;

@@ -7,10 +7,12 @@ export type WebhookAsk = (question: WebhookQuestion) => Promise<WebhookAnswer>;
 
 /** An HTTP endpoint to ask. */
 export interface HttpWebhookOptions {
-  /** `https:`, or `http:` to a host of one's own. It gets a POST of {@link WebhookQuestion} as JSON. */
+  /** `https:`, or `http:` on loopback. It gets a POST of {@link WebhookQuestion} as JSON. */
   readonly url: string;
   /** Sent as `Authorization: Bearer …`. */
   readonly token?: string | Secret;
+  /** Allow plain `http:` to other hosts: whoever is between here and there learns the keys. Default false. */
+  readonly allowPlainHttp?: boolean;
   /** Until the answer must be complete. Default 5. */
   readonly timeoutSeconds?: number;
   /** Default: the runtime's `fetch`. */
@@ -30,10 +32,7 @@ export function createHttpWebhook(
   options: HttpWebhookOptions,
   { scheduler }: { readonly scheduler: Scheduler },
 ): WebhookAsk {
-  const url = URL.parse(options.url);
-  if (url === null || !["https:", "http:"].includes(url.protocol) || url.username !== "" || url.password !== "") {
-    throw new TypeError("Cannot ask this webhook: its URL must be http: or https:, without a user (use `token`)");
-  }
+  const url = checkedUrl(options);
   const { timeoutSeconds = 5, fetch: fetchIt = fetch } = options;
   if (!(timeoutSeconds > 0 && Number.isFinite(timeoutSeconds))) {
     throw new RangeError("Cannot ask this webhook: timeoutSeconds must be a positive number");
@@ -105,6 +104,20 @@ function readAnswer(text: string): WebhookAnswer {
   const { answer, places } = readWebhookAnswer(body);
   if (answer !== undefined) return answer;
   throw new WebhookError("badAnswer", `The webhook's answer is malformed at: ${places.join(", ")}`);
+}
+
+function checkedUrl(options: HttpWebhookOptions): URL {
+  const url = URL.parse(options.url);
+  if (url === null || !["https:", "http:"].includes(url.protocol) || url.username !== "" || url.password !== "") {
+    throw new TypeError("Cannot ask this webhook: its URL must be http: or https:, without a user (use `token`)");
+  }
+  const isPrivate = url.protocol === "https:" || ["127.0.0.1", "[::1]", "localhost"].includes(url.hostname);
+  if (!isPrivate && options.allowPlainHttp !== true) {
+    throw new TypeError(
+      "Cannot ask this webhook by plain http: use https:, or set allowPlainHttp if nobody is between",
+    );
+  }
+  return url;
 }
 
 function textOf(secret: string | Secret): string {

@@ -205,9 +205,16 @@ describe("webhook over HTTP", () => {
     response.destroy();
   });
 
+  test("is asked by plain http only on loopback, unless told otherwise", () => {
+    expect(() => make({ http: { url: "http://backend.example/" } })).toThrow("allowPlainHttp");
+    expect(() => make({ http: { url: "http://backend.example/", allowPlainHttp: true } })).not.toThrow();
+    expect(() => make({ http: { url: "http://[::1]:8080/" } })).not.toThrow();
+  });
+
   test.each([
     [{ url: "ftp://backend" }, TypeError],
     [{ url: "backend" }, TypeError],
+    [{ url: "http://backend.example/" }, TypeError],
     [{ url: "http://user:hunter2@backend" }, TypeError],
     [{ timeoutSeconds: 0 }, RangeError],
     [{ timeoutSeconds: Infinity }, RangeError],
