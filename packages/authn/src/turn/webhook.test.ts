@@ -273,6 +273,16 @@ describe("questions", () => {
     expect(await next).toMatchObject({ reason: "unknownActor" });
   });
 
+  test("that are the same count each, for each request that waits is kept", async () => {
+    const { ask, questions, answers } = backend();
+    const { of } = make({ ask, maxConcurrentPerPrefix: 2 });
+    const open = [of(alice), of(alice)];
+    expect(await of(alice)).toMatchObject({ reason: "unavailable" });
+    expect(questions).toHaveLength(1);
+    answers[0]?.({ result: "allow", password: "pw" });
+    expect((await Promise.all(open)).map(({ kind }) => kind)).toEqual(["authenticated", "authenticated"]);
+  });
+
   test("are not asked of requests that bring an access token", async () => {
     const { ask, questions } = backend();
     expect(await make({ ask }).of({ ...alice, accessToken: new Uint8Array(64) })).toEqual({ kind: "notRequested" });
