@@ -5,7 +5,7 @@ import type { FailureReason } from "../core/scheme.ts";
 export interface HttpRejection {
   readonly status: 400 | 401 | 403 | 429 | 503;
   /** Names are lower case. */
-  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  readonly headers: Readonly<Record<string, string | string[]>>;
   /** Problem details (RFC 9457), as JSON text. */
   readonly body: string;
 }
@@ -58,7 +58,7 @@ export function sendRejection(response: ServerResponse, { status, headers, body 
 
 function unauthorized(detail: string, challenges: readonly string[]): HttpRejection {
   if (challenges.length === 0) return problem(403, "Forbidden", { detail });
-  return problem(401, "Unauthorized", { detail, headers: { "www-authenticate": challenges } });
+  return problem(401, "Unauthorized", { detail, headers: { "www-authenticate": [...challenges] } });
 }
 
 function problem(
