@@ -220,7 +220,7 @@ async function run(size: number, steps: readonly Step[]): Promise<void> {
 describe("CachedVerifier", () => {
   it("answers and asks as a simple model does, whatever happens in between", async () => {
     await fc.assert(fc.asyncProperty(capacity, fc.array(step, { size: "max", maxLength: 120 }), run), {
-      numRuns: 500,
+      numRuns: 1000,
     });
   });
 });
