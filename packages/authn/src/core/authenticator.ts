@@ -99,7 +99,8 @@ export class Authenticator<Request, D extends Details = Details> {
    * was asked answered at once, otherwise a promise of it (which never rejects).
    */
   decide(request: Request, options: AuthenticateOptions = {}): Outcome<D> | Promise<Outcome<D>> {
-    const requestId = options.requestId ?? this.#createRequestId();
+    // A client may have chosen it, and it stands in every line that is logged for this request.
+    const requestId = printable(options.requestId ?? this.#createRequestId());
     const logger = options.logger ?? this.#logger;
     const { signal } = options;
     const own = OperationContext.internal("authentication", {
@@ -185,7 +186,7 @@ export class Authenticator<Request, D extends Details = Details> {
       const event: DecisionEvent = {
         decision,
         authenticator: this.name,
-        requestId: printable(requestId),
+        requestId,
         schemesTried: chain.tried,
         source: this.#describe?.(chain.request) ?? {},
         atUnixMs: this.#clock.unixMs(),
