@@ -22,7 +22,14 @@ export {
   type SignOptions,
 } from "./message-signature.ts";
 export { MemoryNonceStore, type NonceStore, type UsedNonce } from "./nonce-store.ts";
-export { type HttpRejection, httpRejection, type RejectionCause, sendRejection } from "./rejection.ts";
+export {
+  type FastifyReplyLike,
+  type HttpRejection,
+  httpRejection,
+  type RejectionCause,
+  replyRejection,
+  sendRejection,
+} from "./rejection.ts";
 export { type ClientCertificate, headerValue, type HttpRequest } from "./request.ts";
 export type { Session, SessionStore, StoredSession } from "./session.ts";
 export {

@@ -56,6 +56,20 @@ export function sendRejection(response: ServerResponse, { status, headers, body 
   response.end(body);
 }
 
+/** The part of a Fastify reply that a rejection needs; a Fastify reply fits as it is. */
+export interface FastifyReplyLike<Reply> {
+  code(status: number): unknown;
+  headers(values: Record<string, string | string[]>): unknown;
+  send(body: string): Reply;
+}
+
+/** Writes a rejection to a reply of Fastify 5; return what it returns from the handler. */
+export function replyRejection<Reply>(reply: FastifyReplyLike<Reply>, { status, headers, body }: HttpRejection): Reply {
+  reply.code(status);
+  reply.headers(headers);
+  return reply.send(body);
+}
+
 function unauthorized(detail: string, challenges: readonly string[]): HttpRejection {
   if (challenges.length === 0) return problem(403, "Forbidden", { detail });
   return problem(401, "Unauthorized", { detail, headers: { "www-authenticate": [...challenges] } });
