@@ -258,7 +258,11 @@ export class Play {
   ): void {
     const allocation = this.#model.allocationOf(name);
     const left = getAttribute(answer, lifetime);
-    equal("LIFETIME", left?.ok && left.value, (allocation?.ends ?? 0) - this.#model.now);
+    equal(
+      "LIFETIME",
+      left?.ok && left.value,
+      Math.min(...(allocation?.relayed ?? []).map(({ ends }) => ends)) - this.#model.now,
+    );
     equal(
       "relayed ports",
       relayed,

@@ -228,6 +228,7 @@ function settle(
             passwordAlgorithm: claim.passwordAlgorithm,
             expiresAtUnixMs: decision.expiresAtUnixMs,
             credentialId: decision.credentialId,
+            boundsLifetime: decision.boundsLifetime ?? false,
           },
           proof: { key: decision.key, integrity: claim.answerIntegrity },
         },
