@@ -10,6 +10,8 @@ import { mintTimeLimited, toIceServers } from "@turnpike/credentials";
 import { expect, test } from "vitest";
 
 const dist = new URL("../../packages/credentials/dist/", import.meta.url);
+/** Debian's package of that name has it. */
+const browserCommand = "chromium";
 const urls = ["stun:127.0.0.1:9", "turn:127.0.0.1:9"];
 
 /** Runs in the page: two connections agree, then one of them gets ICE servers and negotiates anew. */
@@ -72,7 +74,7 @@ test("mints, verifies, fetches, and restarts ICE in a browser", async () => {
   const url = typeof address === "object" ? `http://127.0.0.1:${String(address?.port)}/` : "";
   const profile = await mkdtemp(join(tmpdir(), "turnpike-chromium-"));
   const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", `--user-data-dir=${profile}`];
-  const browser = spawn("chromium", [...flags, url], { stdio: "ignore" });
+  const browser = spawn(browserCommand, [...flags, url], { stdio: "ignore" });
   const gone = new Promise<void>((resolve) => browser.once("close", () => resolve()));
   try {
     const failed = new Promise<never>((_resolve, reject) => browser.once("error", reject));
