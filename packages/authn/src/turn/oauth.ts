@@ -119,7 +119,7 @@ export function oauth(options: OauthOptions): TurnSchemeFactory {
 function decideSelfContained(request: TurnRequest, token: Uint8Array, key: OpenedKey | undefined): TurnSchemeResult {
   if (key === undefined) return refused("unknownActor", { user: request.username, note: "no such key id" });
   const user = key.kid;
-  if (key.expiresAtUnixMs <= request.unixMs) return refused("expired", { user, note: "the key has ended" });
+  if (!(key.expiresAtUnixMs > request.unixMs)) return refused("expired", { user, note: "the key has ended" });
   const opened = openAccessToken(token, { ...key, key: key.key.revealBytes() });
   if (!opened.ok) {
     const { code } = opened.error;
@@ -130,7 +130,7 @@ function decideSelfContained(request: TurnRequest, token: Uint8Array, key: Opene
   if (!request.checkIntegrity(macKey)) return refused("badCredentials", { user });
   // RFC 7635 §7: lifetime + Delta > abs(RDnew - TS)
   const lifetimeMs = lifetimeSeconds * 1000;
-  if (lifetimeMs + DELTA_MS <= Math.abs(request.unixMs - issuedAtUnixMs)) return refused("expired", { user });
+  if (!(lifetimeMs + DELTA_MS > Math.abs(request.unixMs - issuedAtUnixMs))) return refused("expired", { user });
   const digest = createHash("sha256").update(token).digest("base64url").slice(0, 22);
   return proven(user, {
     username: user,

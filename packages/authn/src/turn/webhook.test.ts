@@ -137,6 +137,11 @@ describe("webhook over HTTP", () => {
     expect(await make().of(alice)).toEqual({ kind: "failed", scheme: "webhook", ...expected });
   });
 
+  test("lets nobody in by a clock that is no number", async () => {
+    handle = json({ result: "allow", password: "pw", expiresAt: NOW / 1000 + 60 });
+    expect(await make().of({ ...alice, unixMs: Number.NaN })).toMatchObject({ reason: "expired" });
+  });
+
   const failures: readonly (readonly [string, (response: ServerResponse) => void])[] = [
     ["status 500", json({ result: "allow", password: "pw" }, 500)],
     ["status 201", json({ result: "allow", password: "pw" }, 201)],

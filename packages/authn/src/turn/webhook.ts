@@ -109,7 +109,7 @@ function judge(request: TurnRequest, answer: WebhookAnswer, environment: TurnEnv
   }
   if (!request.checkIntegrity(key)) return unproven("badCredentials", user);
   const { expiresAt, label, credentialId = username } = answer;
-  if (expiresAt !== undefined && expiresAt * 1000 <= request.unixMs) return refused("expired", { user });
+  if (expiresAt !== undefined && !(expiresAt * 1000 > request.unixMs)) return refused("expired", { user });
   return proven(user, {
     username,
     key,
