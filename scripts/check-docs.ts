@@ -23,9 +23,16 @@ const stale = [...generatedPages()].flatMap(([path, text]) =>
     : [{ where: path, message: "is out of step with the code: run `npm run docs`" }],
 );
 
+// What no test runs breaks without anybody seeing it.
+const tests = repositoryFiles("*.test.ts").map(read);
+const untested = repositoryFiles("examples/*.ts")
+  .filter((path) => !tests.some((text) => text.includes(path)))
+  .map((path) => ({ where: path, message: "no test runs this example" }));
+
 report(
   [
     ...stale,
+    ...untested,
     ...checkLinks(markdown, files),
     ...checkExamples(markdown, { files, read }),
     ...checkCitations(sources, readSectionTable(read("scripts/rfc-sections.json"))),

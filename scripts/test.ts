@@ -1,5 +1,4 @@
 /** `npm test`: everything that needs nothing but npm. The last line is `N passed, N failed`. */
-import { repositoryFiles } from "./lib/files.ts";
 import { misPacked, publishedRooms } from "./lib/packages.ts";
 import { Tally } from "./lib/tally.ts";
 
@@ -14,6 +13,4 @@ for (const room of publishedRooms()) {
   for (const problem of problems) console.error(problem);
   tally.count(`npm pack packages/${room}`, problems.length === 0);
 }
-// Examples run on what is built, as a user's program does.
-for (const example of repositoryFiles("examples/*.ts")) tally.run(example, "node", [example]);
 tally.close();

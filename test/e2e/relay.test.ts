@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { startRelay, type RelayOptions } from "@turnpike/relay";
-import { sameTransportAddress } from "@turnpike/stun";
+import { formatTransportAddress, sameTransportAddress } from "@turnpike/stun";
 import type { AuthenticationDecision, LifecycleEvent } from "@turnpike/turn";
 import { describe, expect, test } from "vitest";
 import { staticUsers } from "../sim/support/authentication.ts";
@@ -75,6 +75,16 @@ describe("a relay on loopback", () => {
       const answer = await client.receive();
       expect(sameTransportAddress(answer.from, server)).toBe(true);
     }
+  });
+
+  test("listens once on what is named twice", async () => {
+    const port = await freePorts(1);
+    const relay = await startTestRelay({ listen: [`udp:127.0.0.1:${port}`, `udp:0.0.0.0:${port}`] });
+    const ids = relay.listening.map(({ id }) => id);
+    expect(ids).toEqual(ids.map((_, index) => index));
+    const texts = relay.listening.map(({ local }) => formatTransportAddress(local));
+    expect(texts.filter((text) => text === `127.0.0.1:${port}`)).toHaveLength(1);
+    expect(await (await openClient(relay)).allocate()).toMatchObject({ family: 4 });
   });
 });
 

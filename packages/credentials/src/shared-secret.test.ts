@@ -115,6 +115,16 @@ describe("verifyTimeLimited", () => {
     expect(verifyTimeLimited({ ...minted, ...options, maxTtlSeconds: 7200 })).toMatchObject({ ok: true });
   });
 
+  test("lets nobody in by a clock or a limit that is no number", () => {
+    const options = { secrets: "s", nowUnixMs: NOW, keyedHash: nodeHash };
+    const minted = mintTimeLimited(options);
+    expect(verifyTimeLimited({ ...minted, ...options, nowUnixMs: Number.NaN }).ok).toBe(false);
+    for (const maxTtlSeconds of [Number.NaN, 0, -1]) {
+      expect(() => verifyTimeLimited({ ...minted, ...options, maxTtlSeconds })).toThrow(RangeError);
+    }
+    expect(() => mintTimeLimited({ ...options, nowUnixMs: Number.NaN })).toThrow(RangeError);
+  });
+
   test("refuses a signed name that never ends", async () => {
     for (const username of ["alice", "1700000000000:alice", "", "alice:0"]) {
       const credential = await timeLimitedPassword({ username, secret: "s" });

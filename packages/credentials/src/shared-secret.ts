@@ -132,7 +132,7 @@ export type Verification<Name> =
  * Verifies a time-limited credential in all three forms. The comparison takes the same time for every wrong password,
  * and the time is looked at only after the password was right.
  *
- * @throws TypeError if there is no secret.
+ * @throws TypeError if there is no secret; RangeError if `maxTtlSeconds` is not a positive number.
  */
 export function verifyTimeLimited(
   options: VerifyOptions & { readonly keyedHash: SyncKeyedHash },
@@ -157,14 +157,17 @@ export function judge<Name extends { readonly expiresAtUnixSeconds: number }>(op
   readonly times: { readonly maxTtlSeconds?: number; readonly nowUnixMs?: number };
 }): Verification<Name> {
   const { name, times } = options;
+  const { nowUnixMs = ambient.Date.now(), maxTtlSeconds = Infinity } = times;
+  if (!(maxTtlSeconds > 0)) {
+    throw new RangeError("Cannot verify a credential: maxTtlSeconds must be a positive number");
+  }
   const presented = utf8(options.credential);
   const secretIndex = options.expected
     .map((candidate) => equalInConstantTime(presented, utf8(candidate)))
     .indexOf(true);
   if (secretIndex === -1) return { ok: false, reason: "badCredentials" };
-  const { nowUnixMs = ambient.Date.now(), maxTtlSeconds = Infinity } = times;
   const leftMs = name.expiresAtUnixSeconds * 1000 - nowUnixMs;
-  if (leftMs <= 0) return { ok: false, reason: "expired", name };
+  if (!(leftMs > 0)) return { ok: false, reason: "expired", name };
   if (leftMs > maxTtlSeconds * 1000) return { ok: false, reason: "tooLong", name };
   return { ok: true, name, secretIndex };
 }

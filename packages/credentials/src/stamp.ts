@@ -104,7 +104,7 @@ export interface VerifyStampOptions {
 /**
  * Verifies a stamp, as `verifyTimeLimited` does for shared secrets.
  *
- * @throws TypeError if there is no secret.
+ * @throws TypeError if there is no secret; RangeError if `maxTtlSeconds` is not a positive number.
  */
 export function verifyStamp(
   options: VerifyStampOptions & { readonly keyedHash: SyncKeyedHash },

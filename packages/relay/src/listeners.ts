@@ -2,6 +2,7 @@ import {
   formatIpAddress,
   formatTransportAddress,
   type IpAddress,
+  sameTransportAddress,
   type TransportAddress,
   withPort,
 } from "@turnpike/stun";
@@ -40,7 +41,7 @@ export interface OpenListenersOptions {
 export async function openListeners(options: OpenListenersOptions): Promise<readonly Listener[]> {
   const listeners: Listener[] = [];
   for (const spec of options.specs) {
-    listeners.push(...(await openSpec(options, spec, listeners.length)));
+    listeners.push(...(await openSpec(options, spec, listeners)));
   }
   if (listeners.length === 0) {
     throw new RelayStartError(
@@ -74,7 +75,7 @@ export async function tryRelayAddresses(plane: ForwardingPlane, addresses: reado
 async function openSpec(
   options: OpenListenersOptions,
   spec: ListenSpec,
-  firstId: number,
+  others: readonly Listener[],
 ): Promise<readonly Listener[]> {
   const { plane, machine, logger } = options;
   const addresses: readonly IpAddress[] = expandWildcard(spec.local, machine);
@@ -84,7 +85,11 @@ async function openSpec(
   const listeners: Listener[] = [];
   let { port } = spec.local;
   for (const address of addresses) {
-    const id = firstId + listeners.length;
+    // A wildcard may name what another entry names already.
+    if (others.some(({ local }) => sameTransportAddress(local, withPort(address, port)))) {
+      continue;
+    }
+    const id = others.length + listeners.length;
     const opened = await open(plane, id, withPort(address, port));
     if (opened.kind === "opened") {
       listeners.push({ id, transport: spec.transport, local: opened.local });

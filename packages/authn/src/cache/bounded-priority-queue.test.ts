@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BoundedPriorityQueue, type QueueEntry } from "./bounded-priority-queue.ts";
 
@@ -101,7 +101,10 @@ describe("BoundedPriorityQueue", () => {
             expect(queue.get(key)).toBe(value);
           }
         }
-        const left = [...queue.entries()].map(({ key }) => key).toSorted();
+        const left = queue
+          .entries()
+          .map(({ key }) => key)
+          .toSorted();
         expect(left).toEqual(model.entries.map(({ key }) => key).toSorted());
         expect(queue.popUpTo(Infinity)).toEqual(model.sorted());
       }),

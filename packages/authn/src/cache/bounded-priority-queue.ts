@@ -139,9 +139,9 @@ export class BoundedPriorityQueue<K, V> {
     this.#nodes.clear();
   }
 
-  /** All entries, in no particular order. Don't change the queue while going through them. */
-  *entries(): IterableIterator<QueueEntry<K, V>> {
-    for (const node of this.#heap) yield entryOf(node);
+  /** All entries as they are, in no particular order. */
+  entries(): readonly QueueEntry<K, V>[] {
+    return this.#heap.map(entryOf);
   }
 
   #remove(node: Node<K, V>): void {

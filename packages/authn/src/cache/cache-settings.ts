@@ -17,15 +17,6 @@ export interface CacheSettings {
   readonly staleIfUnavailableSeconds: number;
 }
 
-const DEFAULTS: CacheSettings = {
-  enabled: false,
-  expirySeconds: 300,
-  size: 50,
-  negativeExpirySeconds: 5,
-  negativeSize: 50,
-  staleIfUnavailableSeconds: 0,
-};
-
 const MAX_EXPIRY_SECONDS = 7 * 86_400;
 const MAX_SIZE = 1_000_000;
 const MAX_NEGATIVE_EXPIRY_SECONDS = 60;
@@ -36,17 +27,22 @@ const MAX_STALE_SECONDS = 3600;
  *
  * @throws RangeError naming the setting, what it was and what it may be
  */
-export function parseCacheSettings(given: Partial<CacheSettings>): CacheSettings {
-  const settings = { ...DEFAULTS, ...withoutUndefined(given) };
-  const { expirySeconds } = settings;
+export function parseCacheSettings({
+  enabled = false,
+  expirySeconds = 300,
+  size = 50,
+  negativeExpirySeconds = 5,
+  negativeSize = 50,
+  staleIfUnavailableSeconds = 0,
+}: Partial<CacheSettings>): CacheSettings {
   if (!(expirySeconds > 0 && expirySeconds <= MAX_EXPIRY_SECONDS)) {
     throw new RangeError(`Cannot cache for ${expirySeconds} s: expiry must be above 0, up to ${MAX_EXPIRY_SECONDS}`);
   }
-  checkSeconds("negative expiry", settings.negativeExpirySeconds, MAX_NEGATIVE_EXPIRY_SECONDS);
-  checkSeconds("stale-if-unavailable", settings.staleIfUnavailableSeconds, MAX_STALE_SECONDS);
-  checkSize("size", settings.size);
-  checkSize("negative size", settings.negativeSize);
-  return settings;
+  checkSeconds("negative expiry", negativeExpirySeconds, MAX_NEGATIVE_EXPIRY_SECONDS);
+  checkSeconds("stale-if-unavailable", staleIfUnavailableSeconds, MAX_STALE_SECONDS);
+  checkSize("size", size);
+  checkSize("negative size", negativeSize);
+  return { enabled, expirySeconds, size, negativeExpirySeconds, negativeSize, staleIfUnavailableSeconds };
 }
 
 function checkSeconds(name: string, seconds: number, max: number): void {
@@ -59,8 +55,4 @@ function checkSize(name: string, size: number): void {
   if (!Number.isInteger(size) || size > MAX_SIZE) {
     throw new RangeError(`Cannot use ${size} as ${name}: it must be a whole number, ${MAX_SIZE} at most`);
   }
-}
-
-function withoutUndefined<T extends object>(given: T): T {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as T;
 }

@@ -65,7 +65,7 @@ export class EntryStore {
     this.#settings = settings;
     for (const { key } of this.#entries.resize(settings.size)) this.#evicted(key);
     this.#wrong.resize(settings.negativeSize);
-    for (const { key, value, priority } of [...this.#entries.entries()]) {
+    for (const { key, value, priority } of this.#entries.entries()) {
       value.expiresAtMs = Math.min(value.expiresAtMs, this.#expiryOf(value));
       const leavesAtMs = Math.min(priority, this.#leavingOf(value));
       if (leavesAtMs < priority) this.#entries.set(key, value, leavesAtMs);
@@ -122,7 +122,7 @@ export class EntryStore {
   forget(matches: (identity: CacheIdentity) => boolean): number {
     this.#sweep();
     let removed = 0;
-    for (const { key, value } of [...this.#entries.entries()]) {
+    for (const { key, value } of this.#entries.entries()) {
       if (!matches(value.identity)) continue;
       this.#drop(key);
       removed++;

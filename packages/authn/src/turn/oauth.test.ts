@@ -67,6 +67,7 @@ describe("self-contained tokens", () => {
     expect(of({ unixMs: NOW + 600_000 })).toMatchObject({ kind: "authenticated", expiresAtUnixMs: NOW + 605_000 });
     expect(of({ unixMs: NOW + 604_999 }).kind).toBe("authenticated");
     expect(of({ unixMs: NOW + 605_000 })).toMatchObject({ reason: "expired", actor: "north" });
+    expect(of({ unixMs: Number.NaN })).toMatchObject({ reason: "expired" });
     expect(of({ unixMs: NOW - 604_999 }).kind).toBe("authenticated");
     expect(of({ unixMs: NOW - 605_000 })).toMatchObject({ reason: "expired" });
   });

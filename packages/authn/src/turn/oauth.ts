@@ -21,7 +21,7 @@ import {
 
 /** A key that authorization server and relay share. */
 export interface OauthKey {
-  /** Names it: clients send it as USERNAME (RFC 7635 §4). */
+  /** Names it: clients send it as USERNAME (RFC 7635 §5). */
   readonly kid: string;
   /** 32 bytes for `A256GCM`, 16 for `A128GCM`; text is base64 of them (of more, the first count, as coturn has it). */
   readonly key: string | Secret;
@@ -44,7 +44,7 @@ export interface OauthOptions extends QuestionLimits {
 /** Longer tokens don't fit into a datagram anyway, and are refused unread. */
 const MAX_TOKEN_BYTES = 4096;
 
-/** How far clocks may be apart (RFC 7635 §4.1.1, Delta). */
+/** How far clocks may be apart (RFC 7635 §7, Delta). */
 const DELTA_MS = 5000;
 
 interface OpenedKey extends Omit<AccessTokenSealOptions, "key"> {
@@ -119,7 +119,7 @@ export function oauth(options: OauthOptions): TurnSchemeFactory {
 function decideSelfContained(request: TurnRequest, token: Uint8Array, key: OpenedKey | undefined): TurnSchemeResult {
   if (key === undefined) return refused("unknownActor", { user: request.username, note: "no such key id" });
   const user = key.kid;
-  if (key.expiresAtUnixMs <= request.unixMs) return refused("expired", { user, note: "the key has ended" });
+  if (!(key.expiresAtUnixMs > request.unixMs)) return refused("expired", { user, note: "the key has ended" });
   const opened = openAccessToken(token, { ...key, key: key.key.revealBytes() });
   if (!opened.ok) {
     const { code } = opened.error;
@@ -128,9 +128,9 @@ function decideSelfContained(request: TurnRequest, token: Uint8Array, key: Opene
   }
   const { macKey, issuedAtUnixMs, lifetimeSeconds } = opened.claims;
   if (!request.checkIntegrity(macKey)) return refused("badCredentials", { user });
-  // RFC 7635 §4.1.1: lifetime + Delta > abs(RDnew - TS)
+  // RFC 7635 §7: lifetime + Delta > abs(RDnew - TS)
   const lifetimeMs = lifetimeSeconds * 1000;
-  if (lifetimeMs + DELTA_MS <= Math.abs(request.unixMs - issuedAtUnixMs)) return refused("expired", { user });
+  if (!(lifetimeMs + DELTA_MS > Math.abs(request.unixMs - issuedAtUnixMs))) return refused("expired", { user });
   const digest = createHash("sha256").update(token).digest("base64url").slice(0, 22);
   return proven(user, {
     username: user,

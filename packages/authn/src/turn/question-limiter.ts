@@ -1,10 +1,10 @@
 import type { IpAddress } from "@turnpike/stun";
 
-/** How many slow questions may be open. */
+/** How many requests may wait for slow answers. */
 export interface QuestionLimits {
-  /** In all. Default 64. */
+  /** In all. Default 256. */
   readonly maxConcurrent?: number;
-  /** For clients of one address prefix (/24 of IPv4, /56 of IPv6). Default 8. */
+  /** For clients of one address prefix (/24 of IPv4, /56 of IPv6). Default 32. */
   readonly maxConcurrentPerPrefix?: number;
 }
 
@@ -16,7 +16,7 @@ export class QuestionLimiter {
   #open = 0;
 
   /** @throws RangeError if a limit is not a whole number, at least 1. */
-  constructor({ maxConcurrent = 64, maxConcurrentPerPrefix = 8 }: QuestionLimits = {}) {
+  constructor({ maxConcurrent = 256, maxConcurrentPerPrefix = 32 }: QuestionLimits = {}) {
     for (const [name, value] of Object.entries({ maxConcurrent, maxConcurrentPerPrefix })) {
       if (!Number.isInteger(value) || value < 1) {
         throw new RangeError(`Cannot limit questions: ${name} must be a whole number, at least 1`);

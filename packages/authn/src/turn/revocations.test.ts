@@ -18,6 +18,7 @@ describe("createRevocationList", () => {
     list.revoke({ by, value, untilUnixMs: NOW + 1000 }, at);
     expect(list.isRevoked(alice, at)).toBe(true);
     expect(list.isRevoked({ username: "bob", actor: "bob" }, at)).toBe(false);
+    expect(list.isRevoked(alice, { nowUnixMs: Number.NaN })).toBe(true);
     expect(list.isRevoked(alice, { nowUnixMs: NOW + 999 })).toBe(true);
     expect(list.isRevoked(alice, { nowUnixMs: NOW + 1000 })).toBe(false);
     expect(list.size).toBe(0);

@@ -68,9 +68,9 @@ export function createRevocationList(options: RevocationListOptions = {}): Revoc
     const name = nameOf(by, value);
     const entry = entries.get(name);
     if (entry === undefined) return false;
-    if (entry.untilUnixMs > nowUnixMs) return true;
-    entries.delete(name);
-    return false;
+    const hasEnded = entry.untilUnixMs <= nowUnixMs;
+    if (hasEnded) entries.delete(name);
+    return !hasEnded;
   };
 
   return {

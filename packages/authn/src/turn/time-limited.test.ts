@@ -82,6 +82,12 @@ describe("sharedSecrets", () => {
     }
   });
 
+  test("lets nobody in by a clock that is no number", () => {
+    const minted = mintTimeLimited({ ...mint, secrets: "s", user: "alice" });
+    const decision = authenticate(sharedSecrets({ secrets: ["s"] }), requestOf(minted, Number.NaN));
+    expect(decision).toMatchObject({ reason: "expired" });
+  });
+
   test("tells nobody that a name has ended who can't prove it", () => {
     const decision = authenticate(
       sharedSecrets({ secrets: ["s"] }),

@@ -162,7 +162,7 @@ function judge(
   const { username, parsed, key, maxTtlSeconds } = credential;
   const expiresAtUnixMs = parsed.expiresAtUnixSeconds * 1000;
   const leftMs = expiresAtUnixMs - request.unixMs;
-  if (leftMs <= 0) return refused("expired", { user: parsed.user });
+  if (!(leftMs > 0)) return refused("expired", { user: parsed.user });
   if (leftMs > maxTtlSeconds * 1000) {
     return refused("badCredentials", { user: parsed.user, note: "lasts longer than maxTtlSeconds" });
   }

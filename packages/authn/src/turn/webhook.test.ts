@@ -137,6 +137,11 @@ describe("webhook over HTTP", () => {
     expect(await make().of(alice)).toEqual({ kind: "failed", scheme: "webhook", ...expected });
   });
 
+  test("lets nobody in by a clock that is no number", async () => {
+    handle = json({ result: "allow", password: "pw", expiresAt: NOW / 1000 + 60 });
+    expect(await make().of({ ...alice, unixMs: Number.NaN })).toMatchObject({ reason: "expired" });
+  });
+
   const failures: readonly (readonly [string, (response: ServerResponse) => void])[] = [
     ["status 500", json({ result: "allow", password: "pw" }, 500)],
     ["status 201", json({ result: "allow", password: "pw" }, 201)],
@@ -271,6 +276,16 @@ describe("questions", () => {
     const next = of(name(6, "192.0.2.1"));
     answers[3]?.({ result: "unknown" });
     expect(await next).toMatchObject({ reason: "unknownActor" });
+  });
+
+  test("that are the same count each, for each request that waits is kept", async () => {
+    const { ask, questions, answers } = backend();
+    const { of } = make({ ask, maxConcurrentPerPrefix: 2 });
+    const open = [of(alice), of(alice)];
+    expect(await of(alice)).toMatchObject({ reason: "unavailable" });
+    expect(questions).toHaveLength(1);
+    answers[0]?.({ result: "allow", password: "pw" });
+    expect((await Promise.all(open)).map(({ kind }) => kind)).toEqual(["authenticated", "authenticated"]);
   });
 
   test("are not asked of requests that bring an access token", async () => {

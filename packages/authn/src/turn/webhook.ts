@@ -44,15 +44,17 @@ export function webhook(options: WebhookOptions): TurnSchemeFactory {
     const open = new Map<string, Promise<WebhookAnswer>>();
     const { statusOnError = 500, resolvesUserhash = false, passwordAlgorithms = PASSWORD_ALGORITHMS } = options;
 
-    const answerTo = async (request: TurnRequest): Promise<WebhookAnswer> => {
-      const question = questionOf(request);
+    const askOnce = async (question: WebhookQuestion): Promise<WebhookAnswer> => {
       const name = JSON.stringify(question);
       const same = open.get(name);
       if (same !== undefined) return same;
-      const answer = limiter.run(request.client, async () => ask(question)).finally(() => open.delete(name));
+      const answer = ask(question).finally(() => open.delete(name));
       open.set(name, answer);
       return answer;
     };
+    // Each request that waits is kept in memory, so each counts, be its question its own or not.
+    const answerTo = async (request: TurnRequest): Promise<WebhookAnswer> =>
+      limiter.run(request.client, async () => askOnce(questionOf(request)));
 
     return {
       name: "webhook",
@@ -107,7 +109,7 @@ function judge(request: TurnRequest, answer: WebhookAnswer, environment: TurnEnv
   }
   if (!request.checkIntegrity(key)) return unproven("badCredentials", user);
   const { expiresAt, label, credentialId = username } = answer;
-  if (expiresAt !== undefined && expiresAt * 1000 <= request.unixMs) return refused("expired", { user });
+  if (expiresAt !== undefined && !(expiresAt * 1000 > request.unixMs)) return refused("expired", { user });
   return proven(user, {
     username,
     key,
