@@ -3,6 +3,7 @@
  * Run it by `npm run check:docs`, which resolves the packages to their sources.
  */
 import { readFileSync } from "node:fs";
+import { posix } from "node:path";
 import { repositoryFiles, ROOT } from "./lib/files.ts";
 import { report } from "./lib/findings.ts";
 import { generatedPages } from "./lib/generated.ts";
@@ -26,7 +27,7 @@ const stale = [...generatedPages()].flatMap(([path, text]) =>
 // What no test runs breaks without anybody seeing it.
 const tests = repositoryFiles("*.test.ts").map(read);
 const untested = repositoryFiles("examples/*.ts")
-  .filter((path) => !tests.some((text) => text.includes(path)))
+  .filter((path) => !tests.some((text) => text.includes(path) || text.includes(`"${posix.basename(path, ".ts")}"`)))
   .map((path) => ({ where: path, message: "no test runs this example" }));
 
 report(
