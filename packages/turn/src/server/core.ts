@@ -21,7 +21,7 @@ const DEFAULTS = {
 } as const;
 
 /** RFC 8656 §3.2: what an allocation lives for if nobody asks for more. */
-export const DEFAULT_LIFETIME_SECONDS = 600;
+const DEFAULT_LIFETIME_SECONDS = 600;
 /** RFC 8656 §9: fixed. */
 export const PERMISSION_LIFETIME_MS = 300_000;
 /** RFC 8656 §12: how long a channel's number and peer stay apart from others after it expired. */

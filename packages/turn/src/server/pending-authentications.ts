@@ -71,6 +71,6 @@ export class PendingAuthentications {
 }
 
 /** A transaction belongs to a five-tuple. */
-export function transactionName(request: IncomingRequest): string {
+function transactionName(request: IncomingRequest): string {
   return `${fiveTupleName(request.client)}/${request.message.transactionId.join(".")}`;
 }

@@ -56,7 +56,7 @@ export function removeRelays(
 }
 
 /** Traffic of an allocation until now. */
-export function totalsOf(allocation: Allocation, now: Now): Totals {
+function totalsOf(allocation: Allocation, now: Now): Totals {
   return {
     packetsToPeers: allocation.packetsToPeers,
     bytesToPeers: allocation.bytesToPeers,
