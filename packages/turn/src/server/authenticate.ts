@@ -202,7 +202,7 @@ function toRequest(
     transport: request.client.transport,
     unixMs: now.unixMs,
     questionId,
-    checkIntegrity: (key) => verifyIntegrity(request.message, { algorithm: claim.integrity, key, crypto: core.crypto }),
+    checkIntegrity: (key) => verify(core, request.message, claim, key),
   };
 }
 
