@@ -30,7 +30,7 @@ const logger = new RecordingLogger();
 const ctx = OperationContext.internal("test", { logger });
 
 let slapd: Slapd;
-let open: CredentialVerifier[] = [];
+let open: LdapVerifier[] = [];
 
 beforeAll(async () => {
   const people = ["ann", "bob", "cid", "dee", "eve", "fay", "gus", "hal", "ida"];
@@ -46,7 +46,7 @@ beforeAll(async () => {
 });
 
 afterEach(async () => {
-  await Promise.all(open.map((verifier) => verifier.close?.()));
+  await Promise.all(open.map((verifier) => verifier.close()));
   open = [];
 });
 

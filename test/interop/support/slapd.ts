@@ -36,11 +36,18 @@ export interface Slapd {
 
 /**
  * Starts slapd, installing the Debian package if it is missing. The directory has the overlays memberof and ppolicy, the
- * entries of `ldif` under {@link BASE_DN}, and a service account that may read everything but passwords.
+ * entries of `ldif` under {@link BASE_DN}, and a service account that may read everything but passwords. Five wrong
+ * passwords lock an account, unless `lockout` is false.
  *
  * @throws Error if slapd can't be installed or doesn't answer
  */
-export async function startSlapd({ ldif }: { readonly ldif: string }): Promise<Slapd> {
+export async function startSlapd({
+  ldif,
+  lockout = true,
+}: {
+  readonly ldif: string;
+  readonly lockout?: boolean;
+}): Promise<Slapd> {
   if (!existsSync(SLAPD) || !existsSync("/usr/bin/openssl")) await install();
   const directory = await mkdtemp(join(tmpdir(), "turnpike-slapd-"));
   const [port, securePort] = [await freePort(), await freePort()];
@@ -48,7 +55,7 @@ export async function startSlapd({ ldif }: { readonly ldif: string }): Promise<S
   await mkdir(join(directory, "db"));
   const configuration = join(directory, "slapd.conf");
   await writeFile(configuration, configurationOf(directory));
-  await writeFile(join(directory, "start.ldif"), `${START_LDIF}\n${ldif}`);
+  await writeFile(join(directory, "start.ldif"), `${startLdif(lockout)}\n${ldif}`);
   await run(SLAPADD, ["-f", configuration, "-l", join(directory, "start.ldif")]);
 
   let child: ChildProcess | undefined;
@@ -108,7 +115,8 @@ ${members.map((uid) => `member: uid=${uid},ou=people,${BASE_DN}`).join("\n")}
 `;
 }
 
-const START_LDIF = `dn: ${BASE_DN}
+function startLdif(lockout: boolean): string {
+  return `dn: ${BASE_DN}
 objectClass: dcObject
 objectClass: organization
 dc: example
@@ -132,7 +140,7 @@ objectClass: person
 cn: default
 sn: default
 pwdAttribute: userPassword
-pwdLockout: TRUE
+pwdLockout: ${lockout ? "TRUE" : "FALSE"}
 pwdMaxFailure: 5
 pwdLockoutDuration: 0
 pwdMustChange: TRUE
@@ -143,6 +151,7 @@ cn: service
 sn: service
 userPassword: ${SERVICE_PASSWORD}
 `;
+}
 
 function configurationOf(directory: string): string {
   return `include /etc/ldap/schema/core.schema

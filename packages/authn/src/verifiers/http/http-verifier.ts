@@ -1,9 +1,9 @@
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
-import { isIP } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import type { OperationContext } from "../../core/operation-context.ts";
 import type { Secret } from "../../core/secret.ts";
+import { hostOf, isLoopbackHost } from "../hosts.ts";
 import { Limiter } from "../limiter.ts";
 import {
   type Credentials,
@@ -50,8 +50,8 @@ const REASONS: readonly string[] = ["unknownUser", "badCredentials", "locked"] s
  * | reply | means |
  * | --- | --- |
  * | 200 `{"subject", "displayName"?, "groups"?, "roles"?, "expiresAt"?}` (`expiresAt`: RFC 3339 or seconds since 1970) | verified |
- * | 401 or 403, with `{"reason"?}`: `unknownUser`, `badCredentials` (default) or `locked` (default for 403) | rejected |
- * | anything else: another status, a redirect (the password doesn't go elsewhere), no JSON, too late, too long | unavailable |
+ * | 401 or 403 `{"reason"}`: `unknownUser`, `badCredentials` or `locked` | rejected |
+ * | anything else: no reason (it may be this verifier that isn't trusted), another status, a redirect (the password doesn't go elsewhere), no JSON, too late, too long | unavailable |
  *
  * @example
  * const verifier = new HttpVerifier({ url: "https://id.example.org/verify", token: new Secret("…") });
@@ -62,6 +62,7 @@ export class HttpVerifier implements CredentialVerifier {
   readonly #token: Secret | undefined;
   readonly #timeoutMs: number;
   readonly #agent: HttpAgent | HttpsAgent;
+  readonly #freshAgent: HttpAgent | HttpsAgent;
   readonly #limiter: Limiter;
   readonly #closing = new AbortController();
 
@@ -74,8 +75,12 @@ export class HttpVerifier implements CredentialVerifier {
     if (!(timeoutMs > 0 && timeoutMs <= 600_000)) throw new RangeError(`Cannot wait ${timeoutMs} ms for an answer`);
     this.#timeoutMs = timeoutMs;
     this.#limiter = new Limiter({ maxActive: maxConnections, maxQueued });
-    const agent = { keepAlive: true, maxSockets: maxConnections };
-    this.#agent = this.#url.protocol === "https:" ? new HttpsAgent({ ...agent, ...tls }) : new HttpAgent(agent);
+    const agentOf = (keepAlive: boolean): HttpAgent | HttpsAgent => {
+      const settings = { keepAlive, maxSockets: maxConnections };
+      return this.#url.protocol === "https:" ? new HttpsAgent({ ...settings, ...tls }) : new HttpAgent(settings);
+    };
+    this.#agent = agentOf(true);
+    this.#freshAgent = agentOf(false);
   }
 
   async verify(ctx: OperationContext, credentials: Credentials): Promise<VerifierResult> {
@@ -93,9 +98,24 @@ export class HttpVerifier implements CredentialVerifier {
   async close(): Promise<void> {
     this.#closing.abort(new Error("the verifier was closed"));
     this.#agent.destroy();
+    this.#freshAgent.destroy();
   }
 
-  #post(ctx: OperationContext, { username, password }: Credentials, signal: AbortSignal): Promise<Reply> {
+  /** A kept connection may have been closed by the service a moment ago: then the question goes once more, on its own. */
+  async #post(ctx: OperationContext, credentials: Credentials, signal: AbortSignal): Promise<Reply> {
+    try {
+      return await this.#send(ctx, credentials, { signal, agent: this.#agent });
+    } catch (error) {
+      if (!(error instanceof StaleConnectionError) || signal.aborted) throw error;
+      return await this.#send(ctx, credentials, { signal, agent: this.#freshAgent });
+    }
+  }
+
+  #send(
+    ctx: OperationContext,
+    { username, password }: Credentials,
+    { signal, agent }: { signal: AbortSignal; agent: HttpAgent | HttpsAgent },
+  ): Promise<Reply> {
     const body = JSON.stringify({ username, password: password.reveal() });
     const headers = {
       "Content-Type": "application/json",
@@ -106,16 +126,25 @@ export class HttpVerifier implements CredentialVerifier {
     };
     const request = this.#url.protocol === "https:" ? requestHttps : requestHttp;
     return new Promise((resolve, reject) => {
-      const sent = request(this.#url, { method: "POST", agent: this.#agent, headers, signal }, (message) => {
+      let replied = false;
+      const sent = request(this.#url, { method: "POST", agent, headers, signal }, (message) => {
+        replied = true;
         readReply(message).then(resolve, (error: unknown) => {
           message.destroy();
           reject(error instanceof Error ? error : new Error(String(error)));
         });
       });
-      sent.on("error", reject);
+      sent.on("error", (error) => {
+        const stale = sent.reusedSocket && !replied;
+        reject(stale ? new StaleConnectionError("the kept connection was closed", { cause: error }) : error);
+      });
       sent.end(body);
     });
   }
+}
+
+class StaleConnectionError extends Error {
+  override readonly name = "StaleConnectionError";
 }
 
 function parseUrl(text: string, allowPlaintext: boolean): URL {
@@ -124,9 +153,7 @@ function parseUrl(text: string, allowPlaintext: boolean): URL {
     throw new TypeError(`Cannot ask "${text}": write an https:// URL`);
   }
   if (url.username !== "" || url.password !== "") throw new TypeError("Cannot use an URL with a password: set token");
-  const host = url.hostname.replace(/^\[(.*)\]$/u, "$1");
-  const loopback = host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
-  if (url.protocol === "http:" && !loopback && !allowPlaintext) {
+  if (url.protocol === "http:" && !isLoopbackHost(hostOf(url)) && !allowPlaintext) {
     throw new TypeError(`Cannot send passwords to "${text}" unencrypted: use https://`);
   }
   return url;
@@ -147,8 +174,9 @@ async function readReply(message: IncomingMessage): Promise<Reply> {
 function interpret({ status, body }: Reply): VerifierResult {
   if (status === 401 || status === 403) {
     const reason = fieldsOf(body)?.["reason"];
-    const known = isReason(reason) ? reason : status === 403 ? "locked" : "badCredentials";
-    return { kind: "rejected", reason: known };
+    return isReason(reason)
+      ? { kind: "rejected", reason }
+      : unavailable(`the service replied with status ${status} and no reason: is it the token that it refuses?`);
   }
   if (status !== 200) return unavailable(`the service replied with status ${status}`);
   const fields = fieldsOf(body);

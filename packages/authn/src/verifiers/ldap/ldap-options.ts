@@ -1,8 +1,8 @@
-import { isIP } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import { Filter, FilterParser } from "ldapts";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import type { Secret } from "../../core/secret.ts";
+import { hostOf, isLoopbackHost } from "../hosts.ts";
 import { escapeDnValue, parseDn } from "./distinguished-name.ts";
 
 /** Where to look for a user's entry. */
@@ -170,15 +170,11 @@ function parseServer(url: string, startTls: boolean, allowPlaintext: boolean): L
     throw new TypeError("Cannot use an LDAP URL with more than a host and a port: set the rest by its own options");
   }
   if (secure && startTls) throw new TypeError(`Cannot use StartTLS with "${url}": ldaps is secure from the start`);
-  const host = parsed.hostname.replace(/^\[(.*)\]$/u, "$1");
-  if (!secure && !startTls && !allowPlaintext && !isLoopback(host)) {
+  const host = hostOf(parsed);
+  if (!secure && !startTls && !allowPlaintext && !isLoopbackHost(host)) {
     throw new TypeError(`Cannot send passwords to "${url}" unencrypted: use ldaps://, or set start_tls`);
   }
   return { url, host, port: parsed.port === "" ? (secure ? 636 : 389) : Number(parsed.port), secure };
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
 /** Whether it is a DN (else: a logon name of Active Directory). */
