@@ -23,7 +23,6 @@ export interface BasicOptions {
 /** User name and password by `Authorization: Basic` (RFC 7617, in UTF-8), proven by a {@link CredentialVerifier}. */
 export class BasicScheme implements HttpScheme {
   readonly name = "basic";
-  readonly guessable = true;
   readonly openApi: Readonly<Record<string, OpenApiSecurityScheme>> = {
     basic: { type: "http", scheme: "basic", description: "User name and password." },
   };

@@ -55,7 +55,6 @@ export interface BearerOptions extends IssuerKeysOptions {
  */
 export class BearerScheme implements HttpScheme {
   readonly name = "bearer";
-  readonly guessable = false;
   readonly #issuers: ReadonlyMap<string, { readonly issuer: OidcIssuer; readonly keys: JWTVerifyGetKey }>;
   readonly #options: BearerOptions;
   readonly #clock: Clock;

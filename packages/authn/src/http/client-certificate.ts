@@ -21,7 +21,6 @@ export interface ClientCertificateOptions {
  */
 export class ClientCertificateScheme implements HttpScheme {
   readonly name = "client-certificate";
-  readonly guessable = false;
   readonly openApi: Readonly<Record<string, OpenApiSecurityScheme>> = {
     clientCertificate: { type: "mutualTLS", description: "Client certificate of the TLS connection." },
   };

@@ -18,9 +18,10 @@ export interface HttpScheme<D extends Details = Details> extends Scheme<HttpRequ
   readonly name: HttpSchemeName;
   /** The challenges of `WWW-Authenticate` (RFC 9110 §11.6.1), if the scheme has any. */
   challenges(realm: string): readonly string[];
-  /** Whether a secret of this scheme can be guessed, so that failures are slowed down. */
-  readonly guessable: boolean;
-  /** Whom the request claims to be, before anything is proven; penalties are counted by it. */
+  /**
+   * Whose secret the request tries, before anything is proven: penalties are counted by it. Absent, or `undefined`: a
+   * failure has no penalty.
+   */
   claimedUser?(request: HttpRequest): string | undefined;
   /** Further fields of a refusal by this scheme, such as the one that takes a dead cookie back. */
   rejectionHeaders?(request: HttpRequest, reason: FailureReason): Readonly<Record<string, string>>;

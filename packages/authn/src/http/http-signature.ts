@@ -56,7 +56,6 @@ export interface HttpSignatureOptions {
  */
 export class HttpSignatureScheme implements HttpScheme {
   readonly name = "http-signature";
-  readonly guessable = false;
   readonly openApi: Readonly<Record<string, OpenApiSecurityScheme>> = {
     httpSignature: {
       type: "apiKey",

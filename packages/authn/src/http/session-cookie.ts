@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import { stringifySetCookie } from "cookie";
 import type { ExternalActor } from "../core/actor.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
+import type { Context } from "../core/context.ts";
 import type { OperationContext } from "../core/operation-context.ts";
 import type { Details, FailureReason, SchemeResult } from "../core/scheme.ts";
 import { cookieValues } from "./cookie-values.ts";
@@ -59,7 +60,6 @@ export interface SessionDetails extends Details {
  */
 export class Sessions implements HttpScheme<SessionDetails> {
   readonly name = "session-cookie";
-  readonly guessable = false;
   /** The full name of the cookie. */
   readonly cookieName: string;
   readonly #store: SessionStore;
@@ -229,6 +229,17 @@ export class Sessions implements HttpScheme<SessionDetails> {
       maxAge: Math.floor(maxAgeSeconds),
     });
   }
+}
+
+/** The session of a request, if a cookie authenticated it: its page needs the CSRF token. */
+export function sessionDetailsOf(context: Context): SessionDetails | undefined {
+  if (context.kind !== "authenticated" || context.scheme !== "session-cookie") return undefined;
+  const { details } = context;
+  return isSessionDetails(details) ? details : undefined;
+}
+
+function isSessionDetails(details: Details): details is SessionDetails {
+  return "session" in details && "csrfToken" in details;
 }
 
 function badFormat(detail: string): SchemeResult<SessionDetails> {

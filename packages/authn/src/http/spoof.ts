@@ -27,7 +27,6 @@ export interface SpoofOptions {
  */
 export class SpoofScheme implements HttpScheme {
   readonly name = "spoof";
-  readonly guessable = false;
   readonly openApi: Readonly<Record<string, OpenApiSecurityScheme>> = {
     spoof: { type: "apiKey", in: "header", name: SPOOF_HEADER, description: "For tests: whoever the client says." },
   };

@@ -7,6 +7,7 @@ import type { Authenticated } from "./authenticate.ts";
 import type { Answer, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { grantLifetime } from "./refresh.ts";
+import type { Mobility } from "./mobility.ts";
 import { fiveTupleName } from "./registry.ts";
 import { failure, replyAuthenticated, success, type Answering } from "./reply.ts";
 import { ReservationTokens } from "./reservation-tokens.ts";
@@ -27,6 +28,7 @@ interface UnderWay {
   cancelled: boolean;
 }
 
+type AllocateAnswer = Extract<Answer, { readonly kind: "admission" | "relaySocketOpened" | "relaySocketFailed" }>;
 type AdmissionAnswer = Extract<Answer, { readonly kind: "admission" }>;
 type OpenedAnswer = Extract<Answer, { readonly kind: "relaySocketOpened" }>;
 
@@ -37,11 +39,13 @@ type OpenedAnswer = Extract<Answer, { readonly kind: "relaySocketOpened" }>;
 export class AllocateHandler {
   readonly #core: Core;
   readonly #tokens: ReservationTokens;
+  readonly #mobility: Mobility;
   readonly #byQuestion = new Map<number, UnderWay>();
   readonly #byFiveTuple = new Map<string, UnderWay>();
 
-  constructor(core: Core) {
+  constructor(core: Core, mobility: Mobility) {
     this.#core = core;
+    this.#mobility = mobility;
     this.#tokens = new ReservationTokens({ key: core.options.nonceKey, crypto: core.crypto });
   }
 
@@ -67,11 +71,20 @@ export class AllocateHandler {
       return;
     }
 
+    // RFC 8016 §3.1.2.
+    const immobile = this.#mobility.refusal(request.message);
+    if (immobile !== undefined) {
+      replyAuthenticated(this.#core, request, immobile, authenticated.proof);
+      return;
+    }
+
     // Steps 3 to 9.
     const demand = readAllocateRequest(request.message, {
       families: this.#core.families,
       tokens: this.#tokens,
       actor: authenticated.credential.actor,
+      tcpRelay: this.#core.options.tcpRelay ?? false,
+      isStream: this.#core.isStream(request.client.listener),
     });
     if ("refusal" in demand) {
       this.#refuse(request, authenticated, demand.refusal.code, demand.refusal.reason, now);
@@ -93,7 +106,7 @@ export class AllocateHandler {
     else this.#openSocket(underWay);
   }
 
-  handleAnswer(answer: Exclude<Answer, { readonly kind: "authentication" }>, now: Now): void {
+  handleAnswer(answer: AllocateAnswer, now: Now): void {
     const underWay = this.#byQuestion.get(answer.questionId);
     if (underWay === undefined) return;
     this.#byQuestion.delete(answer.questionId);
@@ -144,13 +157,7 @@ export class AllocateHandler {
     if (!answer.admitted) {
       underWay.admissionQuestionId = undefined;
       this.#release(underWay);
-      if (underWay.cancelled) return;
-      const code = answer.code ?? 486;
-      const attributes: EncodedAttribute[] = [];
-      if (answer.alternateServer !== undefined) attributes.push(attribute(alternateServer, answer.alternateServer));
-      if (answer.alternateDomain !== undefined) attributes.push(attribute(alternateDomain, answer.alternateDomain));
-      const reason = answer.reason ?? (code === 486 ? "Allocation Quota Reached" : "Refused");
-      this.#refuse(underWay.request, underWay.authenticated, code, reason, now, attributes);
+      if (!underWay.cancelled) this.#notAdmitted(underWay, answer, now);
       return;
     }
     if (underWay.cancelled) {
@@ -163,12 +170,27 @@ export class AllocateHandler {
     this.#openSocket(underWay);
   }
 
+  #notAdmitted({ request, authenticated }: UnderWay, answer: AdmissionAnswer, now: Now): void {
+    const { alternateServer: server, alternateDomain: domain } = answer;
+    const code = answer.code ?? 486;
+    // RFC 8489 §10: a redirection names a server of the family that the client came by.
+    if (code === 300 && server?.family !== request.client.remote.family) {
+      this.#refuse(request, authenticated, 508, "Insufficient Capacity: no alternate server", now);
+      return;
+    }
+    const attributes: EncodedAttribute[] = [];
+    if (server !== undefined) attributes.push(attribute(alternateServer, server));
+    if (domain !== undefined) attributes.push(attribute(alternateDomain, domain));
+    const reason = answer.reason ?? (code === 486 ? "Allocation Quota Reached" : "Refused");
+    this.#refuse(request, authenticated, code, reason, now, attributes);
+  }
+
   #openSocket(underWay: UnderWay): void {
     const { demand, questionId } = underWay;
     this.#core.output({
       kind: "openRelaySocket",
       questionId,
-      transport: "udp",
+      transport: demand.transport,
       families: demand.families,
       port: demand.port,
       ...(demand.reservation === undefined ? {} : { reservation: demand.reservation }),
@@ -198,18 +220,19 @@ export class AllocateHandler {
     const { actor } = authenticated.credential;
     const allocation = new Allocation({
       id: this.#core.nextAllocationId(),
+      transport: demand.transport,
       client: request.client,
       credential: authenticated.credential,
       transactionId: request.message.transactionId,
       createdAtMs: now.monotonicMs,
       admissionQuestionId,
-      relays: answer.sockets,
+      relays: answer.sockets.map((socket) => ({ ...socket, expiresAtMs: now.monotonicMs + seconds * 1000 })),
       reservationToken: answer.reservation === undefined ? undefined : this.#tokens.issue(answer.reservation, actor),
       addressError: answer.failures?.[0],
       maxLifetimeSeconds: underWay.maxLifetimeSeconds,
     });
-    allocation.expiresAtMs = now.monotonicMs + seconds * 1000;
     this.#core.registry.addAllocation(allocation);
+    this.#mobility.begin(allocation, request.message);
     if (this.#core.wantsEvents) {
       this.#core.event({
         type: "allocationCreated",
@@ -274,7 +297,7 @@ export class AllocateHandler {
       const reason = code === 440 ? "Address Family not Supported" : "Insufficient Capacity";
       attributes.push(attribute(addressErrorCode, { family, code, reason }));
     }
-    return success(...attributes);
+    return success(...attributes, ...this.#mobility.attributes(allocation));
   }
 }
 

@@ -41,6 +41,8 @@ export interface Authenticated {
  * The checks of RFC 8489 §9.2.4. One difference, on purpose: the nonce is checked before the credentials, so that
  * packets with made-up nonces cost neither a key derivation nor a question to a slow backend.
  *
+ * `existing` is the allocation that the request is about, if there is one: its key is tried first.
+ *
  * Calls `proceed` when the sender is known: at once, or when the answer to a pending question arrives. Otherwise it
  * has answered, or the question is on its way.
  */
@@ -50,11 +52,11 @@ export function authenticate(
   request: IncomingRequest,
   method: AuthenticatedMethod,
   now: Now,
+  existing: Allocation | undefined,
   proceed: (authenticated: Authenticated, now: Now) => void,
 ): void {
   const claim = readClaim(core, request, now);
   if (claim === undefined) return;
-  const existing = core.registry.findAllocation(request.client.listener, request.client.remote);
   const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message);
   if (known !== undefined) {
     settle(core, request, method, claim, known, now, proceed);
@@ -152,7 +154,7 @@ function provenByAllocation(
   if (claim.username === undefined ? !isUserhashOf(core, claim, credential) : claim.username !== credential.username) {
     return undefined;
   }
-  if (!verifyIntegrity(message, { algorithm: claim.integrity, key: credential.key, crypto: core.crypto })) {
+  if (!verify(core, message, claim, credential.key)) {
     return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
   }
   const { expiresAtUnixMs, credentialId } = credential;
@@ -165,6 +167,11 @@ function provenByAllocation(
     ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
     ...(credentialId === undefined ? {} : { credentialId }),
   };
+}
+
+function verify(core: Core, message: StunMessage, claim: Claim, key: Uint8Array): boolean {
+  const minimumBytes = core.options.minimumIntegrityBytes;
+  return verifyIntegrity(message, { algorithm: claim.integrity, key, crypto: core.crypto, minimumBytes });
 }
 
 function isUserhashOf(core: Core, claim: Claim, credential: Credential): boolean {
@@ -221,6 +228,7 @@ function settle(
             passwordAlgorithm: claim.passwordAlgorithm,
             expiresAtUnixMs: decision.expiresAtUnixMs,
             credentialId: decision.credentialId,
+            boundsLifetime: decision.boundsLifetime ?? false,
           },
           proof: { key: decision.key, integrity: claim.answerIntegrity },
         },
