@@ -230,6 +230,10 @@ describe("LdapVerifier against slapd", () => {
     ["StartTLS whose signer nobody trusts", () => ({ url: slapd.url, startTls: true })],
     ["ldaps on a port that speaks ldap", () => ({ url: slapd.url.replace("ldap:", "ldaps:"), timeoutMs: 500 })],
     ["ldap on a port that speaks ldaps", () => ({ url: slapd.secureUrl.replace("ldaps:", "ldap:"), timeoutMs: 500 })],
+    [
+      "ldaps in another's name",
+      () => ({ url: slapd.secureUrl.replace("localhost", "127.0.0.1"), tls: { ca: slapd.ca } }),
+    ],
     ["a port where nobody is", () => ({ url: "ldap://127.0.0.1:1" })],
   ])("is unavailable, and sends no password, with %s", async (_name, options) => {
     expect(await login(make(options()), "ann", "ann-password")).toMatchObject({ kind: "unavailable" });
@@ -274,6 +278,23 @@ describe("LdapVerifier against slapd", () => {
       expect(await login(verifier, "ann", "wrong")).toMatchObject({ kind: "rejected" });
     },
   );
+
+  it("doesn't wait for ever for a server that answers nothing, on kept and on fresh connections", async () => {
+    const kept = make({ timeoutMs: 200 });
+    expect(await login(kept, "ann", "ann-password")).toMatchObject({ kind: "verified" });
+    slapd.pause();
+    try {
+      for (const verifier of [kept, make({ timeoutMs: 200 }), make({ timeoutMs: 5000, deadlineMs: 200 })]) {
+        expect(await login(verifier, "ann", "ann-password")).toMatchObject({ kind: "unavailable" });
+        expect(verifier.connectionCount).toBe(0);
+      }
+      const secure = make({ timeoutMs: 200, url: slapd.secureUrl, tls: { ca: slapd.ca } });
+      expect(await login(secure, "ann", "ann-password")).toMatchObject({ kind: "unavailable" });
+    } finally {
+      slapd.resume();
+    }
+    expect(await login(kept, "ann", "ann-password")).toMatchObject({ kind: "verified" });
+  });
 
   it("ends with its signal, and when it is closed", async () => {
     const verifier = make();

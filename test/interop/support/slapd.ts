@@ -20,12 +20,16 @@ const START_TIMEOUT_MS = 15_000;
 
 /** A running slapd of one's own on loopback, with a database that goes when it goes. */
 export interface Slapd {
-  /** `ldap://127.0.0.1:…`; StartTLS is offered. */
+  /** `ldap://localhost:…`; StartTLS is offered. */
   readonly url: string;
   /** `ldaps://localhost:…`. */
   readonly secureUrl: string;
-  /** The certificate authority that signed for `localhost` and `127.0.0.1`, in PEM. */
+  /** The certificate authority that signed for `localhost`, in PEM. */
   readonly ca: string;
+  /** Makes the server deaf: it keeps its connections and answers nothing. */
+  pause(): void;
+  /** Ends the pause. */
+  resume(): void;
   /** Stops the server and keeps the database. */
   stop(): Promise<void>;
   /** Starts the server again, on the same ports. */
@@ -80,9 +84,11 @@ export async function startSlapd({
   };
   await start();
   return {
-    url: `ldap://127.0.0.1:${port}`,
+    url: `ldap://localhost:${port}`,
     secureUrl: `ldaps://localhost:${securePort}`,
     ca,
+    pause: () => void child?.kill("SIGSTOP"),
+    resume: () => void child?.kill("SIGCONT"),
     start,
     stop,
     remove: async () => {
@@ -200,7 +206,7 @@ async function makeCertificates(directory: string): Promise<string> {
     "/CN=Test CA",
   ]);
   await openssl(["req", ...key, "-keyout", file("server.key"), "-out", file("server.csr"), "-subj", "/CN=localhost"]);
-  await writeFile(file("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n");
+  await writeFile(file("names"), "subjectAltName=DNS:localhost\n");
   const signer = ["-CA", file("ca.pem"), "-CAkey", file("ca.key"), "-CAcreateserial", "-extfile", file("names")];
   await openssl(["x509", "-req", "-in", file("server.csr"), ...signer, "-out", file("server.pem"), "-days", "2"]);
   return await readFile(file("ca.pem"), "utf8");

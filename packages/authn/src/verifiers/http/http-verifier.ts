@@ -64,7 +64,7 @@ export class HttpVerifier implements CredentialVerifier {
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #freshAgent: HttpAgent | HttpsAgent;
   readonly #limiter: Limiter;
-  readonly #closing = new AbortController();
+  #closed = false;
 
   /** @throws TypeError or RangeError if an option is wrong */
   constructor(options: HttpVerifierOptions) {
@@ -86,8 +86,10 @@ export class HttpVerifier implements CredentialVerifier {
   async verify(ctx: OperationContext, credentials: Credentials): Promise<VerifierResult> {
     const impossible = rejectImpossible(credentials);
     if (impossible !== undefined) return impossible;
-    const signals = [credentials.signal ?? ctx.signal, AbortSignal.timeout(this.#timeoutMs), this.#closing.signal];
-    const signal = AbortSignal.any(signals.filter((s) => s !== undefined));
+    if (this.#closed) return unavailable("the verifier was closed");
+    const deadline = AbortSignal.timeout(this.#timeoutMs);
+    const given = credentials.signal ?? ctx.signal;
+    const signal = given === undefined ? deadline : AbortSignal.any([given, deadline]);
     try {
       return interpret(await this.#limiter.run(() => this.#post(ctx, credentials, signal), signal));
     } catch (error) {
@@ -96,7 +98,7 @@ export class HttpVerifier implements CredentialVerifier {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort(new Error("the verifier was closed"));
+    this.#closed = true;
     this.#agent.destroy();
     this.#freshAgent.destroy();
   }
@@ -106,7 +108,7 @@ export class HttpVerifier implements CredentialVerifier {
     try {
       return await this.#send(ctx, credentials, { signal, agent: this.#agent });
     } catch (error) {
-      if (!(error instanceof StaleConnectionError) || signal.aborted) throw error;
+      if (!(error instanceof StaleConnectionError) || signal.aborted || this.#closed) throw error;
       return await this.#send(ctx, credentials, { signal, agent: this.#freshAgent });
     }
   }

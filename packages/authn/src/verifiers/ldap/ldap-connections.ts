@@ -11,7 +11,7 @@ type ConnectionSettings = Pick<
 >;
 
 /** A connection that was lost; asking again on another may help. */
-export class ConnectionLostError extends Error {
+class ConnectionLostError extends Error {
   override readonly name = "ConnectionLostError";
 }
 

@@ -45,7 +45,6 @@ export class LdapVerifier implements CredentialVerifier {
   readonly #settings: LdapSettings;
   readonly #connections: LdapConnections;
   readonly #roles: ReadonlyMap<string, readonly string[]>;
-  readonly #closing = new AbortController();
 
   /** @throws TypeError or RangeError if an option is wrong */
   constructor(options: LdapVerifierOptions) {
@@ -72,12 +71,9 @@ export class LdapVerifier implements CredentialVerifier {
   async verify(ctx: OperationContext, credentials: Credentials): Promise<VerifierResult> {
     const impossible = rejectImpossible(credentials);
     if (impossible !== undefined) return impossible;
-    const signals = [
-      credentials.signal ?? ctx.signal,
-      AbortSignal.timeout(this.#settings.deadlineMs),
-      this.#closing.signal,
-    ];
-    const signal = AbortSignal.any(signals.filter((s) => s !== undefined));
+    const deadline = AbortSignal.timeout(this.#settings.deadlineMs);
+    const given = credentials.signal ?? ctx.signal;
+    const signal = given === undefined ? deadline : AbortSignal.any([given, deadline]);
     try {
       return await this.#connections.run((connection) => this.#ask(ctx, connection, credentials), signal);
     } catch (error) {
@@ -86,7 +82,6 @@ export class LdapVerifier implements CredentialVerifier {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort(new Error("the verifier was closed"));
     this.#connections.close();
   }
 
