@@ -6,7 +6,7 @@ export interface CacheSettings {
   readonly expirySeconds: number;
   /** How many successes are kept. Zero or less: none. Default: 50. */
   readonly size: number;
-  /** How long a wrong password for a cached user is refused without asking again, in seconds. Zero: never. Default: 5. */
+  /** How long a wrong password for a cached user is refused without asking again, in seconds. Zero: never. Default: 30. */
   readonly negativeExpirySeconds: number;
   /** For how many users wrong passwords are kept. Default: 50. */
   readonly negativeSize: number;
@@ -19,7 +19,7 @@ export interface CacheSettings {
 
 const MAX_EXPIRY_SECONDS = 7 * 86_400;
 const MAX_SIZE = 1_000_000;
-const MAX_NEGATIVE_EXPIRY_SECONDS = 60;
+const MAX_NEGATIVE_EXPIRY_SECONDS = 300;
 const MAX_STALE_SECONDS = 3600;
 
 /**
@@ -31,7 +31,7 @@ export function parseCacheSettings({
   enabled = false,
   expirySeconds = 300,
   size = 50,
-  negativeExpirySeconds = 5,
+  negativeExpirySeconds = 30,
   negativeSize = 50,
   staleIfUnavailableSeconds = 0,
 }: Partial<CacheSettings>): CacheSettings {

@@ -21,7 +21,15 @@ function setUp({
   const digester = new QuickDigester();
   provider.passwords.set("ann", "right").set("bob", "bobs");
   const events: CachedVerifierEvent[] = [];
-  const cache = new CredentialCache({ enabled: true, expirySeconds: 10, size: 3, clock, digester, ...cacheOptions });
+  const cache = new CredentialCache({
+    enabled: true,
+    expirySeconds: 10,
+    size: 3,
+    negativeExpirySeconds: 5,
+    clock,
+    digester,
+    ...cacheOptions,
+  });
   const verifier = new CachedVerifier({
     verifier: provider,
     cache,

@@ -76,6 +76,7 @@ export class CachedVerifier implements CredentialVerifier {
   readonly #maxUnderWay: number;
   readonly #flights = new Map<string, Flight>();
   #underWay = 0;
+  #closed = false;
   /** Tells equal questions from others, for as long as they are under way. */
   readonly #flightKey = randomBytes(32);
 
@@ -96,6 +97,7 @@ export class CachedVerifier implements CredentialVerifier {
   async verify(ctx: OperationContext, credentials: Credentials): Promise<VerifierResult> {
     const impossible = rejectImpossible(credentials);
     if (impossible !== undefined) return impossible;
+    if (this.#closed) return unavailable("the verifier was closed");
     const identity: CacheIdentity = {
       provider: this.provider,
       realm: this.#realm,
@@ -115,6 +117,7 @@ export class CachedVerifier implements CredentialVerifier {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#verifier.close?.();
   }
 

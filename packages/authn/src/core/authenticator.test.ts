@@ -124,6 +124,19 @@ describe("Authenticator", () => {
     );
   });
 
+  test("of several unproven credentials the first is the failure", async () => {
+    const unproven = (name: SchemeName, attemptedActor: string): Scheme<string> => ({
+      name,
+      authenticate: () => ({ kind: "notRequested", unproven: { kind: "badCredentials", attemptedActor } }),
+    });
+    const schemes = [unproven("portal", "first"), unproven("static", "second")];
+    expect(await new Authenticator({ name: "test", schemes }).authenticate("request")).toMatchObject({
+      kind: "failed",
+      scheme: "portal",
+      reason: { attemptedActor: "first" },
+    });
+  });
+
   test("decides at once if no scheme has to wait", () => {
     const now = new Authenticator({ name: "test", schemes: chain(["skip", "ok"]) }).decide("request");
     expect(now).not.toBeInstanceOf(Promise);

@@ -80,6 +80,11 @@ describe("by a real handshake", () => {
     });
   });
 
+  test("a stranger's names are nothing to go by", async () => {
+    await connect({ key: pem("stranger-key"), cert: pem("stranger") });
+    expect(seen?.clientCertificate).toMatchObject({ authorized: false, commonName: "relay-1", alternativeNames: [] });
+  });
+
   test("without a certificate the scheme isn't asked", async () => {
     expect(await connect({})).toEqual({ kind: "notRequested" });
     expect(seen).not.toHaveProperty("clientCertificate");

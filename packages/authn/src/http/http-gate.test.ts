@@ -330,6 +330,17 @@ describe("penalties", () => {
   });
 });
 
+test("who has an expired token had it: no penalty", async () => {
+  const clock = new ManualClock();
+  const penalties = new Penalties({ clock, scheduler: clock });
+  const tokens = new AccessTokens({ store: new MemoryAccessTokenStore(), clock, prefix: "tp_" });
+  const gate = new HttpGate({ name: "api", schemes: [tokens], penalties });
+  const { token } = await tokens.create(ctx, { actor: alice, label: "CI", lifetimeSeconds: 1 });
+  clock.advance(1_000);
+  expect(statusOf(await gate.admit(from(`Bearer ${token.reveal()}`)))).toBe(401);
+  expect(penalties.counters).toMatchObject({ failures: 0, sources: 0 });
+});
+
 test("results of other schemes don't count against the claimed user", async () => {
   const clock = new ManualClock();
   const penalties = new Penalties({ clock, scheduler: clock });

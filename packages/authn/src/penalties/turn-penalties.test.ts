@@ -85,6 +85,23 @@ describe("TurnPenalties", () => {
     expect(penalties.due(9_000).map((due) => due.transaction)).toEqual(["t2", "t3"]);
   });
 
+  test("a success that was put off is not repeated from memory", () => {
+    const penalties = create();
+    penalties.begin(attempt("t1"), 0);
+    penalties.begin(attempt("t2"), 0);
+    finish(penalties, attempt("t1"), "failed", 0);
+    expect(finish(penalties, attempt("t2"), "succeeded", 0)).toEqual({ kind: "later", atMs: 4_500 });
+    expect(penalties.due(4_500).map((due) => due.transaction)).toEqual(["t1", "t2"]);
+    expect(penalties.begin(attempt("t2"), 4_600)).toEqual({ kind: "check" });
+  });
+
+  test("a failure that is answered at once is repeated from memory too", () => {
+    const penalties = create({}, { delay: { kind: "constant", minSeconds: 0, maxSeconds: 0 } });
+    penalties.begin(attempt("t1"), 0);
+    expect(finish(penalties, attempt("t1"), "failed", 0)).toEqual({ kind: "answer" });
+    expect(penalties.begin(attempt("t1"), 500)).toEqual({ kind: "repeat", answer: "failed t1" });
+  });
+
   test("another network, and another user, aren't slowed down", () => {
     const penalties = create();
     penalties.begin(attempt("t1"), 0);
