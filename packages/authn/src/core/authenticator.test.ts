@@ -66,6 +66,20 @@ describe("Authenticator", () => {
     expect(schemes.map((scheme) => scheme.calls)).toEqual(calls);
   });
 
+  test.each<[("unknownActor" | "badCredentials" | "expired")[], string]>([
+    [["unknownActor"], "0"],
+    [["unknownActor", "unknownActor"], "0"],
+    [["unknownActor", "badCredentials", "expired"], "1"],
+    [["badCredentials", "unknownActor"], "0"],
+  ])("of %j the reason is number %s: the first that knows the actor", async (kinds, expected) => {
+    const schemes = kinds.map((kind, index): Scheme<string> => {
+      const unproven = { kind, attemptedActor: String(index) };
+      return { name: HTTP_SCHEME_NAMES[index] ?? "spoof", authenticate: () => ({ kind: "notRequested", unproven }) };
+    });
+    const outcome = await new Authenticator({ name: "test", schemes }).authenticate("request");
+    expect(outcome).toMatchObject({ kind: "failed", reason: { attemptedActor: expected } });
+  });
+
   test("any chain: the first that decides, decides, and the ones after it aren't asked", async () => {
     const verdict = fc.constantFrom<Verdict>("skip", "ok", "fail", "unavailable", "throw", "reject", "unproven");
     await fc.assert(

@@ -141,7 +141,9 @@ export class Authenticator<Request, D extends Details = Details> {
   #take(result: SchemeResult<D>, scheme: Scheme<Request, D>, chain: Chain<Request>): Outcome<D> | undefined {
     switch (result.kind) {
       case "notRequested":
-        if (result.unproven !== undefined) chain.unproven ??= { reason: result.unproven, scheme: scheme.name };
+        if (result.unproven !== undefined && saysMore(result.unproven, chain.unproven?.reason)) {
+          chain.unproven = { reason: result.unproven, scheme: scheme.name };
+        }
         break;
       case "authenticated": {
         const { actor, details } = result;
@@ -208,6 +210,11 @@ interface Chain<Request> {
   readonly own: OperationContext;
   readonly tried: SchemeName[];
   unproven: { readonly reason: FailureReason; readonly scheme: SchemeName } | undefined;
+}
+
+/** The first reason counts, but one of a known actor more than one of an unknown. */
+function saysMore(reason: FailureReason, known: FailureReason | undefined): boolean {
+  return known === undefined || (known.kind === "unknownActor" && reason.kind !== "unknownActor");
 }
 
 function contextFor(

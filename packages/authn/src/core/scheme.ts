@@ -50,7 +50,8 @@ export type SchemeResult<D extends Details = Details> =
       readonly kind: "notRequested";
       /**
        * Set if it carries something of this scheme's form that didn't verify, where the form isn't this scheme's alone:
-       * a later scheme may own it. If none does, the first such reason is the failure.
+       * a later scheme may own it. If none does, the first such reason is the failure, `unknownActor` only if there is no
+       * other.
        */
       readonly unproven?: FailureReason;
     }
