@@ -48,11 +48,11 @@ export interface AuthenticatorOptions<Request, D extends Details = Details> {
 /** What one call may be given. */
 export interface AuthenticateOptions {
   /** The request's id, if it has one by now. Default: a fresh one. */
-  readonly requestId?: string;
+  readonly requestId?: string | undefined;
   /** Default: the authenticator's. */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
   /** Aborted when the client is gone. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -103,11 +103,7 @@ export class Authenticator<Request, D extends Details = Details> {
     const requestId = printable(options.requestId ?? this.#createRequestId());
     const logger = options.logger ?? this.#logger;
     const { signal } = options;
-    const own = OperationContext.internal("authentication", {
-      logger,
-      requestId,
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const own = OperationContext.internal("authentication", { logger, requestId, signal });
     return this.#askFrom(0, { request, own, tried: [], unproven: undefined });
   }
 

@@ -6,11 +6,11 @@ import { type Logger, printable, silentLogger } from "./logger.ts";
 /** What an internal context may be given. */
 export interface InternalOptions {
   /** Default: drops everything. */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
   /** Default: a random UUID. */
-  readonly requestId?: string;
+  readonly requestId?: string | undefined;
   /** Ends the work. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface Parts {

@@ -90,7 +90,10 @@ export class HttpGate<D extends Details = Details> {
     if (this.#penalties === undefined || claim === undefined) {
       return this.#admission(await this.authenticator.authenticate(request, options), request, required);
     }
-    const ctx = OperationContext.internal("authentication", { logger: this.#logger, ...options });
+    const ctx = OperationContext.internal("authentication", {
+      ...options,
+      logger: options.logger ?? this.#logger,
+    });
     const guarded = await this.#penalties.guard(ctx, { address: request.remoteAddress, user: claim.user }, async () => {
       const value = await this.authenticator.authenticate(request, { ...options, requestId: ctx.requestId });
       return { value, verdict: verdictOf(value, claim.scheme) };
