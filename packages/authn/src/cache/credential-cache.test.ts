@@ -195,6 +195,56 @@ describe("CredentialCache", () => {
     expect(await login("bob", "bobs")).not.toHaveProperty("source");
   });
 
+  it("ends with the credential itself, though the wall clock was set back meanwhile", async () => {
+    const { clock, provider, login } = setUp();
+    provider.expiresAtUnixMs = clock.unixMs() + 2_000;
+    await login("ann", "right");
+    clock.unixMs = () => 0;
+    clock.advance(1_999);
+    expect(await login("ann", "right")).toMatchObject({ source: "cache" });
+    clock.advance(1);
+    expect(await login("ann", "right")).not.toHaveProperty("source");
+  });
+
+  it("gives what is cached no longer a time to stand in than it had", async () => {
+    const { clock, provider, cache, login } = setUp();
+    await login("ann", "right");
+    cache.configure(ctx, { staleIfUnavailableSeconds: 100 });
+    provider.down = true;
+    clock.advance(10_000);
+    expect(await login("ann", "right")).toMatchObject({ kind: "unavailable" });
+  });
+
+  it("doesn't stand in for a provider that wasn't asked because too much is under way here", async () => {
+    const { clock, provider, login } = setUp({
+      cache: { staleIfUnavailableSeconds: 100 },
+      verifier: { maxUnderWay: 1 },
+    });
+    await login("ann", "right");
+    clock.advance(10_000);
+    const gate = Promise.withResolvers<void>();
+    provider.hold = gate.promise;
+    const other = login("bob", "bobs");
+    await turns();
+    expect(await login("ann", "right")).toMatchObject({ kind: "unavailable" });
+    gate.resolve();
+    await other;
+  });
+
+  it("ends the time of each wrong password by itself", async () => {
+    const { clock, provider, login } = setUp();
+    await login("ann", "right");
+    await login("ann", "wrong 1");
+    clock.advance(3_000);
+    await login("ann", "wrong 2");
+    clock.advance(2_000);
+    provider.calls.length = 0;
+    await login("ann", "wrong 2");
+    expect(provider.calls).toEqual([]);
+    await login("ann", "wrong 1");
+    expect(provider.calls).toEqual([{ username: "ann", password: "wrong 1" }]);
+  });
+
   it("stands in for an absent provider only if told so, up to its cap, for the right password, and says so", async () => {
     const { clock, provider, cache, events, login } = setUp({ cache: { staleIfUnavailableSeconds: 20 } });
     await login("ann", "right");
