@@ -148,7 +148,7 @@ export class TurnServer implements ServerEngine {
     const allocation = this.#core.registry.findAllocation(source.listener, source.remote);
     if (allocation === undefined) return;
     // RFC 8016 §3.2.2: an old connection that closes completes the move; a mobile client may yet come back.
-    if (allocation.next !== undefined) this.#core.registry.completeMove(allocation);
+    if (allocation.next !== undefined) this.#core.registry.endMove(allocation, source.listener, source.remote);
     else if (allocation.mobile === undefined) deleteAllocation(this.#core, allocation, "clientClosed", now);
   }
 
