@@ -1,7 +1,7 @@
 import { attribute, type EncodedAttribute, type TransportAddress } from "@turnpike/stun";
 import { addressErrorCode, alternateDomain, alternateServer, lifetime } from "@turnpike/stun";
 import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike/stun";
-import { Allocation } from "./allocation.ts";
+import { Allocation, isSameUser } from "./allocation.ts";
 import { readAllocateRequest, type AllocateDemand } from "./allocate-request.ts";
 import type { Authenticated } from "./authenticate.ts";
 import type { AllocationLimits, Answer, Now } from "./contract.ts";
@@ -68,7 +68,9 @@ export class AllocateHandler {
     const { listener, remote } = request.client;
     const existing = this.#core.registry.findAllocation(listener, remote);
     if (existing !== undefined) {
-      const retransmitted = sameBytes(existing.transactionId, request.message.transactionId);
+      const retransmitted =
+        sameBytes(existing.transactionId, request.message.transactionId) &&
+        isSameUser(existing.credential, authenticated.credential);
       const answer = retransmitted ? this.#success(existing, now) : failure(437, "Allocation Mismatch");
       replyAuthenticated(this.#core, request, answer, authenticated.proof);
       return;

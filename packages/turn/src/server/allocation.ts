@@ -24,6 +24,14 @@ export interface Credential {
   readonly boundsLifetime: boolean;
 }
 
+/**
+ * RFC 8656 §5: all requests of an allocation use the credentials that made it. Names alone don't tell: that of an
+ * access token is its key's, or of its sender's choosing.
+ */
+export function isSameUser(a: Credential, b: Credential): boolean {
+  return a.username === b.username && a.actor === b.actor;
+}
+
 /** A permission: all ports of one peer address (RFC 8656 §9). */
 export class Permission {
   readonly kind = "permission";
@@ -91,7 +99,8 @@ export class Allocation {
   next: ClientAddress | undefined = undefined;
   /** Set if the client asked for mobility. */
   mobile: { sequence: number; previousUntilMs: number } | undefined = undefined;
-  readonly credential: Credential;
+  /** Changes only by a new access token (RFC 7635 §9). */
+  credential: Credential;
   /** The transaction that made it, to know its retransmissions (RFC 8656 §7.2). */
   readonly transactionId: Uint8Array;
   readonly createdAtMs: number;

@@ -1,6 +1,7 @@
 import { attribute, connectionId, encodeMessage, getAttribute, xorPeerAddress } from "@turnpike/stun";
 import type { StunMessage, TransportAddress } from "@turnpike/stun";
-import type { Allocation } from "./allocation.ts";
+import { type Allocation, isSameUser } from "./allocation.ts";
+import type { Authenticated } from "./authenticate.ts";
 import type { Answer, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { PeerConnection } from "./peer-connection.ts";
@@ -121,7 +122,7 @@ export class Connections {
   }
 
   /** RFC 6062 §5.4. Answers, and then hands the client's connection over to the peer's. */
-  bind(request: IncomingRequest, username: string, proof: Proof, now: Now): void {
+  bind(request: IncomingRequest, { credential, proof }: Authenticated, now: Now): void {
     const { client, message } = request;
     const id = getAttribute(message, connectionId);
     const connection = id?.ok ? this.#byId.get(id.value) : undefined;
@@ -133,7 +134,7 @@ export class Connections {
       refuse(400, "Bad Request: CONNECTION-ID names no connection that waits");
       return;
     }
-    if (connection.allocation.credential.username !== username) {
+    if (!isSameUser(connection.allocation.credential, credential)) {
       refuse(441, "Wrong Credentials");
       return;
     }
