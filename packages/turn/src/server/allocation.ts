@@ -42,6 +42,8 @@ export class Permission {
   /** -1 once it has ended. */
   slot = -1;
   expiresAtMs = 0;
+  /** The channels to its peer, if there ever were any: its end needn't look for them. */
+  channels: Set<Channel> | undefined = undefined;
 
   constructor(allocation: Allocation, peer: IpAddress, onlyLiveRelayed: boolean) {
     this.allocation = allocation;
@@ -78,6 +80,15 @@ export class Channel {
     this.destination = options.destination;
     this.relay = options.relay;
     this.permission = options.permission;
+    this.bindTo(options.permission);
+  }
+
+  /** Goes with this permission from here on. */
+  bindTo(permission: Permission): void {
+    this.permission.channels?.delete(this);
+    this.permission = permission;
+    permission.channels ??= new Set();
+    permission.channels.add(this);
   }
 }
 

@@ -78,7 +78,7 @@ export function bindChannel(core: Core, allocation: Allocation, request: Incomin
   } else {
     const isNew = !byNumber.bound;
     byNumber.bound = true;
-    byNumber.permission = permission;
+    byNumber.bindTo(permission);
     byNumber.expiresAtMs = expiresAtMs;
     core.registry.timers.set(byNumber, expiresAtMs);
     announce(core, byNumber, isNew ? "channelCreated" : "channelRefreshed", now);
@@ -112,7 +112,7 @@ function relink(core: Core, allocation: Allocation, installed: ReadonlySet<Permi
     const { permission: last, peer } = channel;
     const permission = last.slot < 0 ? core.registry.findPermission(allocation, peer) : last;
     if (permission === undefined || !installed.has(permission)) continue;
-    channel.permission = permission;
+    channel.bindTo(permission);
     outputBound(core, channel);
   }
 }

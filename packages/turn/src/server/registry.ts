@@ -103,6 +103,7 @@ export class Registry {
     this.#byChannelPeer.delete(peer.w0, peer.w1, peer.w2, peer.w3, peer.port, allocation.slot);
     this.#channels.remove(channel.slot);
     allocation.channels.delete(channel);
+    channel.permission.channels?.delete(channel);
   }
 
   removePermission(permission: Permission): void {
