@@ -91,8 +91,7 @@ export class Core {
     this.families = options.families ?? [4, 6];
     this.passwordAlgorithms = options.passwordAlgorithms ?? ["sha256", "md5"];
     for (const listener of options.listeners) this.#listeners.set(listener.id, listener);
-    const seed = (): number => new DataView(new Uint8Array(options.random(4)).buffer).getInt32(0);
-    this.registry = new Registry(seed);
+    this.registry = new Registry(() => this.seed());
     this.nonces = new Nonces({
       key: options.nonceKey,
       crypto: options.crypto,
@@ -101,8 +100,13 @@ export class Core {
     });
     this.replyLimiter = new ReplyLimiter({
       bytesPerSecond: this.options.unauthenticatedBytesPerSecond,
-      seed: seed(),
+      seed: this.seed(),
     });
+  }
+
+  /** For a hash whose collisions nobody may choose. */
+  seed(): number {
+    return new DataView(new Uint8Array(this.options.random(4)).buffer).getInt32(0);
   }
 
   listener(id: number): Listener {
