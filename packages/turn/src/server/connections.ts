@@ -129,7 +129,10 @@ export class Connections {
     const refuse = (code: number, reason: string): void =>
       replyAuthenticated(this.#core, request, failure(code, reason), proof);
     const pending = connection !== undefined && connection.handle !== undefined && connection.data === undefined;
-    const free = this.#core.registry.findAllocation(client.listener, client.remote) === undefined;
+    // What comes by a bound connection is data; a request may still be on its way from another engine.
+    const free =
+      this.#core.registry.findAllocation(client.listener, client.remote) === undefined &&
+      !this.#byDataClient.has(fiveTupleName(client));
     if (!this.#core.isStream(client.listener) || !pending || !free) {
       refuse(400, "Bad Request: CONNECTION-ID names no connection that waits");
       return;
