@@ -1,0 +1,127 @@
+import { createRequire } from "node:module";
+import { getSystemErrorName } from "node:util";
+
+/**
+ * The system calls of the batched plane. Addresses are plain numbers (user space ends below 2^47, so they are exact);
+ * every call returns −1 on failure, with the reason in `errno()` until the next call.
+ */
+export interface Libc {
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: number, length: number): number;
+  connect(fd: number, address: number, length: number): number;
+  getsockname(fd: number, address: number, lengthAddress: number): number;
+  setsockopt(fd: number, level: number, name: number, value: number, length: number): number;
+  getsockopt(fd: number, level: number, name: number, value: number, lengthAddress: number): number;
+  recvmsg(fd: number, message: number, flags: number): number;
+  sendmsg(fd: number, message: number, flags: number): number;
+  recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
+  sendmmsg(fd: number, messages: number, count: number, flags: number): number;
+  epollCreate(flags: number): number;
+  epollCtl(epoll: number, operation: number, fd: number, event: number): number;
+  epollWait(epoll: number, events: number, count: number, timeoutMs: number): number;
+  eventfd(initial: number, flags: number): number;
+  read(fd: number, buffer: number, length: number): number;
+  write(fd: number, buffer: number, length: number): number;
+  close(fd: number): number;
+  /** Sleeps this thread. */
+  usleep(microseconds: number): number;
+  /** The error number of the last failed call on this thread. */
+  errno(): number;
+  /** Where the bytes of `memory` lie. They do not move while `memory` is referenced. */
+  addressOf(memory: Uint8Array): number;
+}
+
+/** Why system calls can't be made here, in words for a log line. */
+export interface LibcUnavailable {
+  readonly unavailable: string;
+}
+
+/** What the machine is; an input, so that each refusal can be tested. Default: this process. */
+export interface LoadLibcOptions {
+  readonly platform?: string;
+  readonly architecture?: string;
+  /** The C library's file. Default `libc.so.6`, which is glibc's name. */
+  readonly library?: string;
+}
+
+const require = createRequire(import.meta.url);
+
+/**
+ * Binds the system calls through koffi's prebuilt binary. Linux on x86-64 with glibc only: the layouts of `layout.ts`
+ * are known to hold there and nowhere else. Never throws: what is missing is told by {@link LibcUnavailable}.
+ */
+export function loadLibc(options: LoadLibcOptions = {}): Libc | LibcUnavailable {
+  const platform = options.platform ?? process.platform;
+  const architecture = options.architecture ?? process.arch;
+  if (platform !== "linux" || architecture !== "x64") {
+    return {
+      unavailable: `batched system calls are known for linux-x64 with glibc, not for ${platform}-${architecture}`,
+    };
+  }
+  let koffi: typeof import("koffi");
+  try {
+    koffi = require("koffi") as typeof import("koffi");
+  } catch (error) {
+    return { unavailable: `the optional package koffi cannot be loaded: ${messageOf(error)}` };
+  }
+  try {
+    return bindCalls(koffi, options.library ?? "libc.so.6");
+  } catch (error) {
+    return { unavailable: `the C library is not glibc or lacks a call: ${messageOf(error)}` };
+  }
+}
+
+/** `ENOENT (2)`: an error number in words. */
+export function describeErrno(errno: number): string {
+  try {
+    return `${getSystemErrorName(-errno)} (${errno})`;
+  } catch {
+    return `error ${errno}`;
+  }
+}
+
+/** A system call that a cold path can't go on without has failed. */
+export class SystemCallError extends Error {
+  readonly call: string;
+  readonly errno: number;
+
+  constructor(call: string, errno: number, what: string) {
+    super(`${call} failed for ${what}: ${describeErrno(errno)}`);
+    this.name = "SystemCallError";
+    this.call = call;
+    this.errno = errno;
+  }
+}
+
+function bindCalls(koffi: typeof import("koffi"), library: string): Libc {
+  const c = koffi.load(library);
+  // Only glibc has it: another C library's layouts are not in the table.
+  c.func("const char *gnu_get_libc_version()");
+  // Pointers are declared as integers: koffi then passes them without looking at what they point to.
+  return {
+    socket: c.func("int socket(int, int, int)"),
+    bind: c.func("int bind(int, uintptr_t, uint32_t)"),
+    connect: c.func("int connect(int, uintptr_t, uint32_t)"),
+    getsockname: c.func("int getsockname(int, uintptr_t, uintptr_t)"),
+    setsockopt: c.func("int setsockopt(int, int, int, uintptr_t, uint32_t)"),
+    getsockopt: c.func("int getsockopt(int, int, int, uintptr_t, uintptr_t)"),
+    recvmsg: c.func("intptr_t recvmsg(int, uintptr_t, int)"),
+    sendmsg: c.func("intptr_t sendmsg(int, uintptr_t, int)"),
+    recvmmsg: c.func("int recvmmsg(int, uintptr_t, uint32_t, int, uintptr_t)"),
+    sendmmsg: c.func("int sendmmsg(int, uintptr_t, uint32_t, int)"),
+    epollCreate: c.func("int epoll_create1(int)"),
+    epollCtl: c.func("int epoll_ctl(int, int, int, uintptr_t)"),
+    epollWait: c.func("int epoll_wait(int, uintptr_t, int, int)"),
+    eventfd: c.func("int eventfd(uint32_t, int)"),
+    read: c.func("intptr_t read(int, uintptr_t, uintptr_t)"),
+    write: c.func("intptr_t write(int, uintptr_t, uintptr_t)"),
+    close: c.func("int close(int)"),
+    usleep: c.func("int usleep(uint32_t)"),
+    errno: () => koffi.errno(),
+    addressOf: (memory) => Number(koffi.address(memory)),
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+}

@@ -1,0 +1,65 @@
+/** The place of each counter of a plane in {@link PlaneCounters.values}. Bytes are UDP payload. */
+export const PlaneCounter = {
+  packetsFromClients: 0,
+  bytesFromClients: 1,
+  /** To clients and to peers: what was handed to the system; `sendErrors` tells what it refused. */
+  packetsToClients: 2,
+  bytesToClients: 3,
+  packetsFromPeers: 4,
+  bytesFromPeers: 5,
+  packetsToPeers: 6,
+  bytesToPeers: 7,
+  /** Sends that the system refused. */
+  sendErrors: 8,
+  /** Errors that the system reported when receiving. */
+  receiveErrors: 9,
+  /** Packets dropped because a socket's send queue was full. */
+  sendQueueFull: 10,
+  /** Packets dropped because no datagram can carry them. */
+  oversized: 11,
+  /** Packets for a socket that isn't open any more. */
+  closedSocket: 12,
+  /** Packets not sent since the kernel had no memory or queue for them (ENOBUFS, ENOMEM). */
+  sendNoBuffers: 13,
+  /** Packets not sent since the machine's own filter forbids them (EPERM). */
+  sendForbidden: 14,
+  /** Sends that met an ICMP error of an earlier packet (ECONNREFUSED, unreachables); they are tried again. */
+  sendRefused: 15,
+  /** Packets that the kernel dropped since a socket's receive buffer was full (SO_RXQ_OVFL). */
+  receiveOverflow: 16,
+  /** ICMP errors that came back for sent packets. */
+  icmpErrors: 17,
+  /** Aggregates received (UDP_GRO), and the packets in them. */
+  aggregatesReceived: 18,
+  packetsInAggregatesReceived: 19,
+  /** Aggregates sent (UDP_SEGMENT), and the packets in them. */
+  aggregatesSent: 20,
+  packetsInAggregatesSent: 21,
+  /** Aggregates that the kernel refused; their packets were sent one by one. */
+  aggregatesRefused: 22,
+  /** Turns of a plane's own loop, and the system calls of its data path. */
+  turns: 23,
+  systemCalls: 24,
+} as const;
+
+/** The name of one counter. */
+export type PlaneCounterName = keyof typeof PlaneCounter;
+
+/** Counters of one plane, in memory that another thread may read. Only the plane writes. */
+export class PlaneCounters {
+  /** For another thread's `PlaneCounters`. */
+  readonly memory: SharedArrayBuffer;
+  readonly values: Float64Array;
+
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(SIZE)) {
+    this.memory = memory;
+    this.values = new Float64Array(memory);
+  }
+
+  snapshot(): Record<PlaneCounterName, number> {
+    const entries = Object.entries(PlaneCounter).map(([name, index]) => [name, this.values[index] ?? 0]);
+    return Object.fromEntries(entries) as Record<PlaneCounterName, number>;
+  }
+}
+
+const SIZE = Object.keys(PlaneCounter).length * Float64Array.BYTES_PER_ELEMENT;
