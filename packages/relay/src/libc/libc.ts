@@ -12,6 +12,7 @@ export interface Libc {
   getsockname(fd: number, address: number, lengthAddress: number): number;
   setsockopt(fd: number, level: number, name: number, value: number, length: number): number;
   getsockopt(fd: number, level: number, name: number, value: number, lengthAddress: number): number;
+  sendto(fd: number, buffer: number, length: number, flags: number, address: number, addressLength: number): number;
   recvmsg(fd: number, message: number, flags: number): number;
   sendmsg(fd: number, message: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
@@ -105,6 +106,7 @@ function bindCalls(koffi: typeof import("koffi"), library: string): Libc {
     getsockname: c.func("int getsockname(int, uintptr_t, uintptr_t)"),
     setsockopt: c.func("int setsockopt(int, int, int, uintptr_t, uint32_t)"),
     getsockopt: c.func("int getsockopt(int, int, int, uintptr_t, uintptr_t)"),
+    sendto: c.func("intptr_t sendto(int, uintptr_t, uintptr_t, int, uintptr_t, uint32_t)"),
     recvmsg: c.func("intptr_t recvmsg(int, uintptr_t, int)"),
     sendmsg: c.func("intptr_t sendmsg(int, uintptr_t, int)"),
     recvmmsg: c.func("int recvmmsg(int, uintptr_t, uint32_t, int, uintptr_t)"),

@@ -159,8 +159,11 @@ export class SendQueue {
   /** Sends what waits for one socket: before it is closed. */
   flushSocket(socket: number): void {
     let packet = this.#first[socket] ?? NONE;
+    if (packet === NONE) return;
+    const last = this.#last[socket];
     this.#first[socket] = NONE;
     this.#last[socket] = NONE;
+    if (packet === last && this.#isPlain(packet) && this.#sendOne(socket, packet)) return;
     while (packet !== NONE) {
       if (this.#dontFragment[packet] === 1) {
         this.#setDontFragment(socket, true);
@@ -183,6 +186,31 @@ export class SendQueue {
     last.set(this.#last);
     this.#first = first;
     this.#last = last;
+  }
+
+  #isPlain(packet: number): boolean {
+    return (
+      this.#header[packet] === NONE &&
+      this.#dontFragment[packet] === 0 &&
+      (this.#traffic[packet] ?? 0) <= 0 &&
+      (this.#hops[packet] ?? 0) <= 0
+    );
+  }
+
+  /** The shortest way for a packet that is alone. False: it failed, and the long way knows what to do. */
+  #sendOne(socket: number, packet: number): boolean {
+    count(this.#counters, Counter.systemCalls, 1);
+    const { address } = this.#arena;
+    return (
+      this.#libc.sendto(
+        this.#sockets.fds[socket] ?? -1,
+        address + (this.#offset[packet] ?? 0),
+        this.#length[packet] ?? 0,
+        L.MSG_DONTWAIT,
+        address + this.#destinations + packet * SOCKADDR_SPACE,
+        this.#sockets.ipv6[socket] === 1 ? L.sockaddr.in6.size : L.sockaddr.in.size,
+      ) >= 0
+    );
   }
 
   /** Builds messages from `packet` on as long as they fit one call, sends them, and returns the first packet that is left. */
