@@ -4,6 +4,7 @@ export type {
   Answer,
   ClientTransport,
   Forward,
+  Hairpin,
   Listener,
   Now,
   OpenRelaySocket,
@@ -13,4 +14,6 @@ export type {
   ServerOptions,
 } from "./server/contract.ts";
 export type * from "./server/events.ts";
-export type { PeerPolicy } from "./server/peer-policy.ts";
+export { createPeerPolicy } from "./server/peer-policy.ts";
+export type { PeerDecision, PeerPolicy, PeerPolicyOptions } from "./server/peer-policy.ts";
+export { TurnServer } from "./server/server.ts";

@@ -57,9 +57,13 @@ export class PlaneCounters {
   }
 
   snapshot(): Record<PlaneCounterName, number> {
-    const entries = Object.entries(PlaneCounter).map(([name, index]) => [name, this.values[index] ?? 0]);
-    return Object.fromEntries(entries) as Record<PlaneCounterName, number>;
+    const counts: Record<PlaneCounterName, number> = { ...PlaneCounter };
+    for (const name of NAMES) {
+      counts[name] = this.values[PlaneCounter[name]] ?? 0;
+    }
+    return counts;
   }
 }
 
-const SIZE = Object.keys(PlaneCounter).length * Float64Array.BYTES_PER_ELEMENT;
+const NAMES = Object.keys(PlaneCounter).filter((name): name is PlaneCounterName => name in PlaneCounter);
+const SIZE = NAMES.length * Float64Array.BYTES_PER_ELEMENT;

@@ -49,14 +49,14 @@ export type Opened =
 
 /**
  * A forwarding plane: the sockets, and the way of packets through them. It knows neither STUN nor allocations. All
- * implementations pass one contract suite (`plane-contract.ts`).
+ * implementations pass one contract suite (`test/contract/plane-contract.ts`).
  *
  * Results come by callback, before or after the call returns: a plane that blocks in system calls has no event loop
  * that promises could run on.
  */
 export interface ForwardingPlane {
   readonly counters: PlaneCounters;
-  /** Names who receives. Call it once, before anything is opened. */
+  /** Names who receives. What arrives before is dropped. */
   start(receiver: PacketReceiver): void;
   /** Opens a listening socket. `listener` is the id that packets and {@link sendToClient} name it by. */
   openListener(listener: number, local: TransportAddress, done: (opened: Opened) => void): void;

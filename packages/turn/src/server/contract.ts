@@ -1,4 +1,4 @@
-import type { AddressRegister, StunCrypto, TransportAddress } from "@turnpike/stun";
+import type { AddressRegister, IpAddress, StunCrypto, TransportAddress } from "@turnpike/stun";
 import type { AuthenticationDecision, AuthenticationRequest } from "./authentication.ts";
 import type { LifecycleEvent } from "./events.ts";
 import type { PeerPolicy } from "./peer-policy.ts";
@@ -171,6 +171,22 @@ export type Output =
   | { readonly kind: "closeClient"; readonly listener: number; readonly connection: number }
   | { readonly kind: "event"; readonly event: LifecycleEvent };
 
+/**
+ * The relay's own addresses. They are refused as peers, but for live relayed transport addresses, by which two
+ * clients of one relay reach each other. Where the relay stands behind a 1:1 NAT, peers are named by the public
+ * (relayed) address while packets run between local ones: this translates.
+ */
+export interface Hairpin {
+  /** Whether an address is one of the relay's own: listening, relay or external. */
+  isOwn(ip: IpAddress): boolean;
+  /** Whether a relayed transport address belongs to a living allocation of this relay, in any engine. */
+  isLive(relayed: TransportAddress): boolean;
+  /** Where packets for `relayed` must be sent: fills `out` and returns true if that is another address. */
+  toLocal(relayed: TransportAddress, out: AddressRegister): boolean;
+  /** The relayed transport address whose packets come from `local`: fills `out` and returns true if it is another. */
+  toRelayed(local: TransportAddress, out: AddressRegister): boolean;
+}
+
 /** What an engine is made with. */
 export interface ServerOptions {
   readonly crypto: StunCrypto;
@@ -186,6 +202,11 @@ export interface ServerOptions {
   readonly authenticate: (request: AuthenticationRequest) => AuthenticationDecision;
   /** Which peers may be reached. Use `createPeerPolicy`. */
   readonly peerPolicy: PeerPolicy;
+  readonly hairpin: Hairpin;
+  /** Address families for which relay sockets can be had. Default: both. */
+  readonly families?: readonly (4 | 6)[];
+  /** Whether relay sockets can set the DF bit (RFC 8656 §14). Default false: DONT-FRAGMENT is an unknown attribute. */
+  readonly dontFragment?: boolean;
   /** 32 bytes, shared by all engines of a relay. */
   readonly nonceKey: Uint8Array;
   /** How long a nonce is good for. Default 600. */
@@ -196,6 +217,23 @@ export interface ServerOptions {
   readonly channelLifetimeSeconds?: number;
   /** True: channel numbers 0x5000–0x7FFF are refused as RFC 8656 §12.2 says. Default false, as RFC 5766 clients use them. */
   readonly strictChannels?: boolean;
+  /** `end`: an allocation ends with the credential that made it. Default `keep`. */
+  readonly onCredentialExpiry?: "keep" | "end";
+  /** PASSWORD-ALGORITHMS to offer, in order of preference: those for which every stored key is at hand. Default both. */
+  readonly passwordAlgorithms?: readonly ("md5" | "sha256")[];
+  /** True: every scheme can resolve a USERHASH; sets the username-anonymity bit of nonces. Default false. */
+  readonly usernameAnonymity?: boolean;
+  /** Permissions and channels that one allocation may hold. Default 1,000 each. */
+  readonly maxPermissionsPerAllocation?: number;
+  readonly maxChannelsPerAllocation?: number;
+  /** Authentications that may wait for an answer at once, in all and per client address prefix. Default 1,000 and 50. */
+  readonly maxPendingAuthentications?: number;
+  readonly maxPendingAuthenticationsPerPrefix?: number;
+  /**
+   * Bytes per second that unauthenticated requests of one address prefix (/24, /56) are answered with. Default 65,536.
+   * `Infinity` makes the relay a reflector: for closed networks only.
+   */
+  readonly unauthenticatedBytesPerSecond?: number;
   /** True: ask `admit` before each allocation. Default false. */
   readonly admission?: boolean;
   /** True: lifecycle events are built and output. Default false: nothing is built when nobody listens. */
