@@ -73,6 +73,8 @@ export function describePlane(name: string, harness: PlaneHarness): void {
         bytesToClients: bytes,
         bytesFromPeers: bytes,
         bytesToPeers: bytes,
+        turns: counts.turns,
+        systemCalls: counts.systemCalls,
       });
     });
 

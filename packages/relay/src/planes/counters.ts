@@ -19,27 +19,31 @@ export const PlaneCounter = {
   oversized: 11,
   /** Packets for a socket that isn't open any more. */
   closedSocket: 12,
-  /** Packets not sent since the kernel had no memory or queue for them (ENOBUFS, ENOMEM). */
-  sendNoBuffers: 13,
-  /** Packets not sent since the machine's own filter forbids them (EPERM). */
-  sendForbidden: 14,
-  /** Sends that met an ICMP error of an earlier packet (ECONNREFUSED, unreachables); they are tried again. */
-  sendRefused: 15,
+  /** Of `sendErrors`, by reason: the socket's buffer was full (EAGAIN). */
+  sendBufferFull: 13,
+  /** The kernel had no memory or queue (ENOBUFS, ENOMEM). */
+  sendNoBuffers: 14,
+  /** Larger than the path carries, with DONT-FRAGMENT (EMSGSIZE). */
+  sendTooLarge: 15,
+  /** Forbidden by the machine's own filter (EPERM, EACCES). */
+  sendForbidden: 16,
+  /** Sends that met the ICMP error of an earlier packet, and were tried again. No error of their own. */
+  sendRetries: 17,
   /** Packets that the kernel dropped since a socket's receive buffer was full (SO_RXQ_OVFL). */
-  receiveOverflow: 16,
+  receiveOverflow: 18,
   /** ICMP errors that came back for sent packets. */
-  icmpErrors: 17,
+  icmpErrors: 19,
   /** Aggregates received (UDP_GRO), and the packets in them. */
-  aggregatesReceived: 18,
-  packetsInAggregatesReceived: 19,
+  aggregatesReceived: 20,
+  packetsInAggregatesReceived: 21,
   /** Aggregates sent (UDP_SEGMENT), and the packets in them. */
-  aggregatesSent: 20,
-  packetsInAggregatesSent: 21,
+  aggregatesSent: 22,
+  packetsInAggregatesSent: 23,
   /** Aggregates that the kernel refused; their packets were sent one by one. */
-  aggregatesRefused: 22,
+  aggregatesRefused: 24,
   /** Turns of a plane's own loop, and the system calls of its data path. */
-  turns: 23,
-  systemCalls: 24,
+  turns: 25,
+  systemCalls: 26,
 } as const;
 
 /** The name of one counter. */

@@ -6,7 +6,14 @@ import { describeErrno, type Libc, SystemCallError } from "../../libc/libc.ts";
 import { readSocketAddress } from "../../libc/socket-address.ts";
 import { SocketFactory } from "../../libc/sockets.ts";
 import { PlaneCounter as Counter, PlaneCounters } from "../counters.ts";
-import type { ForwardingPlane, Opened, OpenFailure, PacketReceiver } from "../plane.ts";
+import {
+  type ForwardingPlane,
+  MAX_PAYLOAD_IPV4,
+  MAX_PAYLOAD_IPV6,
+  type Opened,
+  type OpenFailure,
+  type PacketReceiver,
+} from "../plane.ts";
 import { ReceiveRing } from "./receive-ring.ts";
 import { SendQueue } from "./send-queue.ts";
 import { SocketRole, SocketTable } from "./socket-table.ts";
@@ -86,6 +93,7 @@ export class BatchedPlane implements ForwardingPlane {
   #current = 0;
   #inAggregate = false;
   #trafficClass = -1;
+  #inTurn = false;
   #stopped = false;
 
   /** @throws {SystemCallError} if epoll or eventfd descriptors can't be had. */
@@ -173,6 +181,7 @@ export class BatchedPlane implements ForwardingPlane {
   ): void {
     const socket = this.#listenerSockets[listener] ?? -1;
     if (socket < 0) return this.#count(Counter.closedSocket, 1);
+    if (!this.#carries(socket, destination, length)) return;
     this.#count(Counter.packetsToClients, 1);
     this.#count(Counter.bytesToClients, length);
     this.#send(socket, destination, buffer, offset, length, false);
@@ -187,6 +196,7 @@ export class BatchedPlane implements ForwardingPlane {
     dontFragment: boolean,
   ): void {
     if (this.#sockets.roles[socket] !== SocketRole.relay) return this.#count(Counter.closedSocket, 1);
+    if (!this.#carries(socket, destination, length)) return;
     this.#count(Counter.packetsToPeers, 1);
     this.#count(Counter.bytesToPeers, length);
     this.#send(socket, destination, buffer, offset, length, dontFragment);
@@ -199,12 +209,11 @@ export class BatchedPlane implements ForwardingPlane {
   turn(timeoutMs: number): boolean {
     if (this.#stopped) return false;
     const { words } = this.#arena;
-    // Answers may have been queued since the last turn.
-    this.#flush();
     this.#count(Counter.systemCalls, 1);
     this.#count(Counter.turns, 1);
     const ready = this.#libc.epollWait(this.#epoll, this.#arena.address + this.#events, EVENTS, timeoutMs);
     this.#budget = PACKETS_PER_TURN;
+    this.#inTurn = true;
     for (let i = 0; i < ready && this.#budget > 0; i++) {
       const at = (this.#events + i * L.epollEvent.size) >> 2;
       const socket = words[at + (L.epollEvent.data >> 2)] ?? WAKE;
@@ -216,6 +225,7 @@ export class BatchedPlane implements ForwardingPlane {
       if ((events & L.EPOLLERR) !== 0) this.#readErrors(socket);
       if ((events & L.EPOLLIN) !== 0) this.#receive(socket);
     }
+    this.#inTurn = false;
     this.#flush();
     return this.#budget < PACKETS_PER_TURN;
   }
@@ -234,6 +244,7 @@ export class BatchedPlane implements ForwardingPlane {
   }
 
   #open(local: TransportAddress, role: SocketRole, listener: number): number | Extract<Opened, { kind: "failed" }> {
+    if (this.#stopped) return { kind: "failed", failure: "failed", code: "EBADF" };
     const ipv6 = local.family === 6;
     try {
       const bufferBytes = this.#bufferBytes;
@@ -466,6 +477,19 @@ export class BatchedPlane implements ForwardingPlane {
     }
   }
 
+  #carries(socket: number, destination: TransportAddress, length: number): boolean {
+    const ipv6 = destination.family === 6;
+    if (length > (ipv6 ? MAX_PAYLOAD_IPV6 : MAX_PAYLOAD_IPV4)) {
+      this.#count(Counter.oversized, 1);
+      return false;
+    }
+    if (destination.port === 0 || (this.#sockets.ipv6[socket] === 1) !== ipv6) {
+      this.#count(Counter.sendErrors, 1);
+      return false;
+    }
+    return true;
+  }
+
   #send(
     socket: number,
     destination: TransportAddress,
@@ -482,14 +506,14 @@ export class BatchedPlane implements ForwardingPlane {
       queue.add(socket, destination, offset, length, this.#trafficClass, -1, dontFragment, true);
     } else {
       const at = this.#copy(buffer, offset, length);
-      if (at < 0) return this.#count(Counter.oversized, 1);
       queue.add(socket, destination, at, length, this.#trafficClass, -1, dontFragment, false);
     }
+    // Outside a turn nobody else would send it soon.
+    if (!this.#inTurn) this.#flush();
   }
 
-  /** Copies a packet into the spill and returns its offset in the arena; −1: no datagram is as large. */
+  /** Copies a packet into the spill and returns its offset in the arena. */
   #copy(buffer: Uint8Array, offset: number, length: number): number {
-    if (length > 0xffff) return -1;
     if (this.#spilled + length > SPILL) {
       this.#queue.flush();
       this.#spilled = 0;

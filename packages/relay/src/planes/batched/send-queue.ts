@@ -346,12 +346,12 @@ export class SendQueue {
       if (errno === L.EINTR) continue;
       if (isSoftError(errno) && retries < RETRIES) {
         retries++;
-        count(counters, Counter.sendRefused, 1);
+        count(counters, Counter.sendRetries, 1);
         continue;
       }
       retries = 0;
       if (errno === L.EAGAIN) {
-        for (let i = sent; i < messages; i++) count(counters, Counter.sendQueueFull, this.#segments[i] ?? 0);
+        for (let i = sent; i < messages; i++) countFailure(counters, errno, this.#segments[i] ?? 0);
         return;
       }
       if ((this.#segments[sent] ?? 0) > 1 && isSegmentationError(errno)) {
@@ -420,11 +420,11 @@ function isSegmentationError(errno: number): boolean {
 }
 
 function countFailure(counters: Float64Array, errno: number, packets: number): void {
-  if (errno === L.EMSGSIZE) count(counters, Counter.oversized, packets);
+  count(counters, Counter.sendErrors, packets);
+  if (errno === L.EAGAIN) count(counters, Counter.sendBufferFull, packets);
   else if (errno === L.ENOBUFS || errno === L.ENOMEM) count(counters, Counter.sendNoBuffers, packets);
-  else if (errno === L.EAGAIN) count(counters, Counter.sendQueueFull, packets);
-  else if (errno === L.EPERM) count(counters, Counter.sendForbidden, packets);
-  else count(counters, Counter.sendErrors, packets);
+  else if (errno === L.EMSGSIZE) count(counters, Counter.sendTooLarge, packets);
+  else if (errno === L.EPERM || errno === L.EACCES) count(counters, Counter.sendForbidden, packets);
 }
 
 function count(counters: Float64Array, index: number, by: number): void {
