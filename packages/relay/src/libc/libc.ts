@@ -1,35 +1,43 @@
 import { createRequire } from "node:module";
 import { getSystemErrorName } from "node:util";
+import type * as Koffi from "koffi";
 
 /**
  * The system calls of the batched plane. Addresses are plain numbers (user space ends below 2^47, so they are exact);
  * every call returns −1 on failure, with the reason in `errno()` until the next call.
  */
 export interface Libc {
-  socket(domain: number, type: number, protocol: number): number;
-  bind(fd: number, address: number, length: number): number;
-  connect(fd: number, address: number, length: number): number;
-  getsockname(fd: number, address: number, lengthAddress: number): number;
-  setsockopt(fd: number, level: number, name: number, value: number, length: number): number;
-  getsockopt(fd: number, level: number, name: number, value: number, lengthAddress: number): number;
-  sendto(fd: number, buffer: number, length: number, flags: number, address: number, addressLength: number): number;
-  recvmsg(fd: number, message: number, flags: number): number;
-  sendmsg(fd: number, message: number, flags: number): number;
-  recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
-  sendmmsg(fd: number, messages: number, count: number, flags: number): number;
-  epollCreate(flags: number): number;
-  epollCtl(epoll: number, operation: number, fd: number, event: number): number;
-  epollWait(epoll: number, events: number, count: number, timeoutMs: number): number;
-  eventfd(initial: number, flags: number): number;
-  read(fd: number, buffer: number, length: number): number;
-  write(fd: number, buffer: number, length: number): number;
-  close(fd: number): number;
+  readonly socket: (domain: number, type: number, protocol: number) => number;
+  readonly bind: (fd: number, address: number, length: number) => number;
+  readonly connect: (fd: number, address: number, length: number) => number;
+  readonly getsockname: (fd: number, address: number, lengthAddress: number) => number;
+  readonly setsockopt: (fd: number, level: number, name: number, value: number, length: number) => number;
+  readonly getsockopt: (fd: number, level: number, name: number, value: number, lengthAddress: number) => number;
+  readonly sendto: (
+    fd: number,
+    buffer: number,
+    length: number,
+    flags: number,
+    address: number,
+    addressLength: number,
+  ) => number;
+  readonly recvmsg: (fd: number, message: number, flags: number) => number;
+  readonly sendmsg: (fd: number, message: number, flags: number) => number;
+  readonly recvmmsg: (fd: number, messages: number, count: number, flags: number, timeout: number) => number;
+  readonly sendmmsg: (fd: number, messages: number, count: number, flags: number) => number;
+  readonly epollCreate: (flags: number) => number;
+  readonly epollCtl: (epoll: number, operation: number, fd: number, event: number) => number;
+  readonly epollWait: (epoll: number, events: number, count: number, timeoutMs: number) => number;
+  readonly eventfd: (initial: number, flags: number) => number;
+  readonly read: (fd: number, buffer: number, length: number) => number;
+  readonly write: (fd: number, buffer: number, length: number) => number;
+  readonly close: (fd: number) => number;
   /** Sleeps this thread. */
-  usleep(microseconds: number): number;
+  readonly usleep: (microseconds: number) => number;
   /** The error number of the last failed call on this thread. */
-  errno(): number;
+  readonly errno: () => number;
   /** Where the bytes of `memory` lie. They do not move while `memory` is referenced. */
-  addressOf(memory: Uint8Array): number;
+  readonly addressOf: (memory: Uint8Array) => number;
 }
 
 /** Why system calls can't be made here, in words for a log line. */
@@ -59,9 +67,9 @@ export function loadLibc(options: LoadLibcOptions = {}): Libc | LibcUnavailable 
       unavailable: `batched system calls are known for linux-x64 with glibc, not for ${platform}-${architecture}`,
     };
   }
-  let koffi: typeof import("koffi");
+  let koffi: typeof Koffi;
   try {
-    koffi = require("koffi") as typeof import("koffi");
+    koffi = require("koffi");
   } catch (error) {
     return { unavailable: `the optional package koffi cannot be loaded: ${messageOf(error)}` };
   }
@@ -94,7 +102,7 @@ export class SystemCallError extends Error {
   }
 }
 
-function bindCalls(koffi: typeof import("koffi"), library: string): Libc {
+function bindCalls(koffi: typeof Koffi, library: string): Libc {
   const c = koffi.load(library);
   // Only glibc has it: another C library's layouts are not in the table.
   c.func("const char *gnu_get_libc_version()");
