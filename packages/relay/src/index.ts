@@ -12,6 +12,8 @@ export {
   type PacketReceiver,
 } from "./planes/plane.ts";
 export { BatchedPlane, type BatchedPlaneOptions } from "./planes/batched/batched-plane.ts";
+export { BatchedRelay, type BatchedRelayOptions, startBatchedRelay } from "./batched-relay.ts";
+export type { Ask, AuthenticateModule, CreateAuthenticate } from "./reactor-worker/protocol.ts";
 export { type Libc, type LibcUnavailable, loadLibc, type LoadLibcOptions } from "./libc/libc.ts";
 export { type SelfTestResult, testLibc } from "./libc/self-test.ts";
 export { PortablePlane, type PortablePlaneOptions } from "./planes/portable/portable-plane.ts";

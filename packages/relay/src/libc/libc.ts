@@ -34,6 +34,8 @@ export interface Libc {
   readonly close: (fd: number) => number;
   /** Sleeps this thread. */
   readonly usleep: (microseconds: number) => number;
+  /** Lets this thread's sleeps end within `nanoseconds` of their time (PR_SET_TIMERSLACK). */
+  readonly setTimerSlack: (nanoseconds: number) => number;
   /** The error number of the last failed call on this thread. */
   readonly errno: () => number;
   /** Where the bytes of `memory` lie. They do not move while `memory` is referenced. */
@@ -52,6 +54,8 @@ export interface LoadLibcOptions {
   /** The C library's file. Default `libc.so.6`, which is glibc's name. */
   readonly library?: string;
 }
+
+const PR_SET_TIMERSLACK = 29;
 
 const require = createRequire(import.meta.url);
 
@@ -107,6 +111,7 @@ function bindCalls(koffi: typeof Koffi, library: string): Libc {
   // Only glibc has it: another C library's layouts are not in the table.
   c.func("const char *gnu_get_libc_version()");
   // Pointers are declared as integers: koffi then passes them without looking at what they point to.
+  const prctl = c.func("int prctl(int, uintptr_t, uintptr_t, uintptr_t, uintptr_t)");
   return {
     socket: c.func("int socket(int, int, int)"),
     bind: c.func("int bind(int, uintptr_t, uint32_t)"),
@@ -127,6 +132,7 @@ function bindCalls(koffi: typeof Koffi, library: string): Libc {
     write: c.func("intptr_t write(int, uintptr_t, uintptr_t)"),
     close: c.func("int close(int)"),
     usleep: c.func("int usleep(uint32_t)"),
+    setTimerSlack: (nanoseconds) => prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0),
     errno: () => koffi.errno(),
     addressOf: (memory) => Number(koffi.address(memory)),
   };

@@ -69,5 +69,16 @@ export class PlaneCounters {
   }
 }
 
+/** The sum of several planes' counts. */
+export function sumCounts(
+  counts: readonly Readonly<Record<PlaneCounterName, number>>[],
+): Record<PlaneCounterName, number> {
+  const sum: Record<PlaneCounterName, number> = { ...PlaneCounter };
+  for (const name of NAMES) {
+    sum[name] = counts.reduce((total, each) => total + each[name], 0);
+  }
+  return sum;
+}
+
 const NAMES = Object.keys(PlaneCounter).filter((name): name is PlaneCounterName => name in PlaneCounter);
 const SIZE = NAMES.length * Float64Array.BYTES_PER_ELEMENT;

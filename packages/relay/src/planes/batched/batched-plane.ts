@@ -11,9 +11,9 @@ import {
   MAX_PAYLOAD_IPV4,
   MAX_PAYLOAD_IPV6,
   type Opened,
-  type OpenFailure,
   type PacketReceiver,
 } from "../plane.ts";
+import { openFailure } from "./open-failure.ts";
 import { ReceiveRing } from "./receive-ring.ts";
 import { SendQueue } from "./send-queue.ts";
 import { SocketRole, SocketTable } from "./socket-table.ts";
@@ -29,6 +29,10 @@ export interface BatchedPlaneOptions {
   readonly bufferBytes?: number;
   /** How many receive slots there are. Default 256: a turn's packets of several sockets leave in one call. */
   readonly slots?: number;
+  /** An eventfd that ends a turn's waiting, owned by the caller. Default: the plane makes one. */
+  readonly wakeDescriptor?: number;
+  /** Called in each turn after the waiting, before the first packet: to look at the clock. */
+  readonly onAwake?: () => void;
   /** DSCP and ECN of what comes in are set on what goes out (RFC 8656 §16). Default true. */
   readonly copyTrafficClass?: boolean;
 }
@@ -74,6 +78,8 @@ export class BatchedPlane implements ForwardingPlane {
   readonly #bufferBytes: number | undefined;
   readonly #epoll: number;
   readonly #wakeDescriptor: number;
+  readonly #ownsWakeDescriptor: boolean;
+  readonly #onAwake: () => void;
   readonly #events: number;
   readonly #scratch: number;
   readonly #spill: number;
@@ -124,7 +130,9 @@ export class BatchedPlane implements ForwardingPlane {
     this.#ring = new ReceiveRing(libc, arena, slots);
     this.#epoll = libc.epollCreate(L.EPOLL_CLOEXEC);
     if (this.#epoll < 0) throw new SystemCallError("epoll_create1", libc.errno(), "a plane");
-    this.#wakeDescriptor = libc.eventfd(0, L.EFD_NONBLOCK | L.EFD_CLOEXEC);
+    this.#onAwake = options.onAwake ?? (() => {});
+    this.#ownsWakeDescriptor = options.wakeDescriptor === undefined;
+    this.#wakeDescriptor = options.wakeDescriptor ?? libc.eventfd(0, L.EFD_NONBLOCK | L.EFD_CLOEXEC);
     if (this.#wakeDescriptor < 0) {
       const errno = libc.errno();
       libc.close(this.#epoll);
@@ -203,17 +211,18 @@ export class BatchedPlane implements ForwardingPlane {
   }
 
   /**
-   * Waits for packets, at most `timeoutMs` (−1: without end), relays what is there, and sends what waits. False: woken,
-   * or nothing came.
+   * Waits for packets, at most `timeoutMs` (−1: without end), relays what is there, and sends what waits. Returns how
+   * many datagrams and aggregates came: 0 if it was woken or the time was up.
    */
-  turn(timeoutMs: number): boolean {
-    if (this.#stopped) return false;
+  turn(timeoutMs: number): number {
+    if (this.#stopped) return 0;
     const { words } = this.#arena;
     this.#count(Counter.systemCalls, 1);
     this.#count(Counter.turns, 1);
     const ready = this.#libc.epollWait(this.#epoll, this.#arena.address + this.#events, EVENTS, timeoutMs);
     this.#budget = PACKETS_PER_TURN;
     this.#inTurn = true;
+    this.#onAwake();
     for (let i = 0; i < ready && this.#budget > 0; i++) {
       const at = (this.#events + i * L.epollEvent.size) >> 2;
       const socket = words[at + (L.epollEvent.data >> 2)] ?? WAKE;
@@ -227,7 +236,7 @@ export class BatchedPlane implements ForwardingPlane {
     }
     this.#inTurn = false;
     this.#flush();
-    return this.#budget < PACKETS_PER_TURN;
+    return PACKETS_PER_TURN - this.#budget;
   }
 
   stop(): Promise<void> {
@@ -238,7 +247,7 @@ export class BatchedPlane implements ForwardingPlane {
       if (this.#sockets.roles[socket] !== SocketRole.free) this.#close(socket);
     }
     this.#listenerSockets.length = 0;
-    this.#libc.close(this.#wakeDescriptor);
+    if (this.#ownsWakeDescriptor) this.#libc.close(this.#wakeDescriptor);
     this.#libc.close(this.#epoll);
     return Promise.resolve();
   }
@@ -255,7 +264,11 @@ export class BatchedPlane implements ForwardingPlane {
       return socket;
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
-      return { kind: "failed", failure: failureOf(error.errno), code: describeErrno(error.errno).split(" ")[0] ?? "" };
+      return {
+        kind: "failed",
+        failure: openFailure(error.errno),
+        code: describeErrno(error.errno).split(" ")[0] ?? "",
+      };
     }
   }
 
@@ -537,12 +550,4 @@ export class BatchedPlane implements ForwardingPlane {
   #count(counter: number, by: number): void {
     this.#values[counter] = (this.#values[counter] ?? 0) + by;
   }
-}
-
-function failureOf(errno: number): OpenFailure {
-  if (errno === L.EADDRINUSE) return "inUse";
-  if (errno === L.EADDRNOTAVAIL) return "addressUnavailable";
-  if (errno === L.EPERM || errno === L.EACCES) return "notPermitted";
-  if (errno === L.EMFILE || errno === L.ENFILE || errno === L.ENOMEM || errno === L.ENOBUFS) return "noResources";
-  return "failed";
 }
