@@ -265,6 +265,8 @@ class TestReceiver implements PacketReceiver {
     this.onPeerPacket(socket, peer, buffer, offset, length);
   };
 
+  handlePeerIcmp(): void {}
+
   handleRelaySocketError(socket: number, code: string): void {
     this.errors.push(`${socket} ${code}`);
   }

@@ -63,6 +63,8 @@ export type EngineSettings = Pick<
   | "onCredentialExpiry"
   | "passwordAlgorithms"
   | "usernameAnonymity"
+  | "mobility"
+  | "thirdPartyAuthorization"
   | "maxPermissionsPerAllocation"
   | "maxChannelsPerAllocation"
   | "maxPendingAuthentications"

@@ -53,7 +53,6 @@ export { attributes, attributeWireName, isComprehensionRequired } from "./regist
 export type { AttributeEntry, AttributeName } from "./registry/attributes.ts";
 export { errorCodes, reasonPhrase } from "./registry/error-codes.ts";
 export type { ErrorCodeEntry, ErrorCodeName, ErrorCodeNumber } from "./registry/error-codes.ts";
-export { decodeUtf8, encodeUtf8 } from "./utf8.ts";
 export { methodName, methods } from "./registry/methods.ts";
 export type { Method, MethodEntry } from "./registry/methods.ts";
 export {
@@ -65,3 +64,7 @@ export {
   SendIndicationView,
   writeDataIndicationHeader,
 } from "./indications.ts";
+export { MAXIMUM_STREAM_FRAME, StreamFramer } from "./stream-framer.ts";
+export type { StreamFrame, StreamFrameError } from "./stream-framer.ts";
+export { decodeUtf8, encodeUtf8 } from "./utf8.ts";
+export { constantTimeEqual } from "./bytes.ts";

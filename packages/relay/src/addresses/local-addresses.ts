@@ -3,7 +3,7 @@ import { networkInterfaces } from "node:os";
 import { type IpAddress, parseIpAddress, sameIp } from "@turnpike/stun";
 
 /** How far an address reaches. `link`: needs a zone to be used (RFC 4007 §6). */
-export type AddressScope = "global" | "private" | "link" | "loopback";
+type AddressScope = "global" | "private" | "link" | "loopback";
 
 /** An address of this machine. */
 export interface LocalAddress {
@@ -12,7 +12,7 @@ export interface LocalAddress {
 }
 
 /** What `os.networkInterfaces()` tells, as far as it is read. */
-export type Interfaces = Readonly<
+type Interfaces = Readonly<
   Record<string, readonly { readonly address: string; readonly internal: boolean }[] | undefined>
 >;
 

@@ -1,5 +1,5 @@
 import type { TransportAddress } from "@turnpike/stun";
-import type { ClientSource, Output } from "@turnpike/turn";
+import type { ClientSource, IcmpReport, Output } from "@turnpike/turn";
 import type { PlaneCounters } from "./counters.ts";
 
 /** The largest payload of an IPv4 datagram: 65,535 less 20 bytes of IP header and 8 of UDP header. */
@@ -16,6 +16,8 @@ export const MAX_PAYLOAD_IPV6 = 65_527;
 export interface PacketReceiver {
   handleClientPacket(source: ClientSource, buffer: Uint8Array, offset: number, length: number): void;
   handlePeerPacket(socket: number, peer: TransportAddress, buffer: Uint8Array, offset: number, length: number): void;
+  /** An ICMP error for a datagram that a relay socket sent. Planes that can't see them don't call it. */
+  handlePeerIcmp(socket: number, peer: TransportAddress, icmp: IcmpReport): void;
   /** A relay socket broke: it carries nothing more, and waits to be closed. `code` is the system's, e.g. `ENETDOWN`. */
   handleRelaySocketError(socket: number, code: string): void;
   /**

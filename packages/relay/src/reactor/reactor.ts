@@ -2,6 +2,7 @@ import type { TransportAddress } from "@turnpike/stun";
 import {
   type Answer,
   type ClientSource,
+  type IcmpReport,
   type LifecycleEvent,
   type Now,
   type Output,
@@ -99,6 +100,10 @@ export class Reactor implements PacketReceiver {
       this.#reportInternalError(error);
     }
     this.#settle();
+  }
+
+  handlePeerIcmp(socket: number, peer: TransportAddress, icmp: IcmpReport): void {
+    this.#input((now) => this.#engine.handlePeerIcmp(socket, peer, icmp, now));
   }
 
   handleRelaySocketError(socket: number, code: string): void {
@@ -223,6 +228,14 @@ export class Reactor implements PacketReceiver {
       case "channelUnbound":
         this.#plane.handleChannel?.(output);
         return;
+      case "connectPeer":
+      case "bindDataConnection":
+      case "closePeerConnection":
+      case "handOver":
+      case "adoptClient":
+      case "releaseClient":
+        // Only an engine with TCP relay sockets, or one of several, asks for these.
+        throw new Error(`The engine asked for ${output.kind}, which it was not told to be available`);
       case "closeClient":
         this.#plane.closeClient?.(output.listener, output.connection);
         return;

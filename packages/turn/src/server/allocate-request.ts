@@ -1,20 +1,20 @@
 import {
   additionalAddressFamily,
+  dontFragment,
   evenPort,
   getAttribute,
   lifetime,
   requestedAddressFamily,
   requestedTransport,
   reservationToken,
+  transportProtocols,
   type StunMessage,
 } from "@turnpike/stun";
 import type { ReservationTokens } from "./reservation-tokens.ts";
 
-/** IANA protocol number of UDP. */
-const UDP = 17;
-
 /** What an Allocate request asks for, once it has been found to be sound. */
 export interface AllocateDemand {
+  readonly transport: "udp" | "tcp";
   readonly families: readonly (4 | 6)[];
   readonly port: "any" | "even" | "evenPair" | "reserved";
   readonly reservation: number | undefined;
@@ -29,12 +29,21 @@ export interface AllocateRefusal {
 /** RFC 8656 §7.2, steps 3 to 9. */
 export function readAllocateRequest(
   message: StunMessage,
-  options: { readonly families: readonly (4 | 6)[]; readonly tokens: ReservationTokens; readonly actor: string },
+  options: {
+    readonly families: readonly (4 | 6)[];
+    readonly tokens: ReservationTokens;
+    readonly actor: string;
+    /** Whether TCP relay sockets can be had. */
+    readonly tcpRelay: boolean;
+    /** Whether the client came by a stream transport. */
+    readonly isStream: boolean;
+  },
 ): AllocateDemand | AllocateRefusal {
   // Step 3.
   const transport = getAttribute(message, requestedTransport);
   if (!transport?.ok) return refuse(400, "Bad Request: REQUESTED-TRANSPORT is missing or malformed");
-  if (transport.value !== UDP) return refuse(442, "Unsupported Transport Protocol");
+  const isTcp = transport.value === transportProtocols.tcp && options.tcpRelay;
+  if (!isTcp && transport.value !== transportProtocols.udp) return refuse(442, "Unsupported Transport Protocol");
   // Step 4, DONT-FRAGMENT, is among the unknown attributes if it can't be honoured.
 
   const requestedLifetime = getAttribute(message, lifetime);
@@ -48,13 +57,20 @@ export function readAllocateRequest(
   const even = getAttribute(message, evenPort);
   const requested = getAttribute(message, requestedAddressFamily);
   const additional = getAttribute(message, additionalAddressFamily);
+  // RFC 6062 §5.1, steps 2 and 3.
+  if (isTcp) {
+    if (!options.isStream) return refuse(400, "Bad Request: a TCP allocation needs a TCP or TLS connection");
+    if (token !== undefined || even !== undefined || getAttribute(message, dontFragment) !== undefined) {
+      return refuse(400, "Bad Request: a TCP allocation has no DONT-FRAGMENT, EVEN-PORT or RESERVATION-TOKEN");
+    }
+  }
   if (token !== undefined) {
     if (even !== undefined || requested !== undefined || additional !== undefined) {
       return refuse(400, "Bad Request: RESERVATION-TOKEN goes with neither EVEN-PORT nor an address family");
     }
     const reservation = token.ok ? options.tokens.open(token.value, options.actor) : undefined;
     if (reservation === undefined) return refuse(508, "Insufficient Capacity: unknown reservation");
-    return { families: options.families, port: "reserved", reservation, lifetimeSeconds };
+    return { transport: "udp", families: options.families, port: "reserved", reservation, lifetimeSeconds };
   }
 
   // Step 6.
@@ -74,10 +90,10 @@ export function readAllocateRequest(
     if (port === "evenPair") {
       return refuse(400, "Bad Request: no pair can be reserved for two address families");
     }
-    return { families: [4, 6], port, reservation: undefined, lifetimeSeconds };
+    return { transport: isTcp ? "tcp" : "udp", families: [4, 6], port, reservation: undefined, lifetimeSeconds };
   }
   if (!options.families.includes(family)) return refuse(440, "Address Family not Supported");
-  return { families: [family], port, reservation: undefined, lifetimeSeconds };
+  return { transport: isTcp ? "tcp" : "udp", families: [family], port, reservation: undefined, lifetimeSeconds };
 }
 
 function refuse(code: number, reason: string): AllocateRefusal {

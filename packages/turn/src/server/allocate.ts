@@ -7,6 +7,7 @@ import type { Authenticated } from "./authenticate.ts";
 import type { Answer, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { grantLifetime } from "./refresh.ts";
+import type { Mobility } from "./mobility.ts";
 import { fiveTupleName } from "./registry.ts";
 import { failure, replyAuthenticated, success, type Answering } from "./reply.ts";
 import { ReservationTokens } from "./reservation-tokens.ts";
@@ -27,6 +28,7 @@ interface UnderWay {
   cancelled: boolean;
 }
 
+type AllocateAnswer = Extract<Answer, { readonly kind: "admission" | "relaySocketOpened" | "relaySocketFailed" }>;
 type AdmissionAnswer = Extract<Answer, { readonly kind: "admission" }>;
 type OpenedAnswer = Extract<Answer, { readonly kind: "relaySocketOpened" }>;
 
@@ -37,11 +39,13 @@ type OpenedAnswer = Extract<Answer, { readonly kind: "relaySocketOpened" }>;
 export class AllocateHandler {
   readonly #core: Core;
   readonly #tokens: ReservationTokens;
+  readonly #mobility: Mobility;
   readonly #byQuestion = new Map<number, UnderWay>();
   readonly #byFiveTuple = new Map<string, UnderWay>();
 
-  constructor(core: Core) {
+  constructor(core: Core, mobility: Mobility) {
     this.#core = core;
+    this.#mobility = mobility;
     this.#tokens = new ReservationTokens({ key: core.options.nonceKey, crypto: core.crypto });
   }
 
@@ -67,11 +71,20 @@ export class AllocateHandler {
       return;
     }
 
+    // RFC 8016 §3.1.2.
+    const immobile = this.#mobility.refusal(request.message);
+    if (immobile !== undefined) {
+      replyAuthenticated(this.#core, request, immobile, authenticated.proof);
+      return;
+    }
+
     // Steps 3 to 9.
     const demand = readAllocateRequest(request.message, {
       families: this.#core.families,
       tokens: this.#tokens,
       actor: authenticated.credential.actor,
+      tcpRelay: this.#core.options.tcpRelay ?? false,
+      isStream: this.#core.isStream(request.client.listener),
     });
     if ("refusal" in demand) {
       this.#refuse(request, authenticated, demand.refusal.code, demand.refusal.reason, now);
@@ -93,7 +106,7 @@ export class AllocateHandler {
     else this.#openSocket(underWay);
   }
 
-  handleAnswer(answer: Exclude<Answer, { readonly kind: "authentication" }>, now: Now): void {
+  handleAnswer(answer: AllocateAnswer, now: Now): void {
     const underWay = this.#byQuestion.get(answer.questionId);
     if (underWay === undefined) return;
     this.#byQuestion.delete(answer.questionId);
@@ -168,7 +181,7 @@ export class AllocateHandler {
     this.#core.output({
       kind: "openRelaySocket",
       questionId,
-      transport: "udp",
+      transport: demand.transport,
       families: demand.families,
       port: demand.port,
       ...(demand.reservation === undefined ? {} : { reservation: demand.reservation }),
@@ -198,6 +211,7 @@ export class AllocateHandler {
     const { actor } = authenticated.credential;
     const allocation = new Allocation({
       id: this.#core.nextAllocationId(),
+      transport: demand.transport,
       client: request.client,
       credential: authenticated.credential,
       transactionId: request.message.transactionId,
@@ -210,6 +224,7 @@ export class AllocateHandler {
     });
     allocation.expiresAtMs = now.monotonicMs + seconds * 1000;
     this.#core.registry.addAllocation(allocation);
+    this.#mobility.begin(allocation, request.message);
     if (this.#core.wantsEvents) {
       this.#core.event({
         type: "allocationCreated",
@@ -274,7 +289,7 @@ export class AllocateHandler {
       const reason = code === 440 ? "Address Family not Supported" : "Insufficient Capacity";
       attributes.push(attribute(addressErrorCode, { family, code, reason }));
     }
-    return success(...attributes);
+    return success(...attributes, ...this.#mobility.attributes(allocation));
   }
 }
 

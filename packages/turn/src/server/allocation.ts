@@ -1,5 +1,6 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import type { ClientTransport, RelaySocket } from "./contract.ts";
+import type { PeerConnection } from "./peer-connection.ts";
 
 /** A client's address as a value, with the transport and the handles that answers need. */
 export interface ClientAddress {
@@ -73,7 +74,14 @@ export class Allocation {
   readonly kind = "allocation";
   /** Unique in this engine's life. */
   readonly id: number;
-  readonly client: ClientAddress;
+  /** What relay sockets speak: `tcp` for RFC 6062. */
+  readonly transport: "udp" | "tcp";
+  /** Where data from peers is sent. Changes only by mobility. */
+  client: ClientAddress;
+  /** Where the client is moving to (RFC 8016 §3.2.2): it becomes `client` with the first data from there. */
+  next: ClientAddress | undefined = undefined;
+  /** Set if the client asked for mobility. */
+  mobile: { sequence: number; previousUntilMs: number } | undefined = undefined;
   readonly credential: Credential;
   /** The transaction that made it, to know its retransmissions (RFC 8656 §7.2). */
   readonly transactionId: Uint8Array;
@@ -87,6 +95,7 @@ export class Allocation {
   readonly maxLifetimeSeconds: number;
   readonly permissions: Set<Permission> = new Set();
   readonly channels: Set<Channel> = new Set();
+  readonly connections: Set<PeerConnection> = new Set();
   slot = -1;
   expiresAtMs = 0;
 
@@ -98,6 +107,7 @@ export class Allocation {
 
   constructor(options: {
     readonly id: number;
+    readonly transport: "udp" | "tcp";
     readonly client: ClientAddress;
     readonly credential: Credential;
     readonly transactionId: Uint8Array;
@@ -109,6 +119,7 @@ export class Allocation {
     readonly maxLifetimeSeconds: number;
   }) {
     this.id = options.id;
+    this.transport = options.transport;
     this.client = options.client;
     this.credential = options.credential;
     this.transactionId = options.transactionId;

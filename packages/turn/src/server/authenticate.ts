@@ -41,6 +41,8 @@ export interface Authenticated {
  * The checks of RFC 8489 §9.2.4. One difference, on purpose: the nonce is checked before the credentials, so that
  * packets with made-up nonces cost neither a key derivation nor a question to a slow backend.
  *
+ * `existing` is the allocation that the request is about, if there is one: its key is tried first.
+ *
  * Calls `proceed` when the sender is known: at once, or when the answer to a pending question arrives. Otherwise it
  * has answered, or the question is on its way.
  */
@@ -50,11 +52,11 @@ export function authenticate(
   request: IncomingRequest,
   method: AuthenticatedMethod,
   now: Now,
+  existing: Allocation | undefined,
   proceed: (authenticated: Authenticated, now: Now) => void,
 ): void {
   const claim = readClaim(core, request, now);
   if (claim === undefined) return;
-  const existing = core.registry.findAllocation(request.client.listener, request.client.remote);
   const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message);
   if (known !== undefined) {
     settle(core, request, method, claim, known, now, proceed);

@@ -115,6 +115,9 @@ export type Answer =
       readonly code: 440 | 508;
       readonly reason: string;
     }
+  /** A peer was reached from a TCP relay socket (RFC 6062 §5.2); nothing is read from it until it is bound. */
+  | { readonly kind: "peerConnected"; readonly questionId: number; readonly peerConnection: number }
+  | { readonly kind: "peerConnectFailed"; readonly questionId: number }
   | { readonly kind: "authentication"; readonly questionId: number; readonly decision: AuthenticationDecision }
   | {
       readonly kind: "admission";
@@ -141,6 +144,33 @@ export type Output =
   | OpenRelaySocket
   | { readonly kind: "closeRelaySocket"; readonly socket: number }
   | { readonly kind: "releaseReservation"; readonly reservation: number }
+  /** Connect a TCP relay socket's address to a peer; give up after 30 seconds or more (RFC 6062 §5.2). */
+  | {
+      readonly kind: "connectPeer";
+      readonly questionId: number;
+      readonly socket: number;
+      readonly peer: TransportAddress;
+    }
+  /** From here on the client's connection carries raw bytes to and from the peer's (RFC 6062 §5.4). */
+  | {
+      readonly kind: "bindDataConnection";
+      readonly listener: number;
+      readonly connection: number;
+      readonly peerConnection: number;
+    }
+  | { readonly kind: "closePeerConnection"; readonly peerConnection: number }
+  /** A request that belongs to another engine's allocation: hand it in there by `handleHandedOver`. */
+  | {
+      readonly kind: "handOver";
+      readonly engine: number;
+      readonly listener: number;
+      readonly connection: number;
+      readonly client: TransportAddress;
+      readonly bytes: Uint8Array;
+    }
+  /** Packets of this five-tuple arrive at another engine: have them delivered here, until `releaseClient`. */
+  | { readonly kind: "adoptClient"; readonly listener: number; readonly client: TransportAddress }
+  | { readonly kind: "releaseClient"; readonly listener: number; readonly client: TransportAddress }
   /** May this user allocate? Asked only if `ServerOptions.admission` is true. */
   | {
       readonly kind: "admit";
@@ -187,6 +217,21 @@ export interface Hairpin {
   toRelayed(local: TransportAddress, out: AddressRegister): boolean;
 }
 
+/**
+ * The four listeners of RFC 5780 §7.1: two addresses, each with two ports, in the order
+ * (first address, first port), (first, second), (second, first), (second, second).
+ */
+export interface NatDiscovery {
+  readonly listeners: readonly [number, number, number, number];
+}
+
+/** What an ICMP message said: type and code as on the wire, and the next-hop MTU or 0 (RFC 8656 §18.13). */
+export interface IcmpReport {
+  readonly type: number;
+  readonly code: number;
+  readonly data: number;
+}
+
 /** What an engine is made with. */
 export interface ServerOptions {
   readonly crypto: StunCrypto;
@@ -194,6 +239,8 @@ export interface ServerOptions {
   readonly random: (length: number) => Uint8Array;
   /** Which of the relay's engines this is (0–254). Tokens name their owner by it. Default 0. */
   readonly engine?: number;
+  /** How many engines the relay has. Default 1: nothing is handed over. */
+  readonly engines?: number;
   readonly realm: string;
   /** The SOFTWARE attribute of answers. Default: none is sent. */
   readonly software?: string;
@@ -226,6 +273,16 @@ export interface ServerOptions {
   /** Permissions and channels that one allocation may hold. Default 1,000 each. */
   readonly maxPermissionsPerAllocation?: number;
   readonly maxChannelsPerAllocation?: number;
+  /** TCP connections that one allocation may hold (RFC 6062). Default 100. */
+  readonly maxConnectionsPerAllocation?: number;
+  /** Whether TCP relay sockets can be had (RFC 6062). Default false: REQUESTED-TRANSPORT TCP gets 442. */
+  readonly tcpRelay?: boolean;
+  /** Whether clients may take their allocations to new addresses (RFC 8016). Default false: they get 405. */
+  readonly mobility?: boolean;
+  /** The name of the authorization server that challenges announce (RFC 7635 §6.1). Default: none. */
+  readonly thirdPartyAuthorization?: string;
+  /** NAT behaviour discovery (RFC 5780): the listeners that stand for each other's alternates. Default: off. */
+  readonly natDiscovery?: NatDiscovery;
   /** Authentications that may wait for an answer at once, in all and per client address prefix. Default 1,000 and 50. */
   readonly maxPendingAuthentications?: number;
   readonly maxPendingAuthenticationsPerPrefix?: number;
@@ -258,6 +315,14 @@ export interface ServerEngine {
     length: number,
     now: Now,
   ): Verdict;
+  /** A request that another engine handed over: see the `handOver` output. */
+  handleHandedOver(source: ClientSource, bytes: Uint8Array, now: Now): void;
+  /** An ICMP error for a datagram that `socket` sent to `peer` (RFC 8656 §11.5). `port` 0 if it isn't known. */
+  handlePeerIcmp(socket: number, peer: TransportAddress, icmp: IcmpReport, now: Now): void;
+  /** A peer connected to a TCP relay socket. The handle is the caller's; nothing is read from it until it is bound. */
+  handlePeerConnection(socket: number, peer: TransportAddress, peerConnection: number, now: Now): void;
+  /** A peer's TCP connection ended, and all its bytes were delivered. */
+  handlePeerConnectionClosed(peerConnection: number): void;
   handleAnswer(answer: Answer, now: Now): void;
   /** The client's stream connection ended: its allocation ends with it. */
   handleClientClosed(source: ClientSource, now: Now): void;

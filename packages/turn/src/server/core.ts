@@ -13,6 +13,7 @@ const DEFAULTS = {
   channelLifetimeSeconds: 600,
   maxPermissionsPerAllocation: 1000,
   maxChannelsPerAllocation: 1000,
+  maxConnectionsPerAllocation: 100,
   maxPendingAuthentications: 1000,
   maxPendingAuthenticationsPerPrefix: 50,
   unauthenticatedBytesPerSecond: 65_536,
@@ -41,6 +42,8 @@ export class Core {
   readonly engine: number;
   readonly families: readonly (4 | 6)[];
   readonly passwordAlgorithms: readonly ("md5" | "sha256")[];
+  /** Called with each allocation that is about to go, for what hangs on it outside the registry. */
+  readonly beforeDelete: ((allocation: Allocation) => void)[] = [];
   readonly #listeners = new Map<number, Listener>();
   #outputs: Output[] = [];
   #next = 0;

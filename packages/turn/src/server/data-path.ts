@@ -2,6 +2,7 @@ import {
   channelDataLength,
   channelDataNumber,
   SendIndicationView,
+  sameTransportAddress,
   scanSendIndication,
   writeChannelDataHeader,
   writeDataIndicationHeader,
@@ -61,6 +62,7 @@ export class DataPath {
     if (dataLength + 4 > length) return Verdict.consumed;
     const allocation = this.#registry.findAllocation(source.listener, source.remote);
     if (allocation === undefined) return Verdict.consumed;
+    if (allocation.next !== undefined) this.#completeMove(allocation, source);
     const channel = this.#registry.findChannel(allocation, channelDataNumber(buffer, offset));
     if (channel === undefined || !this.#mayUse(channel, now)) {
       allocation.dropped++;
@@ -73,6 +75,7 @@ export class DataPath {
   sendIndication(source: ClientSource, buffer: Uint8Array, offset: number, length: number, now: Now): Verdict {
     const allocation = this.#registry.findAllocation(source.listener, source.remote);
     if (allocation === undefined) return Verdict.consumed;
+    if (allocation.next !== undefined) this.#completeMove(allocation, source);
     const send = this.#send;
     const valid = scanSendIndication(buffer, offset, length, send);
     if (!valid || (send.dontFragment && !this.#dontFragment)) {
@@ -81,7 +84,12 @@ export class DataPath {
     }
     const permission = this.#registry.findPermission(allocation, send.peer);
     const relay = allocation.relayOf(send.peer.family);
-    if (permission === undefined || relay === undefined || !this.#permits(permission, send.peer, now)) {
+    if (
+      permission === undefined ||
+      relay === undefined ||
+      allocation.transport === "tcp" ||
+      !this.#permits(permission, send.peer, now)
+    ) {
       allocation.dropped++;
       return Verdict.consumed;
     }
@@ -120,6 +128,14 @@ export class DataPath {
       return Verdict.consumed;
     }
     return this.#dataIndication(allocation, shown, buffer, offset, length);
+  }
+
+  /** RFC 8016 §3.2.2: the first data from the new five-tuple ends the old one. */
+  #completeMove(allocation: Allocation, source: ClientSource): void {
+    const { next } = allocation;
+    if (next?.listener === source.listener && sameTransportAddress(next.remote, source.remote)) {
+      this.#registry.completeMove(allocation);
+    }
   }
 
   #mayUse(channel: Channel, now: Now): boolean {

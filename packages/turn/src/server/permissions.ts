@@ -8,7 +8,7 @@ import { keepAddress } from "./registry.ts";
 import { failure, success, type Answering } from "./reply.ts";
 
 /** Which ports of a peer address may be reached, if any. */
-type Reach = "all" | "onlyLiveRelayed" | "none";
+export type Reach = "all" | "onlyLiveRelayed" | "none";
 
 /** RFC 8656 §10.2: installs or refreshes a permission for each XOR-PEER-ADDRESS, or for none of them. */
 export function createPermission(core: Core, allocation: Allocation, request: IncomingRequest, now: Now): Answering {
@@ -20,7 +20,7 @@ export function createPermission(core: Core, allocation: Allocation, request: In
     peers.push(result.value);
   }
   if (peers.some((peer) => allocation.relayOf(peer.family) === undefined)) return familyMismatch();
-  if (peers.some((peer) => reach(core, peer) === "none")) return forbidden();
+  if (peers.some((peer) => peerReach(core, peer) === "none")) return forbidden();
   const fresh = peers.filter((peer) => core.registry.findPermission(allocation, peer) === undefined);
   if (allocation.permissions.size + fresh.length > core.options.maxPermissionsPerAllocation) {
     return failure(508, "Insufficient Capacity: too many permissions");
@@ -31,6 +31,7 @@ export function createPermission(core: Core, allocation: Allocation, request: In
 
 /** RFC 8656 §12.2: binds a channel to a peer, or refreshes the binding, and the permission with it. */
 export function bindChannel(core: Core, allocation: Allocation, request: IncomingRequest, now: Now): Answering {
+  if (allocation.transport === "tcp") return failure(400, "Bad Request: a TCP allocation has no channels");
   const number = getAttribute(request.message, channelNumber);
   const decoded = getAttribute(request.message, xorPeerAddress);
   if (!number?.ok || !decoded?.ok) {
@@ -47,7 +48,7 @@ export function bindChannel(core: Core, allocation: Allocation, request: Incomin
 
   const relay = allocation.relayOf(peer.family);
   if (relay === undefined) return familyMismatch();
-  if (peer.port === 0 || reach(core, peer) === "none") return forbidden();
+  if (peer.port === 0 || peerReach(core, peer) === "none") return forbidden();
   const newPermission = core.registry.findPermission(allocation, peer) === undefined;
   if (
     (byNumber === undefined && allocation.channels.size >= core.options.maxChannelsPerAllocation) ||
@@ -83,7 +84,7 @@ function installPermission(core: Core, allocation: Allocation, peer: IpAddress, 
   const existing = core.registry.findPermission(allocation, peer);
   const { family, w0, w1, w2, w3 } = peer;
   const permission =
-    existing ?? new Permission(allocation, { family, w0, w1, w2, w3 }, reach(core, peer) === "onlyLiveRelayed");
+    existing ?? new Permission(allocation, { family, w0, w1, w2, w3 }, peerReach(core, peer) === "onlyLiveRelayed");
   permission.expiresAtMs = expiresAtMs;
   if (existing === undefined) core.registry.addPermission(permission);
   else core.registry.timers.set(permission, expiresAtMs);
@@ -107,7 +108,7 @@ function installPermission(core: Core, allocation: Allocation, peer: IpAddress, 
  * What the operator allows wins; then the relay's own addresses are open to live relayed transport addresses only
  * (but loopback isn't); then the policy decides.
  */
-function reach(core: Core, peer: IpAddress): Reach {
+export function peerReach(core: Core, peer: IpAddress): Reach {
   const decision = core.options.peerPolicy.decide(peer);
   if (decision === "allowed") return "all";
   if (decision === "denied") return "none";

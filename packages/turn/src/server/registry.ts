@@ -1,11 +1,17 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import type { Allocation, Channel, ClientAddress, Permission } from "./allocation.ts";
+import type { PeerConnection } from "./peer-connection.ts";
 import { Slots } from "./slots.ts";
 import { TimerHeap } from "./timer-heap.ts";
 import { WordTable } from "./word-table.ts";
 
 /** What a timer can be set for. */
-export type Timed = Allocation | Permission | Channel | { readonly kind: "pending"; readonly expire: () => void };
+export type Timed =
+  | Allocation
+  | Permission
+  | Channel
+  | PeerConnection
+  | { readonly kind: "pending"; readonly expire: () => void };
 
 /**
  * All that lives in an engine, findable by everything that a packet can carry, and the one heap of deadlines.
@@ -65,8 +71,7 @@ export class Registry {
 
   addAllocation(allocation: Allocation): void {
     allocation.slot = this.#allocations.add(allocation);
-    const { listener, remote } = allocation.client;
-    this.#byFiveTuple.set(remote.w0, remote.w1, remote.w2, remote.w3, remote.port, listener, allocation.slot);
+    this.#addClient(allocation.client, allocation.slot);
     for (const relay of allocation.relays) this.#setSocket(relay.socket, allocation.slot + 1);
     this.timers.set(allocation, allocation.expiresAtMs);
   }
@@ -108,10 +113,36 @@ export class Registry {
   /** Removes an allocation whose permissions and channels have been removed. */
   removeAllocation(allocation: Allocation): void {
     this.timers.delete(allocation);
-    const { listener, remote } = allocation.client;
-    this.#byFiveTuple.delete(remote.w0, remote.w1, remote.w2, remote.w3, remote.port, listener);
+    this.#removeClient(allocation.client);
+    if (allocation.next !== undefined) this.#removeClient(allocation.next);
     for (const relay of allocation.relays) this.#setSocket(relay.socket, 0);
     this.#allocations.remove(allocation.slot);
+    allocation.slot = -1;
+  }
+
+  /** A second five-tuple for an allocation whose client moves; a third takes the place of the second. */
+  addNextClient(allocation: Allocation, client: ClientAddress): void {
+    if (allocation.next !== undefined) this.#removeClient(allocation.next);
+    allocation.next = client;
+    this.#addClient(client, allocation.slot);
+  }
+
+  /** The client has moved: its old five-tuple is forgotten. */
+  completeMove(allocation: Allocation): void {
+    if (allocation.next === undefined) return;
+    this.#removeClient(allocation.client);
+    allocation.client = allocation.next;
+    allocation.next = undefined;
+  }
+
+  #addClient(client: ClientAddress, slot: number): void {
+    const { listener, remote } = client;
+    this.#byFiveTuple.set(remote.w0, remote.w1, remote.w2, remote.w3, remote.port, listener, slot);
+  }
+
+  #removeClient(client: ClientAddress): void {
+    const { listener, remote } = client;
+    this.#byFiveTuple.delete(remote.w0, remote.w1, remote.w2, remote.w3, remote.port, listener);
   }
 
   #setSocket(socket: number, stored: number): void {

@@ -7,9 +7,11 @@ import {
   passwordAlgorithms,
   realm,
   software,
+  thirdPartyAuthorization,
   type EncodedAttribute,
   type MessageIntegrity,
   type PasswordAlgorithm,
+  type TransportAddress,
 } from "@turnpike/stun";
 import type { ClientAddress } from "./allocation.ts";
 import type { Core, IncomingRequest } from "./core.ts";
@@ -47,20 +49,31 @@ export function replyAuthenticated(core: Core, request: IncomingRequest, answer:
  * Sends an answer without MESSAGE-INTEGRITY: to Binding requests, and to those that failed to authenticate. What
  * goes to one address prefix is capped; what is over the cap is not sent, and the client tries again.
  */
-export function replyUnauthenticated(core: Core, request: IncomingRequest, answer: Answering, now: Now): void {
+export function replyUnauthenticated(
+  core: Core,
+  request: IncomingRequest,
+  answer: Answering,
+  now: Now,
+  from: { readonly listener: number; readonly destination: TransportAddress } = {
+    listener: request.client.listener,
+    destination: request.client.remote,
+  },
+): void {
   const bytes = encodeAnswer(core, request, answer, undefined);
   // A stream's sender has proven its address: nothing can be reflected to others.
   const proven = core.isStream(request.client.listener);
   if (proven || core.replyLimiter.admit(request.client.remote, bytes.length, now.monotonicMs)) {
-    send(core, request.client, bytes);
+    core.output({ kind: "sendToClient", ...from, connection: request.client.connection, bytes });
   }
 }
 
 /** A 401 or 438 with what is needed to try again (RFC 8489 §9.2.4). */
 export function challenge(core: Core, request: IncomingRequest, code: 401 | 438, now: Now): void {
+  const { thirdPartyAuthorization: authorizationServer } = core.options;
   const answer = failure(
     code,
     code === 401 ? "Unauthenticated" : "Stale Nonce",
+    ...(authorizationServer === undefined ? [] : [attribute(thirdPartyAuthorization, authorizationServer)]),
     attribute(realm, core.options.realm),
     attribute(nonce, core.nonces.issue(request.client.remote, now.unixMs)),
     attribute(

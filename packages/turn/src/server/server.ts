@@ -1,4 +1,4 @@
-import { decodeMessage, isChannelData, type TransportAddress } from "@turnpike/stun";
+import { decodeMessage, hasAttribute, isChannelData, mobilityTicket, type TransportAddress } from "@turnpike/stun";
 import { AllocateHandler } from "./allocate.ts";
 import type { Allocation, ClientAddress } from "./allocation.ts";
 import { authenticate, type Authenticated } from "./authenticate.ts";
@@ -7,30 +7,35 @@ import {
   type Answer,
   type ClientSource,
   type Forward,
+  type IcmpReport,
   type Now,
   type Output,
   type ServerEngine,
   type ServerOptions,
   Verdict,
 } from "./contract.ts";
+import { Connections } from "./connections.ts";
 import { Core, type IncomingRequest } from "./core.ts";
 import { DataPath } from "./data-path.ts";
 import type { DeletionReason } from "./events.ts";
+import { HandOver } from "./hand-over.ts";
+import { reportIcmp } from "./icmp.ts";
 import { refuseUnknownAttributes } from "./known-attributes.ts";
+import { Mobility } from "./mobility.ts";
 import { PendingAuthentications } from "./pending-authentications.ts";
 import { bindChannel, createPermission } from "./permissions.ts";
 import { refreshAllocation } from "./refresh.ts";
 import { keepAddress } from "./registry.ts";
-import { failure, replyAuthenticated, type Answering } from "./reply.ts";
+import { failure, replyAuthenticated, type Answering, type Proof } from "./reply.ts";
 import { deleteAllocation, expireChannel, expirePermission } from "./teardown.ts";
 
-/** What a living allocation's request is answered with, by method. */
-const ALLOCATION_METHODS: Readonly<
-  Record<
-    "refresh" | "createPermission" | "channelBind",
-    (core: Core, allocation: Allocation, request: IncomingRequest, now: Now) => Answering
-  >
-> = { refresh: refreshAllocation, createPermission, channelBind: bindChannel };
+type AuthenticatedMethodName =
+  | "allocate"
+  | "refresh"
+  | "createPermission"
+  | "channelBind"
+  | "connect"
+  | "connectionBind";
 
 /**
  * The TURN server as a pure state machine (RFC 8656 over RFC 8489).
@@ -44,11 +49,17 @@ export class TurnServer implements ServerEngine {
   readonly #dataPath: DataPath;
   readonly #pending: PendingAuthentications;
   readonly #allocate: AllocateHandler;
+  readonly #connections: Connections;
+  readonly #mobility: Mobility;
+  readonly #handOver: HandOver;
 
   constructor(options: ServerOptions) {
     this.#core = new Core(options);
     this.#pending = new PendingAuthentications(this.#core);
-    this.#allocate = new AllocateHandler(this.#core);
+    this.#mobility = new Mobility(this.#core);
+    this.#connections = new Connections(this.#core);
+    this.#handOver = new HandOver(this.#core, this.#mobility);
+    this.#allocate = new AllocateHandler(this.#core, this.#mobility);
     this.#dataPath = new DataPath({
       registry: this.#core.registry,
       hairpin: options.hairpin,
@@ -105,13 +116,39 @@ export class TurnServer implements ServerEngine {
       case "relaySocketFailed":
         this.#allocate.handleAnswer(answer, now);
         return;
+      case "peerConnected":
+      case "peerConnectFailed":
+        this.#connections.handleAnswer(answer, now);
+        return;
     }
   }
 
   handleClientClosed(source: ClientSource, now: Now): void {
     this.#allocate.cancel(source.listener, source.remote);
+    this.#connections.handleClientClosed(source.listener, source.remote);
     const allocation = this.#core.registry.findAllocation(source.listener, source.remote);
-    if (allocation !== undefined) deleteAllocation(this.#core, allocation, "clientClosed", now);
+    if (allocation === undefined) return;
+    // RFC 8016 §3.2.2: an old connection that closes completes the move; a mobile client may yet come back.
+    if (allocation.next !== undefined) this.#core.registry.completeMove(allocation);
+    else if (allocation.mobile === undefined) deleteAllocation(this.#core, allocation, "clientClosed", now);
+  }
+
+  handlePeerIcmp(socket: number, peer: TransportAddress, icmp: IcmpReport, now: Now): void {
+    reportIcmp(this.#core, socket, peer, icmp, now);
+  }
+
+  handlePeerConnection(socket: number, peer: TransportAddress, peerConnection: number, now: Now): void {
+    this.#connections.handlePeerConnection(socket, keepAddress(peer), peerConnection, now);
+  }
+
+  handlePeerConnectionClosed(peerConnection: number): void {
+    this.#connections.handlePeerConnectionClosed(peerConnection);
+  }
+
+  handleHandedOver(source: ClientSource, bytes: Uint8Array, now: Now): void {
+    this.#handOver.adopting(source, () => {
+      this.#handleMessage(source, bytes, 0, bytes.length, now);
+    });
   }
 
   handleRelaySocketError(socket: number, now: Now): void {
@@ -131,6 +168,9 @@ export class TurnServer implements ServerEngine {
           break;
         case "channel":
           expireChannel(this.#core, item, now);
+          break;
+        case "connection":
+          this.#connections.expire(item);
           break;
         case "pending":
           item.expire();
@@ -189,7 +229,9 @@ export class TurnServer implements ServerEngine {
       case "refresh":
       case "createPermission":
       case "channelBind":
-        this.#handleAuthenticated(methodName, request, now);
+      case "connect":
+      case "connectionBind":
+        if (!this.#handOver.redirect(request)) this.#handleAuthenticated(methodName, request, now);
         return;
       default:
         // RFC 8489 §6.3: a method that isn't supported is discarded silently.
@@ -197,39 +239,70 @@ export class TurnServer implements ServerEngine {
     }
   }
 
-  #handleAuthenticated(
-    method: "allocate" | "refresh" | "createPermission" | "channelBind",
-    request: IncomingRequest,
-    now: Now,
-  ): void {
+  #handleAuthenticated(method: AuthenticatedMethodName, request: IncomingRequest, now: Now): void {
     if (this.#pending.has(request) || this.#allocate.isUnderWay(request)) return;
-    authenticate(this.#core, this.#pending, request, method, now, (authenticated, at) => {
+    const existing = this.#allocationAskedFor(method, request);
+    authenticate(this.#core, this.#pending, request, method, now, existing, (authenticated, at) => {
       const refusal = refuseUnknownAttributes(this.#core, request.message);
-      if (refusal !== undefined) {
-        replyAuthenticated(this.#core, request, refusal, authenticated.proof);
-      } else if (method === "allocate") {
-        this.#allocate.handle(request, authenticated, at);
-      } else {
-        const answer = this.#answerForAllocation(method, request, authenticated, at);
-        replyAuthenticated(this.#core, request, answer, authenticated.proof);
-      }
+      const answer = refusal ?? this.#perform(method, request, authenticated, at);
+      if (answer !== undefined) replyAuthenticated(this.#core, request, answer, authenticated.proof);
     });
   }
 
-  #answerForAllocation(
-    method: keyof typeof ALLOCATION_METHODS,
+  /** The allocation whose key may prove a request: of its five-tuple, or of the ticket or connection it names. */
+  #allocationAskedFor(method: AuthenticatedMethodName, request: IncomingRequest): Allocation | undefined {
+    if (method === "connectionBind") return this.#connections.allocationOf(request.message);
+    const { listener, remote } = request.client;
+    return (
+      (method === "refresh" ? this.#mobility.allocationOf(request.message) : undefined) ??
+      this.#core.registry.findAllocation(listener, remote)
+    );
+  }
+
+  /** Undefined if the request was, or will be, answered by who performs it. */
+  #perform(
+    method: AuthenticatedMethodName,
     request: IncomingRequest,
     authenticated: Authenticated,
     now: Now,
-  ): Answering {
+  ): Answering | undefined {
+    const { username } = authenticated.credential;
+    if (method === "allocate") {
+      this.#allocate.handle(request, authenticated, now);
+      return undefined;
+    }
+    if (method === "connectionBind") {
+      this.#connections.bind(request, username, authenticated.proof);
+      return undefined;
+    }
+    if (method === "refresh" && hasAttribute(request.message, mobilityTicket)) {
+      return this.#mobility.refresh(request, username, now);
+    }
     const { listener, remote } = request.client;
     const allocation = this.#core.registry.findAllocation(listener, remote);
     if (allocation === undefined) return failure(437, "Allocation Mismatch");
     // RFC 8656 §5: all requests of an allocation use the credentials that made it.
-    if (allocation.credential.username !== authenticated.credential.username) {
-      return failure(441, "Wrong Credentials");
+    if (allocation.credential.username !== username) return failure(441, "Wrong Credentials");
+    return this.#forAllocation(method, allocation, request, authenticated.proof, now);
+  }
+
+  #forAllocation(
+    method: "refresh" | "createPermission" | "channelBind" | "connect",
+    allocation: Allocation,
+    request: IncomingRequest,
+    proof: Proof,
+    now: Now,
+  ): Answering | undefined {
+    switch (method) {
+      case "refresh":
+        return refreshAllocation(this.#core, allocation, request, now);
+      case "createPermission":
+        return createPermission(this.#core, allocation, request, now);
+      case "channelBind":
+        return bindChannel(this.#core, allocation, request, now);
+      case "connect":
+        return this.#connections.connect(allocation, request, proof);
     }
-    return ALLOCATION_METHODS[method](this.#core, allocation, request, now);
   }
 
   #clientOf(source: ClientSource): ClientAddress {

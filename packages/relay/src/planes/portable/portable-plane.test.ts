@@ -15,6 +15,7 @@ async function openOne(
   const receiver: PacketReceiver = {
     handleClientPacket: () => {},
     handlePeerPacket: () => {},
+    handlePeerIcmp: () => {},
     handleRelaySocketError: (socket, code) => errors.push(`${socket} ${code}`),
   };
   const sockets: Socket[] = [];
