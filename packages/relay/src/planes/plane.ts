@@ -20,11 +20,6 @@ export interface PacketReceiver {
   handlePeerIcmp(socket: number, peer: TransportAddress, icmp: IcmpReport): void;
   /** A relay socket broke: it carries nothing more, and waits to be closed. `code` is the system's, e.g. `ENETDOWN`. */
   handleRelaySocketError(socket: number, code: string): void;
-  /**
-   * An ICMP error came back for a packet to `peer` (RFC 8656 §11.5): ICMP or ICMPv6 type and code, by the family of
-   * `peer`; `data` is the next hop's MTU where the type carries one, else 0. Planes that can't see them never call it.
-   */
-  handlePeerError?(socket: number, peer: TransportAddress, type: number, code: number, data: number): void;
 }
 
 /**

@@ -168,8 +168,9 @@ export class ReactorThread {
       }
       port1.close();
       this.#bury();
-      if (!served) failed(death);
-      else if (this.#stopping === undefined) this.#revive(death);
+      if (this.#stopping !== undefined) return;
+      if (served) this.#revive(death);
+      else failed(death);
     });
   }
 
@@ -248,12 +249,13 @@ export class ReactorThread {
     const delayMs = this.#deaths === 1 ? 0 : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (this.#deaths - 2));
     const fields = { reactor: this.#reactor, error: death, delayMs };
     this.#options.logger.error(fields, "A reactor died: its allocations are gone, it is started again");
-    this.#restart = setTimeout(() => {
+    const live = (): void =>
       this.#live(
         () => this.#options.logger.info({ reactor: this.#reactor }, "The reactor serves again"),
         (error) => this.#revive(error),
       );
-    }, delayMs);
+    if (delayMs === 0) live();
+    else this.#restart = setTimeout(live, delayMs);
   }
 
   async #stop(): Promise<void> {

@@ -50,6 +50,7 @@ const plane = new BatchedPlane({
   bufferBytes: start.bufferBytes,
   wakeDescriptor: start.wakeDescriptor,
   onAwake: () => clock.tick(),
+  onRelayed: show,
 });
 const { relayAddresses } = start;
 const hairpin = new HairpinMap({ relayAddresses, ownAddresses: start.ownAddresses, memory: start.memory.hairpin });

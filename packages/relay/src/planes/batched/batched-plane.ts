@@ -33,6 +33,8 @@ export interface BatchedPlaneOptions {
   readonly wakeDescriptor?: number;
   /** Called in each turn after the waiting, before the first packet: to look at the clock. */
   readonly onAwake?: () => void;
+  /** Called in each turn after the last packet, before what waits is sent: to show the state that clients will see. */
+  readonly onRelayed?: () => void;
   /** DSCP and ECN of what comes in are set on what goes out (RFC 8656 §16). Default true. */
   readonly copyTrafficClass?: boolean;
 }
@@ -58,6 +60,10 @@ const KEPT_BEFORE = 48;
 const KEPT_BEHIND = 4;
 const KEPT_WORDS = (KEPT_BEFORE + KEPT_BEHIND) / 4;
 const CHANNEL_DATA_HEADER = 4;
+/** RFC 792, RFC 1191 §4. */
+const FRAGMENTATION_NEEDED = { type: 3, code: 4 } as const;
+/** RFC 4443 §3.2. */
+const PACKET_TOO_BIG = { type: 2, code: 0 } as const;
 
 /**
  * The plane of batched system calls (Linux): `recvmmsg` and `sendmmsg` over one preallocated arena, aggregates where
@@ -80,6 +86,7 @@ export class BatchedPlane implements ForwardingPlane {
   readonly #wakeDescriptor: number;
   readonly #ownsWakeDescriptor: boolean;
   readonly #onAwake: () => void;
+  readonly #onRelayed: () => void;
   readonly #events: number;
   readonly #scratch: number;
   readonly #spill: number;
@@ -130,7 +137,8 @@ export class BatchedPlane implements ForwardingPlane {
     this.#ring = new ReceiveRing(libc, arena, slots);
     this.#epoll = libc.epollCreate(L.EPOLL_CLOEXEC);
     if (this.#epoll < 0) throw new SystemCallError("epoll_create1", libc.errno(), "a plane");
-    this.#onAwake = options.onAwake ?? (() => {});
+    this.#onAwake = options.onAwake ?? nothing;
+    this.#onRelayed = options.onRelayed ?? nothing;
     this.#ownsWakeDescriptor = options.wakeDescriptor === undefined;
     this.#wakeDescriptor = options.wakeDescriptor ?? libc.eventfd(0, L.EFD_NONBLOCK | L.EFD_CLOEXEC);
     if (this.#wakeDescriptor < 0) {
@@ -235,6 +243,7 @@ export class BatchedPlane implements ForwardingPlane {
       if ((events & L.EPOLLIN) !== 0) this.#receive(socket);
     }
     this.#inTurn = false;
+    this.#onRelayed();
     this.#flush();
     return PACKETS_PER_TURN - this.#budget;
   }
@@ -476,17 +485,19 @@ export class BatchedPlane implements ForwardingPlane {
       ring.rearm(slot);
       if (error < 0) continue;
       const origin = bytes[error + L.extendedError.origin] ?? 0;
-      if (origin !== L.SO_EE_ORIGIN_ICMP && origin !== L.SO_EE_ORIGIN_ICMP6) continue;
+      const tooLarge = origin === L.SO_EE_ORIGIN_LOCAL && words[error >> 2] === L.EMSGSIZE;
+      if (!tooLarge && origin !== L.SO_EE_ORIGIN_ICMP && origin !== L.SO_EE_ORIGIN_ICMP6) continue;
       this.#count(Counter.icmpErrors, 1);
       if (this.#sockets.roles[socket] !== SocketRole.relay) continue;
       if (!readSocketAddress(words, ring.nameOffset(slot), this.#peer)) continue;
-      this.#receiver?.handlePeerError?.(
-        socket,
-        this.#peer,
-        bytes[error + L.extendedError.type] ?? 0,
-        bytes[error + L.extendedError.code] ?? 0,
-        words[(error + L.extendedError.info) >> 2] ?? 0,
-      );
+      const data = words[(error + L.extendedError.info) >> 2] ?? 0;
+      // What our own machine finds too large is what the next hop would have said (RFC 8656 §14).
+      const own = this.#peer.family === 4 ? FRAGMENTATION_NEEDED : PACKET_TOO_BIG;
+      const { type, code } = tooLarge
+        ? own
+        : { type: bytes[error + L.extendedError.type] ?? 0, code: bytes[error + L.extendedError.code] ?? 0 };
+      const carriesMtu = type === own.type && code === own.code;
+      this.#receiver?.handlePeerIcmp(socket, this.#peer, { type, code, data: carriesMtu ? data : 0 });
     }
   }
 
@@ -551,3 +562,5 @@ export class BatchedPlane implements ForwardingPlane {
     this.#values[counter] = (this.#values[counter] ?? 0) + by;
   }
 }
+
+function nothing(): void {}
