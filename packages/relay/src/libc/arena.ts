@@ -2,9 +2,17 @@ import type { Libc } from "./libc.ts";
 
 const CACHE_LINE = 64;
 
+/** Unmaps memory that no arena refers to any more. */
+const unmapping = new FinalizationRegistry<{ readonly libc: Libc; readonly address: number; readonly size: number }>(
+  ({ libc, address, size }) => libc.unmap(address, size),
+);
+
 /**
  * One block of memory that system calls read and write in place. Everything in it is named by its offset in bytes;
  * `address + offset` is what the kernel is told.
+ *
+ * It lies below 2^31 if the machine has room there: larger numbers would each be boxed to be passed to a call, and so
+ * make garbage.
  */
 export class Arena {
   readonly bytes: Uint8Array;
@@ -14,10 +22,15 @@ export class Arena {
   readonly address: number;
   #used = 0;
 
-  constructor(libc: Libc, size: number) {
-    // Not zeroed by hand and not touched: pages that are never used cost nothing.
-    const buffer = new ArrayBuffer(size + CACHE_LINE);
-    const start = libc.addressOf(new Uint8Array(buffer));
+  /**
+   * Memory of its own, freed when nothing refers to it any more; or, with `address`, memory below 2^31 that is the
+   * caller's to free.
+   */
+  constructor(libc: Libc, size: number, address?: number) {
+    const mapped = address ?? libc.mapLow(size);
+    const buffer = mapped < 0 ? new ArrayBuffer(size + CACHE_LINE) : libc.viewOf(mapped, size);
+    if (address === undefined && mapped >= 0) unmapping.register(buffer, { libc, address: mapped, size });
+    const start = mapped < 0 ? libc.addressOf(new Uint8Array(buffer)) : mapped;
     const skew = (CACHE_LINE - (start % CACHE_LINE)) % CACHE_LINE;
     this.bytes = new Uint8Array(buffer, skew, size);
     this.words = new Int32Array(buffer, skew, size >> 2);

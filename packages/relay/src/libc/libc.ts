@@ -38,6 +38,11 @@ export interface Libc {
   readonly setTimerSlack: (nanoseconds: number) => number;
   /** The error number of the last failed call on this thread. */
   readonly errno: () => number;
+  /** Maps fresh memory below 2^31; its address, or −1. */
+  readonly mapLow: (size: number) => number;
+  readonly unmap: (address: number, size: number) => number;
+  /** The bytes at an address. They must stay mapped while the result is referenced. */
+  readonly viewOf: (address: number, size: number) => ArrayBuffer;
   /** Where the bytes of `memory` lie. They do not move while `memory` is referenced. */
   readonly addressOf: (memory: Uint8Array) => number;
 }
@@ -56,6 +61,11 @@ export interface LoadLibcOptions {
 }
 
 const PR_SET_TIMERSLACK = 29;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_PRIVATE = 0x02;
+const MAP_ANONYMOUS = 0x20;
+const MAP_32BIT = 0x40;
 
 const require = createRequire(import.meta.url);
 
@@ -111,6 +121,7 @@ function bindCalls(koffi: typeof Koffi, library: string): Libc {
   // Only glibc has it: another C library's layouts are not in the table.
   c.func("const char *gnu_get_libc_version()");
   // Pointers are declared as integers: koffi then passes them without looking at what they point to.
+  const mmap = c.func("uintptr_t mmap(uintptr_t, uintptr_t, int, int, int, intptr_t)");
   const prctl = c.func("int prctl(int, uintptr_t, uintptr_t, uintptr_t, uintptr_t)");
   return {
     socket: c.func("int socket(int, int, int)"),
@@ -134,6 +145,12 @@ function bindCalls(koffi: typeof Koffi, library: string): Libc {
     usleep: c.func("int usleep(uint32_t)"),
     setTimerSlack: (nanoseconds) => prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0),
     errno: () => koffi.errno(),
+    mapLow: (size) => {
+      const address = Number(mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_32BIT | MAP_ANONYMOUS, -1, 0));
+      return address < 2 ** 31 ? address : -1;
+    },
+    unmap: c.func("int munmap(uintptr_t, uintptr_t)"),
+    viewOf: (address, size) => koffi.view(BigInt(address), size),
     addressOf: (memory) => Number(koffi.address(memory)),
   };
 }

@@ -53,6 +53,8 @@ export interface WorkerMemory {
   readonly descriptors: SharedArrayBuffer;
   /** One integer that grows with each message to the reactor. */
   readonly control: SharedArrayBuffer;
+  /** Address of the plane's arena, which outlives the thread; −1: the plane takes memory of its own. */
+  readonly arena: number;
 }
 
 /** From the main thread. */

@@ -5,6 +5,7 @@ import { Arena } from "../libc/arena.ts";
 import * as L from "../libc/layout.ts";
 import { type Libc, SystemCallError } from "../libc/libc.ts";
 import type { Logger } from "../logger.ts";
+import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
@@ -53,6 +54,8 @@ export class ReactorThread {
   readonly #registry = new DescriptorRegistry();
   readonly #wakeDescriptor: number;
   readonly #one: Arena;
+  /** Of the plane: a thread that dies can't free it. */
+  readonly #arena: number;
   /** Allocations that live on the thread, as far as their events told. */
   readonly #living = new Map<string, AllocationContext>();
   #worker: Worker | undefined;
@@ -72,6 +75,7 @@ export class ReactorThread {
     this.#one.words[0] = 1;
     this.#wakeDescriptor = libc.eventfd(0, L.EFD_NONBLOCK | L.EFD_CLOEXEC);
     if (this.#wakeDescriptor < 0) throw new SystemCallError("eventfd", libc.errno(), "a reactor");
+    this.#arena = libc.mapLow(BatchedPlane.arenaBytes());
   }
 
   /** The number of the reactor that lives, for logs; another after each death. */
@@ -136,6 +140,7 @@ export class ReactorThread {
         gauges: this.#gaugeMemory,
         descriptors: this.#registry.memory,
         control: this.#controlMemory,
+        arena: this.#arena,
       },
       port: port2,
     };
@@ -268,7 +273,9 @@ export class ReactorThread {
       await ended;
       clearTimeout(late);
     }
-    this.#options.libc.close(this.#wakeDescriptor);
+    const { libc } = this.#options;
+    libc.close(this.#wakeDescriptor);
+    if (this.#arena >= 0) libc.unmap(this.#arena, BatchedPlane.arenaBytes());
   }
 
   #post(message: ToWorker): void {

@@ -49,6 +49,7 @@ const plane = new BatchedPlane({
   aggregate: start.aggregate,
   bufferBytes: start.bufferBytes,
   wakeDescriptor: start.wakeDescriptor,
+  ...(start.memory.arena >= 0 && { arena: start.memory.arena }),
   onAwake: () => clock.tick(),
   onRelayed: show,
 });

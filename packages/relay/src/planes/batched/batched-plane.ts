@@ -29,6 +29,8 @@ export interface BatchedPlaneOptions {
   readonly bufferBytes?: number;
   /** How many receive slots there are. Default 256: a turn's packets of several sockets leave in one call. */
   readonly slots?: number;
+  /** Address of {@link BatchedPlane.arenaBytes} bytes, mapped and owned by the caller. Default: memory of its own. */
+  readonly arena?: number;
   /** An eventfd that ends a turn's waiting, owned by the caller. Default: the plane makes one. */
   readonly wakeDescriptor?: number;
   /** Called in each turn after the waiting, before the first packet: to look at the clock. */
@@ -45,6 +47,7 @@ const BATCH = 64;
 const ROUNDS = 4;
 /** Fewer free slots than this: what waits is sent, and the slots are used from the start again. */
 const MIN_SLOTS = 32;
+const DEFAULT_SLOTS = 256;
 const EVENTS = 256;
 /** After so many packets a turn ends: timers and control messages come first. */
 const PACKETS_PER_TURN = 2048;
@@ -118,9 +121,8 @@ export class BatchedPlane implements ForwardingPlane {
     this.#aggregate = options.aggregate ?? true;
     this.#copyTrafficClass = options.copyTrafficClass ?? true;
     this.#bufferBytes = options.bufferBytes;
-    const slots = (options.slots ?? 256) + 1;
-    const fixed = SocketFactory.SCRATCH + EVENTS * L.epollEvent.size + SPILL + 8 * 64;
-    const arena = new Arena(libc, ReceiveRing.space(slots) + SendQueue.SPACE + fixed);
+    const slots = options.slots ?? DEFAULT_SLOTS;
+    const arena = new Arena(libc, BatchedPlane.arenaBytes(slots), options.arena);
     this.#arena = arena;
     this.#factory = new SocketFactory(libc, arena);
     this.#events = arena.reserve(EVENTS * L.epollEvent.size);
@@ -134,7 +136,8 @@ export class BatchedPlane implements ForwardingPlane {
     });
     this.#sockets.watchGrowth((capacity) => this.#queue.grow(capacity));
     this.#spill = arena.reserve(SPILL);
-    this.#ring = new ReceiveRing(libc, arena, slots);
+    // One more, for error queues.
+    this.#ring = new ReceiveRing(libc, arena, slots + 1);
     this.#epoll = libc.epollCreate(L.EPOLL_CLOEXEC);
     if (this.#epoll < 0) throw new SystemCallError("epoll_create1", libc.errno(), "a plane");
     this.#onAwake = options.onAwake ?? nothing;
@@ -147,6 +150,12 @@ export class BatchedPlane implements ForwardingPlane {
       throw new SystemCallError("eventfd", errno, "a plane");
     }
     this.#watch(this.#wakeDescriptor, WAKE);
+  }
+
+  /** Memory that a plane with so many receive slots takes. Pages that are never used cost nothing. */
+  static arenaBytes(slots: number = DEFAULT_SLOTS): number {
+    const fixed = SocketFactory.SCRATCH + EVENTS * L.epollEvent.size + SPILL + 8 * 64;
+    return ReceiveRing.space(slots + 1) + SendQueue.SPACE + fixed;
   }
 
   /** An eventfd: eight bytes written to it, from any thread, end a {@link turn} that waits. */
