@@ -13,6 +13,8 @@ export {
 } from "./planes/plane.ts";
 export { BatchedPlane, type BatchedPlaneOptions } from "./planes/batched/batched-plane.ts";
 export { BatchedRelay, type BatchedRelayOptions, startBatchedRelay } from "./batched-relay.ts";
+export { createTimeSource } from "./libc/time-source.ts";
+export { type MutableNow, type TimeSource, TurnClock } from "./reactor-worker/turn-clock.ts";
 export type { Ask, AuthenticateModule, CreateAuthenticate } from "./reactor-worker/protocol.ts";
 export { type Libc, type LibcUnavailable, loadLibc, type LoadLibcOptions } from "./libc/libc.ts";
 export { type SelfTestResult, testLibc } from "./libc/self-test.ts";

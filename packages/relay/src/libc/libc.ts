@@ -32,6 +32,7 @@ export interface Libc {
   readonly read: (fd: number, buffer: number, length: number) => number;
   readonly write: (fd: number, buffer: number, length: number) => number;
   readonly close: (fd: number) => number;
+  readonly clockGettime: (clock: number, timespec: number) => number;
   /** Sleeps this thread. */
   readonly usleep: (microseconds: number) => number;
   /** Lets this thread's sleeps end within `nanoseconds` of their time (PR_SET_TIMERSLACK). */
@@ -142,6 +143,7 @@ function bindCalls(koffi: typeof Koffi, library: string): Libc {
     read: c.func("intptr_t read(int, uintptr_t, uintptr_t)"),
     write: c.func("intptr_t write(int, uintptr_t, uintptr_t)"),
     close: c.func("int close(int)"),
+    clockGettime: c.func("int clock_gettime(int, uintptr_t)"),
     usleep: c.func("int usleep(uint32_t)"),
     setTimerSlack: (nanoseconds) => prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0),
     errno: () => koffi.errno(),

@@ -9,7 +9,10 @@ import { TurnClock } from "./turn-clock.ts";
 describe("the clock of a thread that blocks", () => {
   const create = (): { clock: TurnClock; at: (ms: number) => void } => {
     let ms = 1000;
-    const clock = new TurnClock({ monotonicMs: () => ms, unixMs: () => ms + 5_000_000 });
+    const clock = new TurnClock((now) => {
+      now.monotonicMs = ms;
+      now.unixMs = ms + 5_000_000;
+    });
     return { clock, at: (next) => (ms = next) };
   };
 

@@ -1,11 +1,14 @@
 import type { Now } from "@turnpike/turn";
 import type { Clock } from "../reactor/clock.ts";
 
-/** Reads the machine's clocks. */
-export interface TimeSource {
-  readonly monotonicMs: () => number;
-  readonly unixMs: () => number;
+/** A moment that is read again and again into the same object. */
+export interface MutableNow {
+  monotonicMs: number;
+  unixMs: number;
 }
+
+/** Reads clocks, as {@link MutableNow}. It writes rather than returns: a returned number would be boxed at each turn. */
+export type TimeSource = (into: MutableNow) => void;
 
 /**
  * The clock of a thread that blocks: it stands still within a turn, so that a packet costs no system call, and its
@@ -13,7 +16,8 @@ export interface TimeSource {
  */
 export class TurnClock implements Clock {
   readonly #source: TimeSource;
-  readonly #now = { monotonicMs: 0, unixMs: 0 };
+  // Fractions, so that the fields are made for them.
+  readonly #now: MutableNow = { monotonicMs: 0.5, unixMs: 0.5 };
   readonly #timers = new Set<{ readonly dueMs: number; readonly wake: () => void }>();
 
   constructor(source: TimeSource) {
@@ -27,8 +31,7 @@ export class TurnClock implements Clock {
 
   /** Reads the time. */
   tick(): void {
-    this.#now.monotonicMs = this.#source.monotonicMs();
-    this.#now.unixMs = this.#source.unixMs();
+    this.#source(this.#now);
   }
 
   schedule(delayMs: number, wake: () => void): () => void {

@@ -4,6 +4,7 @@ import { nodeCrypto } from "@turnpike/stun/node";
 import { createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
 import { loadLibc } from "../libc/libc.ts";
+import { createTimeSource } from "../libc/time-source.ts";
 import type { Logger } from "../logger.ts";
 import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
@@ -42,11 +43,12 @@ const logger: Logger = {
   error: (fields, message) => post({ kind: "log", level: "error", fields: cloneable(fields), message }),
 };
 
-const clock = new TurnClock({ monotonicMs: () => performance.now(), unixMs: () => Date.now() });
+const clock = new TurnClock(createTimeSource(libc));
 const plane = new BatchedPlane({
   libc,
   counters: new PlaneCounters(start.memory.counters),
-  aggregate: start.aggregate,
+  receiveAggregates: start.aggregate,
+  sendAggregates: start.aggregate,
   bufferBytes: start.bufferBytes,
   wakeDescriptor: start.wakeDescriptor,
   ...(start.memory.arena >= 0 && { arena: start.memory.arena }),

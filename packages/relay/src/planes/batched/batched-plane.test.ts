@@ -173,7 +173,7 @@ if (!("unavailable" in libc)) {
   });
 
   test("without aggregates, everything arrives one by one", () => {
-    withPlanes(libc, { aggregate: false }, (a, b) => {
+    withPlanes(libc, { receiveAggregates: false, sendAggregates: false }, (a, b) => {
       const run = Array.from({ length: 200 }, (_, seed) => payload(100, seed));
       burst(a, b, run);
       drain(b);
@@ -183,7 +183,7 @@ if (!("unavailable" in libc)) {
   });
 
   test("drops of a full receive buffer are counted", () => {
-    withPlanes(libc, { bufferBytes: 8192, aggregate: false }, (a, b) => {
+    withPlanes(libc, { bufferBytes: 8192, receiveAggregates: false, sendAggregates: false }, (a, b) => {
       burst(
         a,
         b,

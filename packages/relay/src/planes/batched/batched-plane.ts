@@ -23,8 +23,10 @@ export interface BatchedPlaneOptions {
   readonly libc: Libc;
   /** Counters that another thread reads. Default: fresh ones. */
   readonly counters?: PlaneCounters;
-  /** Receive and send aggregates (UDP_GRO, UDP_SEGMENT) where traffic comes in runs. Default true. */
-  readonly aggregate?: boolean;
+  /** Receive aggregates (UDP_GRO) where traffic comes in runs. Default true. */
+  readonly receiveAggregates?: boolean;
+  /** Send runs of one size to one address as aggregates (UDP_SEGMENT). Default true. */
+  readonly sendAggregates?: boolean;
   /** Size of each socket's kernel buffers. Default 4 MiB. */
   readonly bufferBytes?: number;
   /** How many receive slots there are. Default 256: a turn's packets of several sockets leave in one call. */
@@ -82,7 +84,7 @@ export class BatchedPlane implements ForwardingPlane {
   readonly #ring: ReceiveRing;
   readonly #queue: SendQueue;
   readonly #values: Float64Array;
-  readonly #aggregate: boolean;
+  readonly #receiveAggregates: boolean;
   readonly #copyTrafficClass: boolean;
   readonly #bufferBytes: number | undefined;
   readonly #epoll: number;
@@ -118,7 +120,7 @@ export class BatchedPlane implements ForwardingPlane {
     this.#libc = libc;
     this.counters = options.counters ?? new PlaneCounters();
     this.#values = this.counters.values;
-    this.#aggregate = options.aggregate ?? true;
+    this.#receiveAggregates = options.receiveAggregates ?? true;
     this.#copyTrafficClass = options.copyTrafficClass ?? true;
     this.#bufferBytes = options.bufferBytes;
     const slots = options.slots ?? DEFAULT_SLOTS;
@@ -132,7 +134,7 @@ export class BatchedPlane implements ForwardingPlane {
       arena,
       sockets: this.#sockets,
       counters: this.#values,
-      aggregate: this.#aggregate,
+      aggregate: options.sendAggregates ?? true,
     });
     this.#sockets.watchGrowth((capacity) => this.#queue.grow(capacity));
     this.#spill = arena.reserve(SPILL);
@@ -337,7 +339,7 @@ export class BatchedPlane implements ForwardingPlane {
       this.#budget -= received;
       if (this.#sockets.roles[socket] === SocketRole.listener) this.#fromClients(socket, first, received);
       else this.#fromPeers(socket, first, received);
-      if (received > 1 && this.#aggregate && this.#sockets.aggregating[socket] === 0) {
+      if (received > 1 && this.#receiveAggregates && this.#sockets.aggregating[socket] === 0) {
         this.#observe(socket, first, received);
       }
       if (received < room) return;
@@ -555,6 +557,8 @@ export class BatchedPlane implements ForwardingPlane {
     this.#spilled += length;
     if (buffer === this.#arena.bytes) {
       buffer.copyWithin(at, offset, offset + length);
+    } else if (offset === 0 && length === buffer.length) {
+      this.#arena.bytes.set(buffer, at);
     } else {
       this.#arena.bytes.set(buffer.subarray(offset, offset + length), at);
     }
