@@ -253,8 +253,8 @@ export class BatchedPlane implements ForwardingPlane {
       if ((events & L.EPOLLERR) !== 0) this.#readErrors(socket);
       if ((events & L.EPOLLIN) !== 0) this.#receive(socket);
     }
-    this.#inTurn = false;
     this.#onRelayed();
+    this.#inTurn = false;
     this.#flush();
     return PACKETS_PER_TURN - this.#budget;
   }
