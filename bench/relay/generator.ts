@@ -1,4 +1,5 @@
 // The load generator: `generator.ts JSON`, with the JSON of a `Load`. Prints one JSON line, a `Measurement`.
+import { randomInt } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { BatchedPlane, createTimeSource, loadLibc, type Opened, type PacketReceiver, testLibc } from "@turnpike/relay";
 import {
@@ -6,6 +7,7 @@ import {
   attribute,
   channelNumber,
   decodeMessage,
+  lifetime,
   requestedTransport,
   type StunMessage,
   transportAddress,
@@ -60,6 +62,8 @@ interface Flow {
   readonly packet: Uint8Array;
   readonly view: DataView;
   readonly payloadOffset: number;
+  /** Ends its allocation. */
+  readonly release: () => void;
   sent: number;
   received: number;
   progressMs: number;
@@ -152,6 +156,7 @@ function run(): void {
     generatorIdlePercent: (100 * (idleMs - idleBefore)) / elapsedMs,
   };
   console.log(JSON.stringify(measurement));
+  for (const flow of flows) flow.release();
   void plane.stop();
 }
 
@@ -240,7 +245,7 @@ function openFlow(index: number): Flow {
   const { socket: client } = open();
   flowOfClient[client] = index;
   const channel = 0x4000 + (index % 16);
-  const relayed = load.protocol === "turn" ? allocate(client, channel, index) : wire(client, channel);
+  const { relayed, release } = load.protocol === "turn" ? allocate(client, channel) : wire(client, channel);
   const payloadOffset = load.direction === "to peer" ? 4 : 0;
   const packet = new Uint8Array(payloadOffset + load.size);
   const view = new DataView(packet.buffer);
@@ -250,11 +255,11 @@ function openFlow(index: number): Flow {
   }
   for (let at = 16; at < load.size; at++) packet[payloadOffset + at] = at;
   view.setUint32(payloadOffset, index);
-  return { client, channel, relayed, packet, view, payloadOffset, sent: 0, received: 0, progressMs: 0 };
+  return { client, channel, relayed, packet, view, payloadOffset, release, sent: 0, received: 0, progressMs: 0 };
 }
 
-function allocate(client: number, channel: number, seed: number): TransportAddress {
-  const stun = new StunClient({ username: "u", password: "p" }, new SeededRandom(seed * 7919 + process.pid));
+function allocate(client: number, channel: number): Pick<Flow, "relayed" | "release"> {
+  const stun = new StunClient({ username: "u", password: "p" }, new SeededRandom(randomInt(2 ** 31)));
   const transport = attribute(requestedTransport, 17);
   const ask = (request: Uint8Array): StunMessage => stunOf(exchange(client, request, isAnswer));
   stun.learn(ask(stun.plain("allocate", [transport])));
@@ -263,10 +268,11 @@ function allocate(client: number, channel: number, seed: number): TransportAddre
   const wanted = [attribute(channelNumber, channel), attribute(xorPeerAddress, peer.local)];
   const outcome = outcomeOf(ask(stun.signed("channelBind", wanted)));
   if (outcome !== "success") throw new Error(`The relay refused a channel: ${outcome}`);
-  return relayed;
+  const end = stun.signed("refresh", [attribute(lifetime, 0)]);
+  return { relayed, release: () => plane.sendToPeer(client, server, end, 0, end.length, false) };
 }
 
-function wire(client: number, channel: number): TransportAddress {
+function wire(client: number, channel: number): Pick<Flow, "relayed" | "release"> {
   const message = new DataView(new ArrayBuffer(10));
   message.setUint8(0, WIRE);
   message.setUint16(2, channel);
@@ -276,7 +282,8 @@ function wire(client: number, channel: number): TransportAddress {
   const view = new DataView(reply.buffer, reply.byteOffset);
   const relayed = new AddressRegister();
   relayed.set({ family: 4, w0: 0, w1: 0, w2: 0xffff, w3: view.getInt32(6), port: view.getUint16(4) });
-  return relayed;
+  // The yardstick keeps its channels for ever: they are found again by the next client of this port.
+  return { relayed, release: () => {} };
 }
 
 function isAnswer(bytes: Uint8Array): boolean {

@@ -50,7 +50,10 @@ export const SO_RCVBUF = 8;
 export const SO_REUSEPORT = 15;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
-export const SO_RXQ_OVFL = 40;
+/** Linux 4.12 and later: an array of 32-bit counts; the ninth is of packets that the socket dropped. */
+export const SO_MEMINFO = 55;
+export const MEMINFO_SIZE = 36;
+export const MEMINFO_DROPS = 32;
 
 export const IPPROTO_IP = 0;
 export const IP_TOS = 1;

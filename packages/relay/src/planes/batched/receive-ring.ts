@@ -8,7 +8,7 @@ import { SOCKADDR_SPACE } from "../../libc/socket-address.ts";
 const SLOT_PAYLOAD = 65_536;
 /** A stride that is no power of two: slots would else fight for the same lines of the caches. */
 const SLOT_STRIDE = Math.ceil((PACKET_HEADROOM + SLOT_PAYLOAD + PACKET_TAILROOM) / 64 + 3) * 64;
-/** Room for five control messages of up to 8 bytes each. */
+/** Room for four control messages of up to 8 bytes each. */
 const CONTROL_SPACE = 128;
 
 /**
@@ -29,8 +29,6 @@ export class ReceiveRing {
   // What `readControl` found: registers, valid until it is called again.
   /** Size of each packet in an aggregate; 0: the datagram is one packet. */
   segmentSize = 0;
-  /** Drops of the socket since it was opened, as an unsigned 32-bit counter; −1: none told. */
-  overflow = -1;
   /** TOS or traffic class byte; −1: not told. */
   trafficClass = -1;
   /** Time to live or hop limit; −1: not told. */
@@ -103,7 +101,6 @@ export class ReceiveRing {
   /** Reads the control messages of `slot` into the registers. */
   readControl(slot: number): void {
     this.segmentSize = 0;
-    this.overflow = -1;
     this.trafficClass = -1;
     this.timeToLive = -1;
     const words = this.#words;
@@ -123,8 +120,6 @@ export class ReceiveRing {
       } else if (level === L.IPPROTO_IPV6) {
         if (type === L.IPV6_HOPLIMIT) this.timeToLive = value;
         else if (type === L.IPV6_TCLASS) this.trafficClass = value & 0xff;
-      } else if (level === L.SOL_SOCKET && type === L.SO_RXQ_OVFL) {
-        this.overflow = value;
       }
       at += (length + L.cmsghdr.alignment - 1) & -L.cmsghdr.alignment;
     }
