@@ -29,7 +29,7 @@ export interface BatchedPlaneOptions {
   readonly sendAggregates?: boolean;
   /** Size of each socket's kernel buffers. Default 4 MiB. */
   readonly bufferBytes?: number;
-  /** How many receive slots there are. Default 256: a turn's packets of several sockets leave in one call. */
+  /** How many receive slots there are. Default 128: packets of several relay sockets leave in one call. */
   readonly slots?: number;
   /** Address of {@link BatchedPlane.arenaBytes} bytes, mapped and owned by the caller. Default: memory of its own. */
   readonly arena?: number;
@@ -37,7 +37,7 @@ export interface BatchedPlaneOptions {
   readonly wakeDescriptor?: number;
   /** Called in each turn after the waiting, before the first packet: to look at the clock. */
   readonly onAwake?: () => void;
-  /** Called in each turn after the last packet, before what waits is sent: to show the state that clients will see. */
+  /** Called in a turn each time before what waits is sent: to show the state that clients will see. */
   readonly onRelayed?: () => void;
   /** DSCP and ECN of what comes in are set on what goes out (RFC 8656 §16). Default true. */
   readonly copyTrafficClass?: boolean;
@@ -49,7 +49,7 @@ const BATCH = 64;
 const ROUNDS = 4;
 /** Fewer free slots than this: what waits is sent, and the slots are used from the start again. */
 const MIN_SLOTS = 32;
-const DEFAULT_SLOTS = 256;
+const DEFAULT_SLOTS = 128;
 const EVENTS = 256;
 /** After so many packets a turn ends: timers and control messages come first. */
 const PACKETS_PER_TURN = 2048;
@@ -259,9 +259,8 @@ export class BatchedPlane implements ForwardingPlane {
       if ((events & L.EPOLLERR) !== 0) this.#readErrors(socket);
       if ((events & L.EPOLLIN) !== 0) this.#receive(socket);
     }
-    this.#onRelayed();
-    this.#inTurn = false;
     this.#flush();
+    this.#inTurn = false;
     return PACKETS_PER_TURN - this.#budget;
   }
 
@@ -360,11 +359,14 @@ export class BatchedPlane implements ForwardingPlane {
       }
       this.#slot = first + received;
       this.#budget -= received;
-      if (this.#sockets.roles[socket] === SocketRole.listener) this.#fromClients(socket, first, received);
+      const isListener = this.#sockets.roles[socket] === SocketRole.listener;
+      if (isListener) this.#fromClients(socket, first, received);
       else this.#fromPeers(socket, first, received);
       if (received > 1 && this.#receiveAggregates && this.#sockets.aggregating[socket] === 0) {
         this.#observe(socket, first, received);
       }
+      // What clients sent goes to many sockets: waiting for more gains no larger batches, only colder caches.
+      if (isListener) this.#flush();
       if (received < room) return;
     }
   }
@@ -584,6 +586,7 @@ export class BatchedPlane implements ForwardingPlane {
   }
 
   #flush(): void {
+    if (this.#inTurn) this.#onRelayed();
     this.#queue.flush();
     this.#slot = 0;
     this.#spilled = 0;
