@@ -140,6 +140,25 @@ describe("before authentication: attributes", () => {
     expect(code(message([rawAttribute(attributes.fingerprint.number, new Uint8Array(0))]))).toBe("badFingerprint");
   });
 
+  test("the fast path refuses a FINGERPRINT that isn't last, or is wrong, too", () => {
+    const peer = attribute(xorPeerAddress, transportAddress("192.0.2.1", 9));
+    const send = message([peer], { class: "indication", method: "send", fingerprint: true });
+    const whole = message([peer, attribute(data, Uint8Array.of(1))], {
+      class: "indication",
+      method: "send",
+      fingerprint: true,
+    });
+    const goesOn = append(send, attribute(data, Uint8Array.of(1)));
+    goesOn.set(refingerprint(goesOn, 32), 36);
+    const wrong = Uint8Array.from(whole).fill(0, -1);
+    const view = new SendIndicationView();
+    expect(scanSendIndication(whole, 0, whole.length, view)).toBe(true);
+    for (const bad of [goesOn, wrong]) {
+      expect(scanSendIndication(bad, 0, bad.length, view)).toBe(false);
+      expect(view.error).toBe(SendIndicationError.malformed);
+    }
+  });
+
   test("padding that isn't zero is ignored", () => {
     const bytes = message([attribute(username, "u")]);
     bytes.fill(0xff, 25);

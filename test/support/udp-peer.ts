@@ -14,6 +14,7 @@ export class UdpPeer implements AsyncDisposable {
   readonly #socket: Socket;
   readonly #arrived: Received[] = [];
   readonly #waiting: ((received: Received) => void)[] = [];
+  #closed: Promise<void> | undefined;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -54,9 +55,10 @@ export class UdpPeer implements AsyncDisposable {
     return this.#arrived.length;
   }
 
-  async close(): Promise<void> {
-    this.#socket.close();
-    await once(this.#socket, "close");
+  /** Closes the socket. Calling it again gives the same promise. */
+  close(): Promise<void> {
+    this.#closed ??= new Promise((resolve) => this.#socket.close(() => resolve()));
+    return this.#closed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -24,6 +24,7 @@ export class UdpTurnClient implements AsyncDisposable {
   readonly peer: UdpPeer;
   readonly stun: StunClient;
   readonly #server: TransportAddress;
+  readonly #between: Received[] = [];
 
   private constructor(peer: UdpPeer, server: TransportAddress, credentials: ClientCredentials, seed: number) {
     this.peer = peer;
@@ -48,10 +49,16 @@ export class UdpTurnClient implements AsyncDisposable {
     return this.exchange(this.stun.signed(method, attributes));
   }
 
-  /** Sends bytes and takes the next datagram as the answer. */
-  async exchange(bytes: Uint8Array): Promise<StunMessage> {
-    this.send(bytes);
-    return stunOf((await this.receive()).bytes);
+  /** Sends a request and takes its answer. What arrives in between waits for {@link receive}. */
+  async exchange(request: Uint8Array): Promise<StunMessage> {
+    this.send(request);
+    for (;;) {
+      const received = await this.peer.receive();
+      if (Buffer.compare(received.bytes.subarray(8, 20), request.subarray(8, 20)) === 0) {
+        return stunOf(received.bytes);
+      }
+      this.#between.push(received);
+    }
   }
 
   /** Allocates; the relayed transport address, or the error code. */
@@ -89,7 +96,13 @@ export class UdpTurnClient implements AsyncDisposable {
   }
 
   receive(): Promise<Received> {
-    return this.peer.receive();
+    const received = this.#between.shift();
+    return received === undefined ? this.peer.receive() : Promise.resolve(received);
+  }
+
+  /** How many datagrams arrived and were not asked for. */
+  get unread(): number {
+    return this.#between.length + this.peer.unread;
   }
 
   /** The next datagram as a Data indication. */

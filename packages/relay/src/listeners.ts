@@ -1,7 +1,15 @@
-import { formatTransportAddress, type IpAddress, type TransportAddress, withPort } from "@turnpike/stun";
+import {
+  formatIpAddress,
+  formatTransportAddress,
+  type IpAddress,
+  sameTransportAddress,
+  type TransportAddress,
+  withPort,
+} from "@turnpike/stun";
 import type { Listener } from "@turnpike/turn";
 import { expandWildcard, formatListenSpec, isWildcard, type ListenSpec } from "./addresses/listen.ts";
 import type { LocalAddress } from "./addresses/local-addresses.ts";
+import type { RelayAddress } from "./addresses/relay-address.ts";
 import type { Logger } from "./logger.ts";
 import type { ForwardingPlane, Opened } from "./planes/plane.ts";
 
@@ -33,7 +41,7 @@ export interface OpenListenersOptions {
 export async function openListeners(options: OpenListenersOptions): Promise<readonly Listener[]> {
   const listeners: Listener[] = [];
   for (const spec of options.specs) {
-    listeners.push(...(await openSpec(options, spec, listeners.length)));
+    listeners.push(...(await openSpec(options, spec, listeners)));
   }
   if (listeners.length === 0) {
     throw new RelayStartError(
@@ -44,11 +52,33 @@ export async function openListeners(options: OpenListenersOptions): Promise<read
   return listeners;
 }
 
+/**
+ * Opens and closes a socket on each relay address, so that a wrong one is found at the start and not by a client.
+ *
+ * @throws RelayStartError for the first that can't be bound.
+ */
+export async function tryRelayAddresses(
+  plane: Pick<ForwardingPlane, "openRelaySocket" | "closeRelaySocket">,
+  addresses: readonly RelayAddress[],
+): Promise<void> {
+  for (const { local } of addresses) {
+    const opened = await new Promise<Opened>((done) => plane.openRelaySocket(withPort(local, 0), done));
+    if (opened.kind === "failed") {
+      const hint =
+        opened.failure === "addressUnavailable"
+          ? "this machine doesn't have this address; behind a 1:1 NAT, name it as an external address"
+          : HINTS[opened.failure];
+      throw new RelayStartError(`Cannot relay from ${formatIpAddress(local)}: ${hint} (${opened.code})`, opened.code);
+    }
+    await new Promise<void>((done) => plane.closeRelaySocket(opened.socket, done));
+  }
+}
+
 /** One socket for each address that a listening address stands for, all on one port. */
 async function openSpec(
   options: OpenListenersOptions,
   spec: ListenSpec,
-  firstId: number,
+  others: readonly Listener[],
 ): Promise<readonly Listener[]> {
   const { plane, machine, logger } = options;
   const addresses: readonly IpAddress[] = expandWildcard(spec.local, machine);
@@ -58,7 +88,11 @@ async function openSpec(
   const listeners: Listener[] = [];
   let { port } = spec.local;
   for (const address of addresses) {
-    const id = firstId + listeners.length;
+    // A wildcard may name what another entry names already.
+    if (others.some(({ local }) => sameTransportAddress(local, withPort(address, port)))) {
+      continue;
+    }
+    const id = others.length + listeners.length;
     const opened = await open(plane, id, withPort(address, port));
     if (opened.kind === "opened") {
       listeners.push({ id, transport: spec.transport, local: opened.local });

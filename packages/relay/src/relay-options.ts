@@ -63,6 +63,7 @@ export type EngineSettings = Pick<
   | "onCredentialExpiry"
   | "passwordAlgorithms"
   | "usernameAnonymity"
+  | "minimumIntegrityBytes"
   | "mobility"
   | "thirdPartyAuthorization"
   | "maxPermissionsPerAllocation"

@@ -7,7 +7,7 @@ import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
-import { openListeners } from "./listeners.ts";
+import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import type { PlaneCounterName } from "./planes/counters.ts";
 import type { ForwardingPlane } from "./planes/plane.ts";
@@ -83,6 +83,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const leases = new PortLeases({ table, reactor: 0, randomInteger });
   const plane = new PortablePlane(options.plane);
   try {
+    await tryRelayAddresses(plane, relayAddresses);
     const listening = await openListeners({ plane, specs, machine, logger });
     return new RunningRelay({
       options,

@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -228,9 +229,17 @@ test("getAttributes gives every occurrence, getAttribute the first", () => {
   expect(stun.hasAttribute(message, stun.lifetime)).toBe(false);
 });
 
-test("CRC-32 of its check string", () => {
-  const bytes = new TextEncoder().encode("123456789");
-  expect(stun.crc32(bytes, 0, bytes.length)).toBe(0xcbf43926);
+test("CRC-32 is the platform's", () => {
+  const check = new TextEncoder().encode("123456789");
+  expect(stun.crc32(check, 0, check.length)).toBe(0xcbf43926);
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(8), fc.nat(8), (bytes, before, behind) => {
+      const end = Math.max(before, bytes.length - behind);
+      expect(stun.crc32(bytes, Math.min(before, bytes.length), Math.min(end, bytes.length))).toBe(
+        crc32(bytes.subarray(before, end)),
+      );
+    }),
+  );
 });
 
 function change(bytes: Uint8Array, at: number, how: (byte: number) => number): Uint8Array {

@@ -1,5 +1,6 @@
 import { formatIpAddress, type IpAddress, parseIpAddress } from "@turnpike/stun";
 import type { Logger } from "../logger.ts";
+import { isWildcard } from "./listen.ts";
 import { chooseRelayAddresses, findRoutedAddresses, type LocalAddress } from "./local-addresses.ts";
 import { joinRelayAddresses, parseExternalAddress, type RelayAddress } from "./relay-address.ts";
 
@@ -33,6 +34,11 @@ function parseRelayAddress(text: string): IpAddress {
   const ip = parseIpAddress(text);
   if (ip === undefined) {
     throw new TypeError(`Cannot parse relay address ${JSON.stringify(text)}: expected an IPv4 or IPv6 address`);
+  }
+  if (isWildcard(ip)) {
+    throw new TypeError(
+      `Cannot relay from ${text}: peers must be told one address; name it, or leave it to autodetection`,
+    );
   }
   return ip;
 }

@@ -40,7 +40,7 @@ describe("PortTable", () => {
     expect(() => new PortTable({ range, spaces: 0 })).toThrow(RangeError);
     expect(() => new PortTable({ range, spaces: 1, memory: new SharedArrayBuffer(8) })).toThrow("66560 are needed");
     const table = new PortTable({ range, spaces: 1 });
-    expect(() => new PortLeases({ table, reactor: 254, randomInteger: seeded(1) })).toThrow(RangeError);
+    expect(() => new PortLeases({ table, reactor: 255, randomInteger: seeded(1) })).toThrow(RangeError);
   });
 
   test("frees what a dead reactor held", () => {

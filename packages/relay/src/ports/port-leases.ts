@@ -6,7 +6,7 @@ export type PortWish = "any" | "even" | "evenPair";
 /** What {@link PortLeases} is made with. */
 export interface PortLeasesOptions {
   readonly table: PortTable;
-  /** Which reactor leases, 0–253. */
+  /** Which reactor leases, 0–254. */
   readonly reactor: number;
   /** A uniformly distributed integer from 0 to `bound - 1`, unpredictable to others. */
   readonly randomInteger: (bound: number) => number;
@@ -36,7 +36,7 @@ export class PortLeases {
   readonly #setAside = new Map<number, number>();
   #inUse = 0;
 
-  /** @throws RangeError if `reactor` is not between 0 and 253. */
+  /** @throws RangeError if `reactor` is not between 0 and 254. */
   constructor(options: PortLeasesOptions) {
     this.#table = options.table;
     this.#reactor = options.reactor;
@@ -124,6 +124,9 @@ export class PortLeases {
   }
 
   #searchBlock(space: number, block: number, wish: PortWish, leased: boolean): number | undefined {
+    if (this.#held[this.#heldIndex(space, block)] === BLOCK_PORTS) {
+      return undefined;
+    }
     if (leased && !this.#table.lease(space, block, this.#reactor)) {
       return undefined;
     }

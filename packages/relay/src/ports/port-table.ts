@@ -7,7 +7,7 @@ const PORTS = 65536;
 const BLOCKS = PORTS / BLOCK_PORTS;
 
 /** The highest reactor number that a {@link PortTable} can name. */
-export const MAX_REACTOR = 253;
+export const MAX_REACTOR = 254;
 
 /** What {@link PortTable} is made with. */
 export interface PortTableOptions {

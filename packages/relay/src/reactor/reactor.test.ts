@@ -261,7 +261,7 @@ describe("a reactor", () => {
     reactor.handlePeerPacket(1, PEER, new Uint8Array(80), 48, 10);
     expect(engine.log.at(-1)).toBe("peer");
     expect(reactor.internalErrors).toBe(1000);
-    expect(logger.messages("error")).toHaveLength(10);
+    expect(logger.messages("error")).toHaveLength(1);
   });
 
   test("hands events over when the engine is at rest, whatever the handler does", () => {

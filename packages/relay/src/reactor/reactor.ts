@@ -11,6 +11,7 @@ import {
 } from "@turnpike/turn";
 import type { Logger } from "../logger.ts";
 import type { ForwardingPlane, PacketReceiver } from "../planes/plane.ts";
+import { SampledLog } from "../sampled-log.ts";
 import type { Clock } from "./clock.ts";
 import type { RelaySockets } from "./relay-sockets.ts";
 
@@ -48,7 +49,7 @@ export class Reactor implements PacketReceiver {
   readonly #plane: ForwardingPlane;
   readonly #relaySockets: RelaySockets;
   readonly #clock: Clock;
-  readonly #logger: Logger;
+  readonly #sampledLog: SampledLog;
   readonly #options: ReactorOptions;
   /** Answers that wait until the engine is at rest. */
   readonly #answers: Answer[] = [];
@@ -66,7 +67,10 @@ export class Reactor implements PacketReceiver {
     this.#plane = options.plane;
     this.#relaySockets = options.relaySockets;
     this.#clock = options.clock;
-    this.#logger = options.logger;
+    this.#sampledLog = new SampledLog({
+      logger: options.logger,
+      monotonicMs: () => options.clock.now().monotonicMs,
+    });
   }
 
   /** Inputs that threw: zero, unless the program has an error. */
@@ -109,7 +113,7 @@ export class Reactor implements PacketReceiver {
   }
 
   handleRelaySocketError(socket: number, code: string): void {
-    this.#logger.warn({ socket, code }, "A relay socket failed: its allocation ends");
+    this.#sampledLog.warn({ socket, code }, "A relay socket failed: its allocation ends");
     this.#input((now) => this.#engine.handleRelaySocketError(socket, now));
     this.#relaySockets.close(socket);
   }
@@ -282,7 +286,7 @@ export class Reactor implements PacketReceiver {
         try {
           this.#options.onEvent?.(event);
         } catch (error) {
-          this.#logger.error({ error, event: event.type }, "An event handler threw");
+          this.#sampledLog.error({ err: error, event: event.type }, "An event handler threw");
         }
       }
     }
@@ -290,9 +294,6 @@ export class Reactor implements PacketReceiver {
 
   #reportInternalError(error: unknown): void {
     this.#internalErrors++;
-    // One line for the first, the second, the fourth …: a packet that is sent again and again must not flood the log.
-    if ((this.#internalErrors & (this.#internalErrors - 1)) === 0) {
-      this.#logger.error({ error, count: this.#internalErrors }, "An input failed: this is an error of the program");
-    }
+    this.#sampledLog.error({ err: error }, "An input failed: this is an error of the program");
   }
 }

@@ -4,7 +4,8 @@ import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import type { RelayAddress } from "../addresses/relay-address.ts";
 import type { Logger } from "../logger.ts";
 import type { ForwardingPlane, Opened } from "../planes/plane.ts";
-import type { PortLeases } from "../ports/port-leases.ts";
+import type { PortLeases, PortWish } from "../ports/port-leases.ts";
+import { SampledLog } from "../sampled-log.ts";
 
 /** What {@link RelaySockets} is made with. */
 export interface RelaySocketsOptions {
@@ -32,6 +33,7 @@ interface Entry {
  */
 export class RelaySockets {
   readonly #options: RelaySocketsOptions;
+  readonly #log: SampledLog;
   readonly #live = new Map<number, Entry>();
   /** Sockets that hold a reserved port, by reservation. */
   readonly #held = new Map<number, Entry>();
@@ -43,6 +45,7 @@ export class RelaySockets {
 
   constructor(options: RelaySocketsOptions) {
     this.#options = options;
+    this.#log = new SampledLog(options);
     this.#reservation = options.randomInteger(RESERVATIONS);
   }
 
@@ -77,7 +80,7 @@ export class RelaySockets {
       return;
     }
     this.#opening++;
-    this.#openFamilies(question, (opened) => {
+    this.#openFamilies(question, question.port, (opened) => {
       this.#opening--;
       answer(opened);
     });
@@ -125,13 +128,13 @@ export class RelaySockets {
     return { kind: "relaySocketOpened", questionId: question.questionId, sockets: [entry.socket] };
   }
 
-  #openFamilies(question: OpenRelaySocket, answer: (answer: Answer) => void): void {
+  #openFamilies(question: OpenRelaySocket, wish: PortWish, answer: (answer: Answer) => void): void {
     const { questionId, families } = question;
     const outcomes: (Outcome | undefined)[] = families.map(() => undefined);
     let missing = families.length;
     let reservation: number | undefined;
     families.forEach((family, index) => {
-      new Opening(this.#options, family, question.port === "reserved" ? "any" : question.port, (outcome) => {
+      new Opening({ ...this.#options, log: this.#log, family, wish }, (outcome) => {
         outcomes[index] = outcome;
         if (outcome.kind === "opened") {
           this.#adopt(outcome.entry);
@@ -180,28 +183,26 @@ type Outcome =
   | { readonly kind: "opened"; readonly entry: Entry; readonly neighbour?: Entry }
   | { readonly kind: "failed"; readonly code: 440 | 508; readonly reason: string };
 
+interface OpeningOptions extends RelaySocketsOptions {
+  readonly log: SampledLog;
+  readonly family: 4 | 6;
+  readonly wish: PortWish;
+}
+
 /** Finds and opens one relay socket of a family, and for `evenPair` the one that holds the next port. */
 class Opening {
-  readonly #options: RelaySocketsOptions;
-  readonly #wish: "any" | "even" | "evenPair";
+  readonly #options: OpeningOptions;
   readonly #done: (outcome: Outcome) => void;
-  readonly #family: 4 | 6;
-  /** Indexes of the relay addresses that are left to try, in random order. */
+  /** Indexes of the relay addresses that are left to try, from a random one on. */
   readonly #spaces: number[];
   #tries = 0;
 
-  constructor(
-    options: RelaySocketsOptions,
-    family: 4 | 6,
-    wish: "any" | "even" | "evenPair",
-    done: (outcome: Outcome) => void,
-  ) {
+  constructor(options: OpeningOptions, done: (outcome: Outcome) => void) {
     this.#options = options;
-    this.#wish = wish;
     this.#done = done;
-    this.#family = family;
-    const indexes = options.addresses.flatMap((address, index) => (address.local.family === family ? [index] : []));
-    const first = indexes.length === 0 ? 0 : options.randomInteger(indexes.length);
+    const { addresses, family, randomInteger } = options;
+    const indexes = addresses.flatMap((address, index) => (address.local.family === family ? [index] : []));
+    const first = indexes.length === 0 ? 0 : randomInteger(indexes.length);
     this.#spaces = [...indexes.slice(first), ...indexes.slice(0, first)];
   }
 
@@ -214,7 +215,7 @@ class Opening {
         this.#fail();
         return;
       }
-      const port = leases.take(space, this.#wish, monotonicMs());
+      const port = leases.take(space, this.#options.wish, monotonicMs());
       if (port === undefined) {
         this.#spaces.shift();
         continue;
@@ -228,14 +229,14 @@ class Opening {
   #handleFirst(space: number, port: number, opened: Opened): void {
     const { plane, leases } = this.#options;
     if (opened.kind === "failed") {
-      if (this.#wish === "evenPair") {
+      if (this.#options.wish === "evenPair") {
         leases.giveBack(space, port + 1);
       }
       this.#handleFailure(space, port, opened);
       return;
     }
     const entry = this.#entry(space, opened);
-    if (this.#wish !== "evenPair") {
+    if (this.#options.wish !== "evenPair") {
       this.#done({ kind: "opened", entry });
       return;
     }
@@ -252,7 +253,7 @@ class Opening {
   }
 
   #handleFailure(space: number, port: number, failed: Extract<Opened, { kind: "failed" }>): void {
-    const { leases, logger, monotonicMs } = this.#options;
+    const { leases, logger, log, monotonicMs } = this.#options;
     switch (failed.failure) {
       case "inUse":
       case "notPermitted":
@@ -262,12 +263,12 @@ class Opening {
       case "addressUnavailable":
         leases.giveBack(space, port);
         this.#spaces.shift();
-        logger.warn({ code: failed.code }, "A relay address is not available on this machine (any more)");
+        log.warn({ code: failed.code }, "A relay address is not available on this machine (any more)");
         break;
       case "noResources":
       case "failed":
         leases.giveBack(space, port);
-        logger.error({ code: failed.code }, "Cannot open a relay socket: raise the limit of open files (ulimit -n)");
+        log.error({ code: failed.code }, "Cannot open a relay socket: raise the limit of open files (ulimit -n)");
         this.#done({ kind: "failed", code: 508, reason: `Cannot open a relay socket (${failed.code})` });
         return;
     }
@@ -280,10 +281,10 @@ class Opening {
 
   #fail(): void {
     const { addresses } = this.#options;
-    if (addresses.some((address) => address.local.family === this.#family)) {
+    if (addresses.some((address) => address.local.family === this.#options.family)) {
       this.#done({ kind: "failed", code: 508, reason: "No relay port is left" });
     } else {
-      this.#done({ kind: "failed", code: 440, reason: `There is no IPv${this.#family} relay address` });
+      this.#done({ kind: "failed", code: 440, reason: `There is no IPv${this.#options.family} relay address` });
     }
   }
 

@@ -9,7 +9,7 @@ export const lifetime: AttributeCodec<number> = uint32Codec("lifetime");
 export const connectionId: AttributeCodec<number> = uint32Codec("connectionId");
 /** RFC 8445 §7.1.1: the priority of a peer-reflexive candidate. */
 export const priority: AttributeCodec<number> = uint32Codec("priority");
-/** RFC 5780 §9.1, in seconds. */
+/** RFC 5780 §9.1, which registers it and gives it no use. 32 bits. */
 export const cacheTimeout: AttributeCodec<number> = uint32Codec("cacheTimeout");
 /** RFC 8489 §14.7. `encodeMessage` writes it, `decodeMessage` checks it. */
 export const fingerprint: AttributeCodec<number> = uint32Codec("fingerprint");

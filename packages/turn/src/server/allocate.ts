@@ -4,12 +4,13 @@ import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike
 import { Allocation } from "./allocation.ts";
 import { readAllocateRequest, type AllocateDemand } from "./allocate-request.ts";
 import type { Authenticated } from "./authenticate.ts";
-import type { Answer, Now } from "./contract.ts";
+import type { AllocationLimits, Answer, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { grantLifetime } from "./refresh.ts";
 import type { Mobility } from "./mobility.ts";
 import { fiveTupleName } from "./registry.ts";
 import { failure, replyAuthenticated, success, type Answering } from "./reply.ts";
+import { TrafficReports } from "./traffic-reports.ts";
 import { ReservationTokens } from "./reservation-tokens.ts";
 
 /** RFC 8656 §7.2: a reservation is held for at least 30 seconds. */
@@ -22,6 +23,7 @@ interface UnderWay {
   readonly demand: AllocateDemand;
   admissionQuestionId: number | undefined;
   maxLifetimeSeconds: number;
+  limits: AllocationLimits | undefined;
   /** The question that is open. */
   questionId: number;
   /** The client is gone: what is still opened will be closed again. */
@@ -40,12 +42,14 @@ export class AllocateHandler {
   readonly #core: Core;
   readonly #tokens: ReservationTokens;
   readonly #mobility: Mobility;
+  readonly #reports: TrafficReports;
   readonly #byQuestion = new Map<number, UnderWay>();
   readonly #byFiveTuple = new Map<string, UnderWay>();
 
   constructor(core: Core, mobility: Mobility) {
     this.#core = core;
     this.#mobility = mobility;
+    this.#reports = new TrafficReports(core);
     this.#tokens = new ReservationTokens({ key: core.options.nonceKey, crypto: core.crypto });
   }
 
@@ -96,6 +100,7 @@ export class AllocateHandler {
       demand,
       admissionQuestionId: undefined,
       maxLifetimeSeconds: Number.POSITIVE_INFINITY,
+      limits: undefined,
       questionId: this.#core.nextQuestionId(),
       cancelled: false,
     };
@@ -157,13 +162,7 @@ export class AllocateHandler {
     if (!answer.admitted) {
       underWay.admissionQuestionId = undefined;
       this.#release(underWay);
-      if (underWay.cancelled) return;
-      const code = answer.code ?? 486;
-      const attributes: EncodedAttribute[] = [];
-      if (answer.alternateServer !== undefined) attributes.push(attribute(alternateServer, answer.alternateServer));
-      if (answer.alternateDomain !== undefined) attributes.push(attribute(alternateDomain, answer.alternateDomain));
-      const reason = answer.reason ?? (code === 486 ? "Allocation Quota Reached" : "Refused");
-      this.#refuse(underWay.request, underWay.authenticated, code, reason, now, attributes);
+      if (!underWay.cancelled) this.#notAdmitted(underWay, answer, now);
       return;
     }
     if (underWay.cancelled) {
@@ -171,9 +170,25 @@ export class AllocateHandler {
       return;
     }
     underWay.maxLifetimeSeconds = answer.maxLifetimeSeconds ?? Number.POSITIVE_INFINITY;
+    underWay.limits = answer.limits;
     underWay.questionId = this.#core.nextQuestionId();
     this.#byQuestion.set(underWay.questionId, underWay);
     this.#openSocket(underWay);
+  }
+
+  #notAdmitted({ request, authenticated }: UnderWay, answer: AdmissionAnswer, now: Now): void {
+    const { alternateServer: server, alternateDomain: domain } = answer;
+    const code = answer.code ?? 486;
+    // RFC 8489 §10: a redirection names a server of the family that the client came by.
+    if (code === 300 && server?.family !== request.client.remote.family) {
+      this.#refuse(request, authenticated, 508, "Insufficient Capacity: no alternate server", now);
+      return;
+    }
+    const attributes: EncodedAttribute[] = [];
+    if (server !== undefined) attributes.push(attribute(alternateServer, server));
+    if (domain !== undefined) attributes.push(attribute(alternateDomain, domain));
+    const reason = answer.reason ?? (code === 486 ? "Allocation Quota Reached" : "Refused");
+    this.#refuse(request, authenticated, code, reason, now, attributes);
   }
 
   #openSocket(underWay: UnderWay): void {
@@ -217,14 +232,15 @@ export class AllocateHandler {
       transactionId: request.message.transactionId,
       createdAtMs: now.monotonicMs,
       admissionQuestionId,
-      relays: answer.sockets,
+      relays: answer.sockets.map((socket) => ({ ...socket, expiresAtMs: now.monotonicMs + seconds * 1000 })),
       reservationToken: answer.reservation === undefined ? undefined : this.#tokens.issue(answer.reservation, actor),
       addressError: answer.failures?.[0],
       maxLifetimeSeconds: underWay.maxLifetimeSeconds,
     });
-    allocation.expiresAtMs = now.monotonicMs + seconds * 1000;
     this.#core.registry.addAllocation(allocation);
+    this.#reports.begin(allocation, now);
     this.#mobility.begin(allocation, request.message);
+    allocation.meters = this.#core.options.metersFor?.({ actor, limits: underWay.limits });
     if (this.#core.wantsEvents) {
       this.#core.event({
         type: "allocationCreated",
@@ -240,8 +256,8 @@ export class AllocateHandler {
 
   /** Whoever claims the port first has it; the relay ignores the release of a port that was claimed. */
   #holdReservation(reservation: number, now: Now): void {
-    const expire = (): void => this.#core.output({ kind: "releaseReservation", reservation });
-    this.#core.registry.timers.set({ kind: "pending", expire }, now.monotonicMs + RESERVATION_LIFETIME_MS);
+    const ring = (): void => this.#core.output({ kind: "releaseReservation", reservation });
+    this.#core.registry.timers.set({ kind: "alarm", ring }, now.monotonicMs + RESERVATION_LIFETIME_MS);
   }
 
   #release(underWay: UnderWay): void {

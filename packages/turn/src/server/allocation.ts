@@ -1,5 +1,6 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import type { ClientTransport, RelaySocket } from "./contract.ts";
+import type { Meter } from "./meter.ts";
 import type { PeerConnection } from "./peer-connection.ts";
 
 /** A client's address as a value, with the transport and the handles that answers need. */
@@ -19,6 +20,8 @@ export interface Credential {
   readonly passwordAlgorithm: "md5" | "sha256";
   readonly expiresAtUnixMs: number | undefined;
   readonly credentialId: string | undefined;
+  /** True if no allocation may outlive the credential, whatever the configuration says. */
+  readonly boundsLifetime: boolean;
 }
 
 /** A permission: all ports of one peer address (RFC 8656 §9). */
@@ -69,6 +72,11 @@ export class Channel {
   }
 }
 
+/** One relay socket of an allocation, with its own time-to-expiry (RFC 8656 §8.1). */
+export interface RelayLeg extends RelaySocket {
+  expiresAtMs: number;
+}
+
 /** An allocation: a five-tuple, its relay sockets, permissions and channels (RFC 8656 §2.2). */
 export class Allocation {
   readonly kind = "allocation";
@@ -88,7 +96,8 @@ export class Allocation {
   readonly createdAtMs: number;
   /** Given back when the allocation goes. */
   readonly admissionQuestionId: number | undefined;
-  readonly relays: readonly RelaySocket[];
+  /** One, or two of different families. */
+  relays: readonly RelayLeg[];
   /** What the success answer said beside the addresses: kept for retransmissions. */
   readonly reservationToken: Uint8Array | undefined;
   readonly addressError: { readonly family: 4 | 6; readonly code: number } | undefined;
@@ -97,13 +106,22 @@ export class Allocation {
   readonly channels: Set<Channel> = new Set();
   readonly connections: Set<PeerConnection> = new Set();
   slot = -1;
-  expiresAtMs = 0;
+  /** How many peer addresses were ever permitted. */
+  peersSeen = 0;
 
   packetsToPeers = 0;
   bytesToPeers = 0;
   packetsFromPeers = 0;
   bytesFromPeers = 0;
-  dropped = 0;
+  /** Packets that were not relayed, by cause. */
+  readonly drops: { permission: number; channel: number; malformed: number; rate: number } = {
+    permission: 0,
+    channel: 0,
+    malformed: 0,
+    rate: 0,
+  };
+  /** Limits that each packet must pass, in this order. Undefined: none. */
+  meters: readonly Meter[] | undefined = undefined;
 
   constructor(options: {
     readonly id: number;
@@ -113,7 +131,7 @@ export class Allocation {
     readonly transactionId: Uint8Array;
     readonly createdAtMs: number;
     readonly admissionQuestionId: number | undefined;
-    readonly relays: readonly RelaySocket[];
+    readonly relays: readonly RelayLeg[];
     readonly reservationToken: Uint8Array | undefined;
     readonly addressError: { readonly family: 4 | 6; readonly code: number } | undefined;
     readonly maxLifetimeSeconds: number;
@@ -131,8 +149,13 @@ export class Allocation {
     this.maxLifetimeSeconds = options.maxLifetimeSeconds;
   }
 
+  /** When the first relay socket expires. */
+  get expiresAtMs(): number {
+    return Math.min(...this.relays.map((relay) => relay.expiresAtMs));
+  }
+
   /** The relay socket of a family, or undefined. */
-  relayOf(family: 4 | 6): RelaySocket | undefined {
+  relayOf(family: 4 | 6): RelayLeg | undefined {
     return this.relays.find((relay) => relay.local.family === family);
   }
 }

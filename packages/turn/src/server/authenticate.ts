@@ -55,7 +55,7 @@ export function authenticate(
   existing: Allocation | undefined,
   proceed: (authenticated: Authenticated, now: Now) => void,
 ): void {
-  const claim = readClaim(core, request, now);
+  const claim = readClaim(core, request, method, now);
   if (claim === undefined) return;
   const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message);
   if (known !== undefined) {
@@ -71,7 +71,7 @@ export function authenticate(
   pending.add(request, questionId, now, (late, at) => settle(core, request, method, claim, late, at, proceed));
 }
 
-function readClaim(core: Core, request: IncomingRequest, now: Now): Claim | undefined {
+function readClaim(core: Core, request: IncomingRequest, method: AuthenticatedMethod, now: Now): Claim | undefined {
   const { message, client } = request;
   const badRequest = (reason: string): undefined => {
     replyUnauthenticated(core, request, failure(400, reason), now);
@@ -97,6 +97,18 @@ function readClaim(core: Core, request: IncomingRequest, now: Now): Claim | unde
   }
   const state = core.nonces.check(claimedNonce.value, client.remote, now.unixMs);
   if (state !== "valid") {
+    // A made-up nonce is not worth an event: anybody can send millions of them.
+    if (state === "stale" && core.wantsEvents) {
+      const shown = name?.ok ? opaqueString(name.value) : undefined;
+      core.event({
+        type: "authFailed",
+        method,
+        reason: "staleNonce",
+        ...(shown === undefined ? {} : { username: shown }),
+        fiveTuple: core.fiveTuple(client),
+        atUnixMs: now.unixMs,
+      });
+    }
     challenge(core, request, 438, now);
     return undefined;
   }
@@ -154,7 +166,7 @@ function provenByAllocation(
   if (claim.username === undefined ? !isUserhashOf(core, claim, credential) : claim.username !== credential.username) {
     return undefined;
   }
-  if (!verifyIntegrity(message, { algorithm: claim.integrity, key: credential.key, crypto: core.crypto })) {
+  if (!verify(core, message, claim, credential.key)) {
     return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
   }
   const { expiresAtUnixMs, credentialId } = credential;
@@ -167,6 +179,11 @@ function provenByAllocation(
     ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
     ...(credentialId === undefined ? {} : { credentialId }),
   };
+}
+
+function verify(core: Core, message: StunMessage, claim: Claim, key: Uint8Array): boolean {
+  const minimumBytes = core.options.minimumIntegrityBytes;
+  return verifyIntegrity(message, { algorithm: claim.integrity, key, crypto: core.crypto, minimumBytes });
 }
 
 function isUserhashOf(core: Core, claim: Claim, credential: Credential): boolean {
@@ -193,11 +210,12 @@ function toRequest(
     ...(claim.accessToken === undefined ? {} : { accessToken: claim.accessToken }),
     realm: core.options.realm,
     passwordAlgorithm: claim.passwordAlgorithm,
+    transactionId: request.message.transactionId,
     client: request.client.remote,
     transport: request.client.transport,
     unixMs: now.unixMs,
     questionId,
-    checkIntegrity: (key) => verifyIntegrity(request.message, { algorithm: claim.integrity, key, crypto: core.crypto }),
+    checkIntegrity: (key) => verify(core, request.message, claim, key),
   };
 }
 
@@ -223,6 +241,7 @@ function settle(
             passwordAlgorithm: claim.passwordAlgorithm,
             expiresAtUnixMs: decision.expiresAtUnixMs,
             credentialId: decision.credentialId,
+            boundsLifetime: decision.boundsLifetime ?? false,
           },
           proof: { key: decision.key, integrity: claim.answerIntegrity },
         },

@@ -25,6 +25,8 @@ export interface AuthenticationRequest {
   readonly accessToken?: Uint8Array;
   /** How a key is made from a password: the PASSWORD-ALGORITHM of the request (MD5 if it named none). */
   readonly passwordAlgorithm: "md5" | "sha256";
+  /** The 12 bytes that name the transaction on its five-tuple: a retransmission has the same. */
+  readonly transactionId: Uint8Array;
   readonly client: TransportAddress;
   readonly transport: ClientTransport;
   /** Wall-clock milliseconds since 1970, for expiry. */
@@ -49,6 +51,8 @@ export type AuthenticationDecision =
       readonly key: Uint8Array;
       /** When the credential ends, in wall-clock milliseconds. */
       readonly expiresAtUnixMs?: number;
+      /** True if no lifetime may exceed the credential's, as RFC 7635 §9 demands of access tokens. Default false. */
+      readonly boundsLifetime?: boolean;
       /** Names the credential for revocation and the audit log. Never a secret. */
       readonly credentialId?: string;
     }

@@ -1,11 +1,11 @@
-import type { Allocation, Channel, Permission } from "./allocation.ts";
+import type { Allocation, Channel, Permission, RelayLeg } from "./allocation.ts";
 import { CHANNEL_COOLDOWN_MS, type Core } from "./core.ts";
 import type { Now } from "./contract.ts";
 import type { DeletionReason, Totals } from "./events.ts";
 
 /** Ends an allocation with all that belongs to it: channels, then permissions, then the allocation. */
 export function deleteAllocation(core: Core, allocation: Allocation, reason: DeletionReason, now: Now): void {
-  for (const hook of core.beforeDelete) hook(allocation);
+  for (const hook of core.beforeDelete) hook(allocation, now);
   for (const channel of allocation.channels) {
     if (channel.bound) unbind(core, channel, now);
     core.registry.removeChannel(channel);
@@ -26,6 +26,35 @@ export function deleteAllocation(core: Core, allocation: Allocation, reason: Del
   }
 }
 
+/**
+ * Takes relay sockets from an allocation, with the permissions and channels of their families; the last ones take the
+ * allocation along (RFC 8656 §8.1).
+ */
+export function removeRelays(
+  core: Core,
+  allocation: Allocation,
+  relays: readonly RelayLeg[],
+  reason: DeletionReason,
+  now: Now,
+): void {
+  const left = allocation.relays.filter((relay) => !relays.includes(relay));
+  if (left.length === 0) {
+    deleteAllocation(core, allocation, reason, now);
+    return;
+  }
+  const families = relays.map((relay) => relay.local.family);
+  for (const channel of allocation.channels) {
+    if (!families.includes(channel.peer.family)) continue;
+    if (channel.bound) unbind(core, channel, now);
+    core.registry.removeChannel(channel);
+  }
+  for (const permission of allocation.permissions) {
+    if (families.includes(permission.peer.family)) deletePermission(core, permission, now);
+  }
+  core.registry.removeRelays(allocation, left);
+  for (const relay of relays) core.output({ kind: "closeRelaySocket", socket: relay.socket });
+}
+
 /** Traffic of an allocation until now. */
 export function totalsOf(allocation: Allocation, now: Now): Totals {
   return {
@@ -33,7 +62,8 @@ export function totalsOf(allocation: Allocation, now: Now): Totals {
     bytesToPeers: allocation.bytesToPeers,
     packetsFromPeers: allocation.packetsFromPeers,
     bytesFromPeers: allocation.bytesFromPeers,
-    dropped: allocation.dropped,
+    drops: { ...allocation.drops },
+    peers: allocation.peersSeen,
     durationMs: now.monotonicMs - allocation.createdAtMs,
   };
 }
