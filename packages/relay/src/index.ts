@@ -18,6 +18,12 @@ export { type MutableNow, type TimeSource, TurnClock } from "./reactor-worker/tu
 export type { Ask, AuthenticateModule, CreateAuthenticate } from "./reactor-worker/protocol.ts";
 export { type Libc, type LibcUnavailable, loadLibc, type LoadLibcOptions } from "./libc/libc.ts";
 export { type SelfTestResult, testLibc } from "./libc/self-test.ts";
+export {
+  choosePlane,
+  type PlaneChoice,
+  type PlaneChoiceOptions,
+  PlaneUnavailableError,
+} from "./planes/choose-plane.ts";
 export { PortablePlane, type PortablePlaneOptions } from "./planes/portable/portable-plane.ts";
 export { PortLeases, type PortLeasesOptions, type PortWish } from "./ports/port-leases.ts";
 export { createPortRange, DEFAULT_PORT_RANGE, type PortRange } from "./ports/port-range.ts";
