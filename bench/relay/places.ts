@@ -53,7 +53,7 @@ export function namespaces(): Path {
       ip("-n", name, "link", "set", "lo", "up");
       ip("-n", name, "link", "set", "veth0", "up");
       const steer = `echo ${(1 << core).toString(16)} > /sys/class/net/veth0/queues/rx-0/rps_cpus`;
-      ip("netns", "exec", name, "sh", "-c", `mount -t sysfs none /sys && ${steer}`);
+      ip("netns", "exec", name, "sh", "-c", steer);
     }
   } catch (error) {
     remove();
