@@ -1,7 +1,16 @@
 // The load generator: `generator.ts JSON`, with the JSON of a `Load`. Prints one JSON line, a `Measurement`.
 import { randomInt } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { BatchedPlane, createTimeSource, loadLibc, type Opened, type PacketReceiver, testLibc } from "@turnpike/relay";
+import {
+  Arena,
+  BatchedPlane,
+  createTimeSource,
+  loadLibc,
+  type Opened,
+  type PacketReceiver,
+  testLibc,
+  writeSocketAddress,
+} from "@turnpike/relay";
 import {
   AddressRegister,
   attribute,
@@ -102,8 +111,14 @@ let measuring = false;
 let didSend = false;
 let bufferView: DataView = new DataView(new ArrayBuffer(0));
 
+const serverAddress = new Arena(libc, 64);
+const serverAddressLength = writeSocketAddress(serverAddress.words, 0, server);
+/** Clients' sockets, by descriptor: connected, as those of real clients often are, which spares a look-up each time. */
+const connected = new Uint8Array(65_536);
+let connecting = false;
+
 const plane = new BatchedPlane({
-  libc: { ...libc, epollWait },
+  libc: { ...libc, epollWait, bind, sendto },
   receiveAggregates: false,
   copyTrafficClass: false,
   bufferBytes: 16 << 20,
@@ -167,6 +182,21 @@ function epollWait(epoll: number, events: number, count: number, timeoutMs: numb
   const ready = libc.epollWait(epoll, events, count, timeoutMs);
   idleMs += performance.now() - before;
   return ready;
+}
+
+function bind(fd: number, address: number, length: number): number {
+  if ("unavailable" in libc) return -1;
+  const bound = libc.bind(fd, address, length);
+  if (bound < 0 || !connecting) return bound;
+  connected[fd] = 1;
+  return libc.connect(fd, serverAddress.address, serverAddressLength);
+}
+
+function sendto(fd: number, bytes: number, length: number, flags: number, address: number, size: number): number {
+  if ("unavailable" in libc) return -1;
+  return connected[fd] === 1
+    ? libc.sendto(fd, bytes, length, flags, 0, 0)
+    : libc.sendto(fd, bytes, length, flags, address, size);
 }
 
 /** Sends what the windows, or the rate, allow. Runs within a turn, so that it leaves in batches. */
@@ -242,7 +272,9 @@ function open(): Extract<Opened, { kind: "opened" }> {
 }
 
 function openFlow(index: number): Flow {
+  connecting = true;
   const { socket: client } = open();
+  connecting = false;
   flowOfClient[client] = index;
   const channel = 0x4000 + (index % 16);
   const { relayed, release } = load.protocol === "turn" ? allocate(client, channel) : wire(client, channel);

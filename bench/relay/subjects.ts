@@ -59,7 +59,10 @@ export async function startSubject(name: SubjectName, place: Place, yardstick: s
     String(place.core),
     ...commandOf(name, place.ip, port, yardstick),
   ];
-  const child = spawn(command, rest, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(command, rest, {
+    // coturn tells on standard error of each protocol that this kernel lacks.
+    stdio: ["ignore", "pipe", name === "coturn" ? "ignore" : "inherit"],
+  });
   await serving(child, place, port, name);
   const { pid } = child;
   if (pid === undefined) throw new Error(`${name} did not start`);

@@ -13,6 +13,8 @@ export {
 } from "./planes/plane.ts";
 export { BatchedPlane, type BatchedPlaneOptions } from "./planes/batched/batched-plane.ts";
 export { BatchedRelay, type BatchedRelayOptions, startBatchedRelay } from "./batched-relay.ts";
+export { Arena } from "./libc/arena.ts";
+export { readSocketAddress, writeSocketAddress } from "./libc/socket-address.ts";
 export { createTimeSource } from "./libc/time-source.ts";
 export { type MutableNow, type TimeSource, TurnClock } from "./reactor-worker/turn-clock.ts";
 export type { Ask, AuthenticateModule, CreateAuthenticate } from "./reactor-worker/protocol.ts";
