@@ -211,7 +211,7 @@ if (!("unavailable" in libc)) {
     });
   });
 
-  test("DSCP and ECN of what comes in are on what goes out (RFC 8656 §16)", () => {
+  test("DSCP and ECN of what comes in are on what goes out (RFC 8656 §14)", () => {
     const MARK = 0xb9;
     const value = new Uint8Array(Int32Array.of(MARK).buffer);
     const made: number[] = [];

@@ -39,7 +39,7 @@ export interface BatchedPlaneOptions {
   readonly onAwake?: () => void;
   /** Called in a turn each time before what waits is sent: to show the state that clients will see. */
   readonly onRelayed?: () => void;
-  /** DSCP and ECN of what comes in are set on what goes out (RFC 8656 §16). Default true. */
+  /** DSCP and ECN of what comes in are set on what goes out (RFC 8656 §14). Default true. */
   readonly copyTrafficClass?: boolean;
 }
 
@@ -556,12 +556,12 @@ export class BatchedPlane implements ForwardingPlane {
     const queue = this.#queue;
     if (queue.room === 0) queue.flush();
     if (buffer === this.#arena.bytes && (!this.#inAggregate || offset >= this.#current)) {
-      queue.add(socket, destination, offset, length, this.#trafficClass, -1, dontFragment, false);
+      queue.add(socket, destination, offset, length, this.#trafficClass, dontFragment, false);
     } else if (buffer === this.#arena.bytes && offset === this.#current - CHANNEL_DATA_HEADER) {
-      queue.add(socket, destination, offset, length, this.#trafficClass, -1, dontFragment, true);
+      queue.add(socket, destination, offset, length, this.#trafficClass, dontFragment, true);
     } else {
       const at = this.#copy(buffer, offset, length);
-      queue.add(socket, destination, at, length, this.#trafficClass, -1, dontFragment, false);
+      queue.add(socket, destination, at, length, this.#trafficClass, dontFragment, false);
     }
     // Outside a turn nobody else would send it soon.
     if (!this.#inTurn) this.#flush();

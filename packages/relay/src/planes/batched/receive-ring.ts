@@ -8,7 +8,7 @@ import { SOCKADDR_SPACE } from "../../libc/socket-address.ts";
 const SLOT_PAYLOAD = 65_536;
 /** A stride that is no power of two: slots would else fight for the same lines of the caches. */
 const SLOT_STRIDE = Math.ceil((PACKET_HEADROOM + SLOT_PAYLOAD + PACKET_TAILROOM) / 64 + 3) * 64;
-/** Room for four control messages of up to 8 bytes each. */
+/** Room for five control messages of up to 8 bytes each. */
 const CONTROL_SPACE = 128;
 
 /**
@@ -31,8 +31,6 @@ export class ReceiveRing {
   segmentSize = 0;
   /** TOS or traffic class byte; −1: not told. */
   trafficClass = -1;
-  /** Time to live or hop limit; −1: not told. */
-  timeToLive = -1;
 
   constructor(libc: Libc, arena: Arena, slots: number) {
     this.#libc = libc;
@@ -102,7 +100,6 @@ export class ReceiveRing {
   readControl(slot: number): void {
     this.segmentSize = 0;
     this.trafficClass = -1;
-    this.timeToLive = -1;
     const words = this.#words;
     let at = this.#controls + slot * CONTROL_SPACE;
     const end = at + (words[(this.#headers + slot * L.mmsghdr.size + L.msghdr.controlLength) >> 2] ?? 0);
@@ -115,11 +112,9 @@ export class ReceiveRing {
       if (level === L.IPPROTO_UDP) {
         if (type === L.UDP_GRO) this.segmentSize = value;
       } else if (level === L.IPPROTO_IP) {
-        if (type === L.IP_TTL) this.timeToLive = value;
-        else if (type === L.IP_TOS) this.trafficClass = value & 0xff;
+        if (type === L.IP_TOS) this.trafficClass = value & 0xff;
       } else if (level === L.IPPROTO_IPV6) {
-        if (type === L.IPV6_HOPLIMIT) this.timeToLive = value;
-        else if (type === L.IPV6_TCLASS) this.trafficClass = value & 0xff;
+        if (type === L.IPV6_TCLASS) this.trafficClass = value & 0xff;
       }
       at += (length + L.cmsghdr.alignment - 1) & -L.cmsghdr.alignment;
     }
