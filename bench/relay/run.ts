@@ -32,7 +32,7 @@ const generator = fileURLToPath(new URL("generator.ts", import.meta.url));
 if (cpus().length < 2) throw new Error("Two cores are needed: one for the relay, one for the load generator");
 if (chosen.length === 0) throw new Error(`There is no such scenario: ${scenarios.map(({ id }) => id).join(", ")}`);
 
-const { yardstick, coturnVersion } = prepare();
+const { yardstick, blaster, coturnVersion } = prepare();
 const outcomes: Outcome[] = [];
 for (const make of [loopback, namespaces].filter(({ name }) => values.paths.split(",").includes(name))) {
   const path = make();
@@ -87,6 +87,7 @@ function measure(path: Path, subject: Subject, scenario: Scenario): Measurement 
     warmSeconds: Number(values.warm),
     seconds,
     pid: subject.pid,
+    blaster,
   };
   const [command, ...rest] = [
     ...path.generator.enter,

@@ -38,15 +38,17 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const START_TIMEOUT_MS = 15_000;
 
 /** Installs or compiles what is missing. @throws Error naming the command that failed. */
-export function prepare(): { readonly yardstick: string; readonly coturnVersion: string } {
+export function prepare(): { readonly yardstick: string; readonly blaster: string; readonly coturnVersion: string } {
   if (!existsSync("/usr/bin/turnserver")) {
     execFileSync("apt-get", ["install", "-y", "-o", "DPkg::Lock::Timeout=300", "coturn"], { stdio: "ignore" });
   }
-  const yardstick = join(mkdtempSync(join(tmpdir(), "yardstick-")), "yardstick");
+  const folder = mkdtempSync(join(tmpdir(), "bench-relay-"));
+  const [yardstick, blaster] = [join(folder, "yardstick"), join(folder, "blaster")];
   execFileSync("gcc", ["-O2", "-o", yardstick, join(here, "yardstick.c")]);
+  execFileSync("gcc", ["-O2", "-o", blaster, join(here, "blaster.c")]);
   // Version and nothing else; it exits with another code than 0.
   const version = execFileSync("sh", ["-c", "turnserver --version 2>/dev/null | tail -n 1"], { encoding: "utf8" });
-  return { yardstick, coturnVersion: version.trim() };
+  return { yardstick, blaster, coturnVersion: version.trim() };
 }
 
 /** Starts a subject on one core, and waits until it serves. */

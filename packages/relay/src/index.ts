@@ -14,7 +14,7 @@ export {
 export { BatchedPlane, type BatchedPlaneOptions } from "./planes/batched/batched-plane.ts";
 export { BatchedRelay, type BatchedRelayOptions, startBatchedRelay } from "./batched-relay.ts";
 export { Arena } from "./libc/arena.ts";
-export { readSocketAddress, writeSocketAddress } from "./libc/socket-address.ts";
+export { SocketFactory, type UdpSocket, type UdpSocketOptions } from "./libc/sockets.ts";
 export { createTimeSource } from "./libc/time-source.ts";
 export { type MutableNow, type TimeSource, TurnClock } from "./reactor-worker/turn-clock.ts";
 export type { Ask, AuthenticateModule, CreateAuthenticate } from "./reactor-worker/protocol.ts";
