@@ -125,16 +125,22 @@ const measurement: Measurement = {
 console.log(JSON.stringify(measurement));
 
 function openFlow(channel: number): Flow {
-  const { fd } = factory.open({ local: own, remote: server });
-  return load.protocol === "turn" ? allocate(fd, channel) : wire(fd, channel);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const { fd } = factory.open({ local: own, remote: server });
+    const flow = load.protocol === "turn" ? allocate(fd, channel) : wire(fd, channel);
+    if (flow !== undefined) return flow;
+  }
+  throw new Error("The relay refused an allocation: every port has one already");
 }
 
-function allocate(fd: number, channel: number): Flow {
+/** Undefined: an earlier run's allocation of this port has not ended. */
+function allocate(fd: number, channel: number): Flow | undefined {
   const stun = new StunClient({ username: "u", password: "p" }, new SeededRandom(randomInt(2 ** 31)));
   const transport = attribute(requestedTransport, 17);
   const ask = (request: Uint8Array): StunMessage => stunOf(exchange(fd, request, (bytes) => decodeMessage(bytes).ok));
   stun.learn(ask(stun.plain("allocate", [transport])));
   const relayed: TransportAddress | number = relayedOf(ask(stun.signed("allocate", [transport])));
+  if (relayed === 437) return undefined;
   if (typeof relayed === "number") throw new Error(`The relay refused an allocation: ${relayed}`);
   const wanted = [attribute(channelNumber, channel), attribute(xorPeerAddress, peer.local)];
   const outcome = outcomeOf(ask(stun.signed("channelBind", wanted)));
