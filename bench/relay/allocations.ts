@@ -22,8 +22,9 @@ async function serve(allocations: number): Promise<void> {
   const relay = await startBatchedRelay({
     libc: calls,
     threads: 4,
-    listen: ["udp:127.0.0.1:0"],
-    relayAddresses: ["127.0.0.1"],
+    listen: ["udp:127.0.0.2:23490"],
+    // An address of its own: the clients take thousands of ports of theirs.
+    relayAddresses: ["127.0.0.2"],
     realm: user.realm,
     authenticate: { module: new URL("authenticate.ts", import.meta.url).href, data: user },
     // All clients have one address here: each needs a challenge of its own all the same.
@@ -64,7 +65,7 @@ function makeAll(serverPort: number, allocations: number): void {
   const arena = new Arena(calls, 4096);
   const factory = new SocketFactory(calls, arena);
   const scratch = arena.reserve(2048);
-  const server = transportAddress("127.0.0.1", serverPort);
+  const server = transportAddress("127.0.0.2", serverPort);
   const exchange = (fd: number, request: Uint8Array): ReturnType<typeof stunOf> => {
     arena.bytes.set(request, scratch);
     calls.write(fd, arena.address + scratch, request.length);
