@@ -1,1 +1,15 @@
-export {};
+export * from "./address-policy.ts";
+export * from "./clock.ts";
+export * from "./connector.ts";
+export * from "./gate.ts";
+export * from "./handler.ts";
+export * from "./hint-error.ts";
+export * from "./hint.ts";
+export * from "./host-port.ts";
+export * from "./network.ts";
+export * from "./race-error.ts";
+export * from "./race.ts";
+export * from "./reveal.ts";
+export * from "./routes.ts";
+export * from "./status.ts";
+export * from "./target.ts";
