@@ -15,7 +15,12 @@ const way = (text: string, behaviour: Behaviour, more: Partial<SimulatedHint> = 
   way: behaviour,
   ...more,
 });
-const name = (text: string, ipv6: readonly Behaviour[], ipv4: readonly Behaviour[], delays = [10, 10]): SimulatedHint => ({
+const name = (
+  text: string,
+  ipv6: readonly Behaviour[],
+  ipv4: readonly Behaviour[],
+  delays = [10, 10],
+): SimulatedHint => ({
   text,
   ipv6: { answeredAfter: delays[0] ?? 10, addresses: ipv6 },
   ipv4: { answeredAfter: delays[1] ?? 10, addresses: ipv4 },
@@ -120,7 +125,11 @@ describe("winning and losing", () => {
 
 describe("always", () => {
   const behaviour: fc.Arbitrary<Behaviour> = fc.oneof(
-    fc.record({ kind: fc.constant("answers" as const), after: fc.nat(2_000), proven: fc.integer({ min: 2_000, max: 4_000 }) }),
+    fc.record({
+      kind: fc.constant("answers" as const),
+      after: fc.nat(2_000),
+      proven: fc.integer({ min: 2_000, max: 4_000 }),
+    }),
     fc.constant(dead),
     fc.record({ kind: fc.constant("refuses" as const), after: fc.nat(3_000) }),
     fc.record({
@@ -130,7 +139,13 @@ describe("always", () => {
     }),
   );
   const answer = fc.record({ answeredAfter: fc.nat(6_000), addresses: fc.array(behaviour, { maxLength: 4 }) });
-  const lane = fc.constantFrom("local" as const, "private" as const, "public" as const, "relay" as const, "tor" as const);
+  const lane = fc.constantFrom(
+    "local" as const,
+    "private" as const,
+    "public" as const,
+    "relay" as const,
+    "tor" as const,
+  );
   const hint: fc.Arbitrary<SimulatedHint> = fc.oneof(
     fc.record({ text: fc.uuid(), way: behaviour, lane, at: fc.constantFrom(0, 0, 700) }),
     fc.record({ text: fc.uuid(), ipv6: answer, ipv4: answer, at: fc.constantFrom(0, 0, 700) }),
@@ -180,7 +195,10 @@ describe("against simpler ways", () => {
     ["the private address is not here", [way("p", dead, { lane: "private" }), way("b", quick)]],
     ["the IPv6 answer takes 3 s", [name("a", [quick], [quick], [3_000, 10])]],
     ["only Tor gets through", [way("a", dead), way("b", dead), way("t", torWay, { lane: "tor" })]],
-    ["nine dead addresses, then a good one", [...Array.from({ length: 9 }, (_, i) => way(`d${i}`, dead)), way("z", quick)]],
+    [
+      "nine dead addresses, then a good one",
+      [...Array.from({ length: 9 }, (_, i) => way(`d${i}`, dead)), way("z", quick)],
+    ],
   ];
 
   function table(): string {

@@ -91,9 +91,15 @@ export function classifyAddress(address: string): AddressClass {
 
 /** Services on these addresses hand out credentials to whoever asks (AWS, GCP, Azure, OpenStack, Oracle, Alibaba). */
 const metadataAddresses: ReadonlySet<string> = new Set(
-  ["169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"].map(
-    (address) => ipaddr.parse(address).toNormalizedString(),
-  ),
+  [
+    "169.254.169.254",
+    "169.254.170.2",
+    "168.63.129.16",
+    "100.100.100.200",
+    "192.0.0.192",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+  ].map((address) => ipaddr.parse(address).toNormalizedString()),
 );
 
 function classifyIpv4(address: ipaddr.IPv4): AddressClass {
@@ -158,7 +164,8 @@ function wrappedIpv4(bytes: readonly number[]): Wrapped | undefined {
   if (zero(0, 10) && bytes[10] === 0xff && bytes[11] === 0xff) return { address: at(12), otherwise: "global" };
   // IPv4-compatible (RFC 4291 §2.5.5.1), but not :: and ::1.
   if (zero(0, 12) && !zero(12, 15)) return { address: at(12), otherwise: "reserved" };
-  if (zero(0, 8) && bytes[8] === 0xff && bytes[9] === 0xff && zero(10, 12)) return { address: at(12), otherwise: "reserved" };
+  if (zero(0, 8) && bytes[8] === 0xff && bytes[9] === 0xff && zero(10, 12))
+    return { address: at(12), otherwise: "reserved" };
   // NAT64 (RFC 6052 §2.1, RFC 8215).
   if (startsWith(0x00, 0x64, 0xff, 0x9b) && zero(4, 12)) return { address: at(12), otherwise: "global" };
   if (startsWith(0x00, 0x64, 0xff, 0x9b, 0x00, 0x01)) return { address: at(12), otherwise: "reserved" };
@@ -180,7 +187,9 @@ function parsePrefix(text: string): Prefix {
   const width = family === 4 ? 32 : 128;
   const length = bits === undefined ? width : /^\d{1,3}$/u.test(bits) ? Number(bits) : -1;
   if (family === 0 || address.includes("%") || more.length > 0 || length < 0 || length > width) {
-    throw new TypeError(`Cannot read address prefix "${text}": write an address, or one with a length, as in 10.0.0.0/8`);
+    throw new TypeError(
+      `Cannot read address prefix "${text}": write an address, or one with a length, as in 10.0.0.0/8`,
+    );
   }
   return [ipaddr.parse(address), length];
 }

@@ -133,10 +133,12 @@ export class ConnectRun {
         planned(made);
         return;
       }
-      void made.then(planned, (error: unknown) => this.#ignore(index, error)).finally(() => {
-        this.#race.timeout(this.#now());
-        this.#pump();
-      });
+      void made
+        .then(planned, (error: unknown) => this.#ignore(index, error))
+        .finally(() => {
+          this.#race.timeout(this.#now());
+          this.#pump();
+        });
     } catch (error) {
       this.#ignore(index, error);
     }
@@ -214,7 +216,8 @@ export class ConnectRun {
       stream = await abortable(dialled, signal, discard);
       this.#race.connected(attempt, this.#now());
       this.#notify();
-      if (endpoint.negotiate !== undefined) stream = await abortable(endpoint.negotiate(stream, { signal }), signal, discard);
+      if (endpoint.negotiate !== undefined)
+        stream = await abortable(endpoint.negotiate(stream, { signal }), signal, discard);
       if (prove !== undefined) stream = await abortable(prove(stream, { signal }), signal, discard);
       this.#streams.set(attempt, stream);
       if (!this.#race.proven(attempt, this.#now())) stream.destroy();

@@ -115,7 +115,9 @@ export class Connector {
    */
   addHintHandler(type: string, handler: HintHandler): void {
     if (!isHintType(type)) {
-      throw new RangeError(`"${type}" cannot be a hint type: [a-z][a-z0-9+._-]*, at most ${maximumTypeLength} characters`);
+      throw new RangeError(
+        `"${type}" cannot be a hint type: [a-z][a-z0-9+._-]*, at most ${maximumTypeLength} characters`,
+      );
     }
     if (this.#handlers.has(type)) throw new RangeError(`There is a handler for "${type}" already: replace it`);
     this.#handlers.set(type, handler);

@@ -108,8 +108,13 @@ export function createGate(options: {
         (address) => isIP(address) === family && addresses.refusal(address, { spelledOut: false }) === undefined,
       );
       if (permitted.length === 0) {
-        const reasons = found.map((address) => addresses.refusal(address, { spelledOut: false }) ?? `${address} is odd`);
-        throw new PolicyError("address-refused", `No usable address for ${name}: ${reasons.join("; ") || "none found"}`);
+        const reasons = found.map(
+          (address) => addresses.refusal(address, { spelledOut: false }) ?? `${address} is odd`,
+        );
+        throw new PolicyError(
+          "address-refused",
+          `No usable address for ${name}: ${reasons.join("; ") || "none found"}`,
+        );
       }
       return permitted;
     },

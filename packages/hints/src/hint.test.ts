@@ -206,6 +206,21 @@ it("refuses a megabyte without reading it, and prints 64 characters of it", () =
 });
 
 function hintLike(): fc.Arbitrary<string> {
-  const piece = fc.constantFrom("tcp", "tor", "localhost", ":", "[", "]", "::1", "127.0.0.1", "80", "a.b", "/", ",", "%", "é");
+  const piece = fc.constantFrom(
+    "tcp",
+    "tor",
+    "localhost",
+    ":",
+    "[",
+    "]",
+    "::1",
+    "127.0.0.1",
+    "80",
+    "a.b",
+    "/",
+    ",",
+    "%",
+    "é",
+  );
   return fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join(""));
 }

@@ -381,15 +381,15 @@ export class Race {
   #hope(): ReadonlySet<Lane> {
     const lanes = new Set<Lane>();
     for (const { candidate } of this.#attempts.values()) lanes.add(candidate.lane);
-    const open = this.#entries.some(
-      (entry) => !entry.planned || entry.resolving.size > 0 || entry.held !== undefined,
-    );
+    const open = this.#entries.some((entry) => !entry.planned || entry.resolving.size > 0 || entry.held !== undefined);
     if (open) lanes.add("public");
     return lanes;
   }
 
   #isSpent(entry: Entry): boolean {
-    return entry.planned && entry.resolving.size === 0 && entry.held === undefined && entry.queued === 0 && entry.live === 0;
+    return (
+      entry.planned && entry.resolving.size === 0 && entry.held === undefined && entry.queued === 0 && entry.live === 0
+    );
   }
 
   #failures(): readonly HintFailure[] {

@@ -97,7 +97,11 @@ function checkHints(hints: HintKeys): readonly RevealFinding[] {
   if (hints.advertise === "AUTO") {
     const detects = (hints.listen ?? []).some((spec) => !spec.startsWith("onion:") && !spec.startsWith("unix:"));
     if (detects) {
-      findings.push({ key: "hints.advertise", value: "AUTO", problem: "advertises this machine's addresses; list tor: hints" });
+      findings.push({
+        key: "hints.advertise",
+        value: "AUTO",
+        problem: "advertises this machine's addresses; list tor: hints",
+      });
     }
   } else {
     for (const value of hints.advertise ?? []) {
@@ -117,7 +121,9 @@ function checkPublishedHint({ key, value }: Item): RevealFinding | undefined {
 function checkHint({ key, value }: Item, hints: HintKeys): readonly RevealFinding[] {
   const overTcp = ["tcp", "tls", "ws", "wss"];
   try {
-    const hint = parseHint(value, { hasHandler: (type) => [...overTcp, "tor", "unix", "socks", "turn"].includes(type) });
+    const hint = parseHint(value, {
+      hasHandler: (type) => [...overTcp, "tor", "unix", "socks", "turn"].includes(type),
+    });
     if (hint.type === "tor" || hint.type === "unix") return [];
     if (overTcp.includes(hint.type)) {
       const place = { hint: value, start: 0 };
@@ -143,7 +149,13 @@ function checkTorTarget({ key, value }: Item): readonly RevealFinding[] {
     return [{ key, value, problem: "is a name, and asking for it would reveal the address; write a literal address" }];
   }
   if (target.kind === "unix" || classifyAddress(target.address) !== "global") return [];
-  return [{ key, value: describeTarget(target), problem: "is Tor on another machine, which learns the address; use a local one" }];
+  return [
+    {
+      key,
+      value: describeTarget(target),
+      problem: "is Tor on another machine, which learns the address; use a local one",
+    },
+  ];
 }
 
 function checkUrl({ key, value }: Item): readonly RevealFinding[] {
@@ -156,7 +168,9 @@ function checkUrl({ key, value }: Item): readonly RevealFinding[] {
   const host = url.hostname.replace(/^\[(.*)\]$/u, "$1");
   if (url.protocol === "file:" || url.protocol === "unix:" || isLocalhost(host) || isLoopbackAddress(host)) return [];
   // The value may hold a password: only its origin is repeated.
-  return [{ key, value: `${url.protocol}//${url.host}`, problem: "is contacted directly; remove it, or use hints over Tor" }];
+  return [
+    { key, value: `${url.protocol}//${url.host}`, problem: "is contacted directly; remove it, or use hints over Tor" },
+  ];
 }
 
 function checkBind({ key, value }: Item): readonly RevealFinding[] {

@@ -80,7 +80,9 @@ export function startTls(stream: Duplex, options: StartTlsOptions): Promise<Dupl
 
 /** SHA-256 of a certificate's public key (SubjectPublicKeyInfo, DER). */
 export function keyDigestOf(certificate: X509Certificate): Uint8Array {
-  return createHash("sha256").update(certificate.publicKey.export({ type: "spki", format: "der" })).digest();
+  return createHash("sha256")
+    .update(certificate.publicKey.export({ type: "spki", format: "der" }))
+    .digest();
 }
 
 function judge(socket: TLSSocket, options: StartTlsOptions): IdentityError | undefined {

@@ -92,7 +92,8 @@ export function simulate(hints: readonly SimulatedHint[], options: RaceOptions =
 
   const later = Math.max(0, ...hints.map((hint) => hint.at ?? 0));
   for (const hint of hints.filter((one) => (one.at ?? 0) === 0)) add(hint, 0);
-  for (const hint of hints.filter((one) => (one.at ?? 0) > 0)) schedule(hint.at ?? 0, (now) => {
+  for (const hint of hints.filter((one) => (one.at ?? 0) > 0))
+    schedule(hint.at ?? 0, (now) => {
       add(hint, now);
       race.timeout(now);
     });

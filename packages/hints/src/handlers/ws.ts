@@ -1,14 +1,12 @@
 import type { Duplex } from "node:stream";
-import { createWebSocketStream, WebSocket } from "ws";
+import { WebSocket } from "ws";
 import { reasonOf } from "../clock.ts";
 import type { HintHandler } from "../handler.ts";
 import { guardStream } from "../network.ts";
 import { formatHostPort, type HostPort, parseHostPortPath } from "../host-port.ts";
+import { maximumMessageLength, WebSocketStream } from "../ws-stream.ts";
 import { negotiateTls, type TlsOptions } from "./tls.ts";
 import { placeOf, routedEndpoint } from "./tcp.ts";
-
-/** Largest message that is taken from a WebSocket peer, in bytes. */
-export const maximumMessageLength = 1_048_576;
 
 /**
  * `ws:host:port/path` and `wss:host:port/path`: a stream of binary messages (RFC 6455). Redirects are not followed: where
@@ -47,25 +45,24 @@ function upgrade(
       perMessageDeflate: false,
       maxPayload: maximumMessageLength,
     });
-    const stream = createWebSocketStream(socket);
     const fail = (error: Error): void => {
       signal.removeEventListener("abort", onAbort);
-      stream.destroy();
+      socket.on("error", () => undefined);
       socket.terminate();
       carrier.destroy();
       reject(error);
     };
     const onAbort = (): void => fail(reasonOf(signal));
     signal.addEventListener("abort", onAbort, { once: true });
-    stream.on("error", fail);
+    socket.once("error", fail);
     socket.once("unexpected-response", (_request, response) => {
       response.resume();
       fail(new Error(`The peer answered the WebSocket upgrade with HTTP ${String(response.statusCode)}`));
     });
     socket.once("open", () => {
       signal.removeEventListener("abort", onAbort);
-      stream.removeListener("error", fail);
-      resolve(guardStream(stream));
+      socket.removeListener("error", fail);
+      resolve(guardStream(new WebSocketStream(socket)));
     });
   });
 }

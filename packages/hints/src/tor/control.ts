@@ -81,7 +81,10 @@ export class TorControl {
   }
 
   /** Proves that we may use the port: password if given, else SAFECOOKIE, COOKIE, or nothing if nothing is asked. */
-  async authenticate(credentials: TorControlCredentials, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  async authenticate(
+    credentials: TorControlCredentials,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
     const offer = await this.command("PROTOCOLINFO 1", options);
     const line = offer.lines.find((candidate) => candidate.startsWith("AUTH "));
     const words = parseKeywords(line ?? "");

@@ -91,7 +91,9 @@ function quotePath(path: string): string {
 
 function exitOf(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
-    child.once("error", (error) => resolve(`could not be started (${error.message}); install it or set its executable`));
+    child.once("error", (error) =>
+      resolve(`could not be started (${error.message}); install it or set its executable`),
+    );
     child.once("exit", (code, signal) => resolve(`ended with ${signal ?? `code ${String(code)}`}`));
   });
 }

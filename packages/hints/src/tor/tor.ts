@@ -157,7 +157,9 @@ class TorClient implements Tor {
   }): Promise<OnionService> {
     const started = await this.#use(options);
     if (started.control === undefined) {
-      throw new TorUnavailableError("An onion service needs Tor's control port: set hints.tor.control or hints.tor.launch");
+      throw new TorUnavailableError(
+        "An onion service needs Tor's control port: set hints.tor.control or hints.tor.launch",
+      );
     }
     options.status?.("Tor: publishing the onion service");
     return this.#onions.create(started.control, options);
