@@ -33,12 +33,10 @@ export async function socksConnect(stream: Duplex, request: SocksRequest): Promi
     throw reasonOf(signal);
   }
   const handshake = new Handshake(guardStream(stream));
-  const onAbort = (): void => {
-    handshake.destroy(reasonOf(signal));
-  };
+  const onAbort = (): void => handshake.fail(reasonOf(signal));
   signal.addEventListener("abort", onAbort, { once: true });
   try {
-    await SocksClient.createConnection({
+    const client = new SocksClient({
       command: "connect",
       destination: { host, port },
       proxy: {
@@ -52,7 +50,7 @@ export async function socksConnect(stream: Duplex, request: SocksRequest): Promi
       // The signal is what ends a handshake; the library's own timer is only kept from ending it sooner.
       timeout: 120_000,
     });
-    await handshake.release();
+    await handshake.run(client);
     return stream;
   } catch (error) {
     stream.destroy();
@@ -64,58 +62,61 @@ export async function socksConnect(stream: Duplex, request: SocksRequest): Promi
 }
 
 /**
- * What the library sees in place of the stream. It lets bytes flow before anyone listens for them when it is done; here
- * they are put back into the stream, so that a peer that speaks first loses nothing.
+ * What the library sees in place of the stream. The library lets bytes flow before anyone listens for them; here reading
+ * stops with the chunk that ends the handshake, and what came with it goes back into the stream, so that a peer that
+ * speaks first loses nothing.
  */
 class Handshake extends Duplex {
   readonly #stream: Duplex;
+  readonly #outcome: PromiseWithResolvers<void> = Promise.withResolvers();
   #lastReply: Uint8Array = new Uint8Array(0);
-  #failure: Error | undefined;
-  readonly #onData = (chunk: Buffer): void => {
-    this.#lastReply = chunk;
-    this.push(chunk);
-  };
-  readonly #onError = (error: Error): void => {
-    this.destroy(error);
-  };
-  readonly #onClose = (): void => {
-    this.destroy(new Error("the proxy closed the connection"));
-  };
+  #done = false;
+  // In a turn of its own: the library is not ready for an answer while it still writes the question.
+  readonly #onReadable = (): void => queueMicrotask(() => this.#read());
+  readonly #onError = (error: Error): void => this.fail(error);
+  readonly #onClose = (): void => this.fail(new SocksError("the proxy closed the connection"));
 
   constructor(stream: Duplex) {
     super();
-    this.#stream = stream;
     this.on("error", () => undefined);
-    stream.on("data", this.#onData);
+    this.#stream = stream;
+    stream.on("readable", this.#onReadable);
     stream.on("error", this.#onError);
     stream.on("close", this.#onClose);
     stream.on("end", this.#onClose);
   }
 
   override _read(): void {
-    // Pushed as it comes: a handshake is a few dozen bytes.
+    // Handed over as it comes: a handshake is a few dozen bytes.
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#stream.write(chunk, done);
   }
 
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#failure ??= error ?? undefined;
-    this.#detach();
-    done(error);
-  }
-
-  /** Gives the stream back, with whatever came after the proxy's answer. */
-  async release(): Promise<void> {
-    this.#stream.pause();
-    this.#detach();
+  /** Lets the library speak, and gives the stream back with whatever came after the proxy's answer. */
+  async run(client: SocksClient): Promise<void> {
+    client.once("established", () => {
+      this.#detach();
+      this.#outcome.resolve();
+    });
+    client.once("error", (error) => {
+      this.#detach();
+      this.#outcome.reject(error);
+    });
+    client.connect(this);
+    await this.#outcome.promise;
     const excess: Buffer[] = [];
     this.on("data", (chunk: Buffer) => excess.push(chunk));
-    // The library hands over its excess in the next turn; what this stream still holds follows.
-    await new Promise((resolve) => setImmediate(resolve));
+    // The library hands over its excess in the next turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
     if (excess.length > 0) this.#stream.unshift(Buffer.concat(excess));
+  }
+
+  /** Ends the handshake. */
+  fail(error: Error): void {
+    this.#detach();
+    this.#outcome.reject(error);
   }
 
   /** The library's errors carry the proxy's password: only words leave here. */
@@ -124,12 +125,21 @@ class Handshake extends Duplex {
     if (reply !== undefined && reply !== 0) {
       return new SocksError(replies.get(reply) ?? `the proxy refused with code ${reply}`, reply);
     }
-    if (this.#failure !== undefined) return new SocksError(this.#failure.message);
     return new SocksError(error instanceof Error ? error.message : "the proxy's answer could not be read");
   }
 
+  #read(): void {
+    while (!this.#done) {
+      const chunk: unknown = this.#stream.read();
+      if (!Buffer.isBuffer(chunk)) return;
+      this.#lastReply = chunk;
+      this.emit("data", chunk);
+    }
+  }
+
   #detach(): void {
-    this.#stream.off("data", this.#onData);
+    this.#done = true;
+    this.#stream.off("readable", this.#onReadable);
     this.#stream.off("error", this.#onError);
     this.#stream.off("close", this.#onClose);
     this.#stream.off("end", this.#onClose);
