@@ -1,4 +1,4 @@
-import type { Duplex, Readable, Writable } from "node:stream";
+import { type Duplex, type Readable, Transform, type TransformCallback, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 /** What {@link netcat} carried, in bytes. */
@@ -19,34 +19,27 @@ export async function netcat(
     readonly signal?: AbortSignal;
   },
 ): Promise<NetcatResult> {
-  let sent = 0;
-  let received = 0;
+  const sent = new ByteCounter();
+  const received = new ByteCounter();
   const options = ends.signal === undefined ? {} : { signal: ends.signal };
-  const count = (add: (length: number) => void) =>
-    async function* counted(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-      for await (const chunk of source) {
-        add(chunk.length);
-        yield chunk;
-      }
-    };
   try {
     await Promise.all([
-      pipeline(
-        ends.input,
-        count((length) => (sent += length)),
-        stream,
-        options,
-      ),
+      pipeline(ends.input, sent, stream, options),
       // Standard output stays open for whoever writes to it next.
-      pipeline(
-        stream,
-        count((length) => (received += length)),
-        ends.output,
-        { ...options, end: false },
-      ),
+      pipeline(stream, received, ends.output, { ...options, end: false }),
     ]);
   } finally {
     stream.destroy();
   }
-  return { sent, received };
+  return { sent: sent.bytes, received: received.bytes };
+}
+
+/** Passes bytes on and counts them. (An async generator would not do: it destroys a stream that ends in one direction.) */
+class ByteCounter extends Transform {
+  bytes = 0;
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.bytes += chunk.length;
+    done(null, chunk);
+  }
 }

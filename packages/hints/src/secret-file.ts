@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { chmod, link, mkdir, open, readFile, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
@@ -31,8 +32,7 @@ export async function readSecretFile(path: string): Promise<string | undefined> 
  */
 export async function createSecretFile(path: string, content: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const draft = `${path}.${process.pid}.new`;
-  await rm(draft, { force: true });
+  const draft = `${path}.${randomBytes(8).toString("hex")}.new`;
   const file = await open(draft, "wx", 0o600);
   try {
     await file.writeFile(content);

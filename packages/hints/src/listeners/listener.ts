@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import { type Clock, systemClock } from "../clock.ts";
+import { abortable, type Clock, systemClock } from "../clock.ts";
 import type { Gate } from "../gate.ts";
 import { type HintLogger, silentLogger } from "../handler.ts";
 import { convertLegacyHint, isHintType, maximumHintCount, parseHint } from "../hint.ts";
@@ -209,7 +209,8 @@ class Group implements ListenerGroup {
     const handler = handlers.get(spec.type);
     if (handler === undefined) throw new InvalidSpecError(text, unknownType(spec, handlers));
     const keptPort = await ports?.get(text);
-    const listening = await handler.listen({
+    this.#signal.throwIfAborted();
+    const coming = handler.listen({
       spec,
       signal: this.#signal,
       status: (detail) => this.#listen.onStatus?.(text, detail),
@@ -218,10 +219,7 @@ class Group implements ListenerGroup {
       keptPort,
       accept: (stream, { remoteAddress }) => void this.#accept(stream, { spec: text, remoteAddress }),
     });
-    if (this.#signal.aborted) {
-      await listening.close();
-      throw asError(this.#signal.reason);
-    }
+    const listening = await abortable(coming, this.#signal, (late) => void late.close());
     this.#up.push(listening);
     if (listening.foundPort !== undefined && listening.foundPort !== keptPort)
       await ports?.set(text, listening.foundPort);
