@@ -241,6 +241,7 @@ export class ConnectRun {
       type: runner.hint.type,
       address: statuses[index]?.address,
       host: runner.endpoint?.host,
+      halfClose: this.#setting.options.halfClose ?? runner.endpoint?.halfClose ?? true,
       statuses,
     });
   }

@@ -55,6 +55,8 @@ export interface ConnectOptions {
    * Must close `stream` when it throws.
    */
   readonly prove?: (stream: Duplex, options: { readonly signal: AbortSignal }) => Promise<Duplex>;
+  /** True if what `prove` gives can end one direction over any carrier. */
+  readonly halfClose?: boolean;
 }
 
 /** A race that was won. */
@@ -67,6 +69,8 @@ export interface Connection {
   readonly address: string | undefined;
   /** The host of the hint, if it has one. */
   readonly host: string | undefined;
+  /** False if ending one direction of the stream ends both: see {@link netcat}. */
+  readonly halfClose: boolean;
   readonly statuses: readonly HintStatus[];
 }
 

@@ -51,6 +51,8 @@ export interface Endpoint {
   readonly target?: { readonly host: string; readonly port: number };
   /** Opens the stream. Must stop, and close what it opened, when `signal` is aborted. */
   connect(options: { readonly signal: AbortSignal; readonly address?: string }): Promise<Duplex>;
+  /** False if ending one direction of the stream ends both, as in Tor. Default true. */
+  readonly halfClose?: boolean;
   /** Speaks what comes before the peer's own bytes (TLS, an HTTP upgrade). Must close `stream` when it fails. */
   negotiate?(stream: Duplex, options: { readonly signal: AbortSignal }): Promise<Duplex>;
 }

@@ -4,6 +4,7 @@ import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
 import { encodeBase32 } from "./base32.ts";
 import { createSelfSigned } from "./certificate.ts";
 import { reasonOf } from "./clock.ts";
+import { HeldCarrier } from "./held-carrier.ts";
 import { guardStream } from "./network.ts";
 import { createSecretFile, readSecretFile } from "./secret-file.ts";
 import { keyDigestOf } from "./tls-client.ts";
@@ -41,11 +42,12 @@ export class Identity {
   accept(stream: Duplex, options: { readonly signal: AbortSignal }): Promise<Duplex> {
     const { signal } = options;
     return new Promise((resolve, reject) => {
-      const socket = new TLSSocket(stream, { isServer: true, secureContext: this.#context, requestCert: false });
+      const carrier = new HeldCarrier(stream);
+      const socket = new TLSSocket(carrier, { isServer: true, secureContext: this.#context, requestCert: false });
       const fail = (error: Error): void => {
         signal.removeEventListener("abort", onAbort);
         socket.destroy();
-        stream.destroy();
+        carrier.destroy();
         reject(error);
       };
       const onAbort = (): void => fail(reasonOf(signal));

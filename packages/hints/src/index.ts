@@ -30,6 +30,8 @@ export * from "./reference.ts";
 export * from "./render-status.ts";
 export * from "./socks-client.ts";
 export * from "./tls-client.ts";
+export * from "./tor/control.ts";
 export * from "./tor/tor.ts";
+export type { TorLaunchSettings } from "./tor/launch.ts";
 export type { TorSettings } from "./tor/start.ts";
 export type { OnionService } from "./tor/onion.ts";

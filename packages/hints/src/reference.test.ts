@@ -25,7 +25,11 @@ const policy = { privateAddresses: "literal" } as const;
 
 describe("writing and reading", () => {
   it("escapes what separates", () => {
-    const reference = { keyDigest, hints: ["unix:/run/x,y", "wss:a.example:443/x@y?z", "tcp:[::1]:80"], realm: "a/b é" };
+    const reference = {
+      keyDigest,
+      hints: ["unix:/run/x,y", "wss:a.example:443/x@y?z", "tcp:[::1]:80"],
+      realm: "a/b é",
+    };
     const text = formatReference(reference);
     expect(text).toBe(
       `turnpike://${key}@unix:%2Frun%2Fx%2Cy,wss:a.example:443%2Fx%40y%3Fz,tcp:[::1]:80/a%2Fb%20%C3%A9`,
@@ -125,21 +129,24 @@ describe("connecting", () => {
   const closing: (() => unknown)[] = [];
   afterAll(() => closing.forEach((close) => close()));
 
-  it.each(["tcp:127.0.0.1:0", "tls:127.0.0.1:0", "wss:127.0.0.1:0/x"])("speaks TLS with the key over %s", async (spec) => {
-    const connector = new Connector({ policy });
-    const identity = createIdentity();
-    const group = new Listener({ gate: connector.gate, identity }).listen({
-      specs: [spec],
-      realm: "turnpike",
-      onStream: (stream) => stream.pipe(stream),
-    });
-    closing.push(() => group.close());
-    const { reference } = await group.ready;
-    const { stream, statuses } = await connectReference(connector, parseReference(reference ?? ""));
-    stream.end("echo");
-    expect(await text(stream)).toBe("echo");
-    expect(statuses.map(({ state }) => state)).toEqual(["won"]);
-  });
+  it.each(["tcp:127.0.0.1:0", "tls:127.0.0.1:0", "wss:127.0.0.1:0/x"])(
+    "speaks TLS with the key over %s",
+    async (spec) => {
+      const connector = new Connector({ policy });
+      const identity = createIdentity();
+      const group = new Listener({ gate: connector.gate, identity }).listen({
+        specs: [spec],
+        realm: "turnpike",
+        onStream: (stream) => stream.pipe(stream),
+      });
+      closing.push(() => group.close());
+      const { reference } = await group.ready;
+      const { stream, statuses } = await connectReference(connector, parseReference(reference ?? ""));
+      stream.end("echo");
+      expect(await text(stream)).toBe("echo");
+      expect(statuses.map(({ state }) => state)).toEqual(["won"]);
+    },
+  );
 
   it("an interceptor with another key gets not one byte of application data", async () => {
     const connector = new Connector({ policy });
@@ -205,7 +212,9 @@ describe("connecting", () => {
     const { hint } = await connectReference(connector, { keyDigest: identity.keyDigest, hints, realm: "" });
     expect(hint).toBe(hints[1]);
     await group.close();
-    await expect(connectReference(connector, { keyDigest: identity.keyDigest, hints, realm: "" })).rejects.toMatchObject({
+    await expect(
+      connectReference(connector, { keyDigest: identity.keyDigest, hints, realm: "" }),
+    ).rejects.toMatchObject({
       cause: { code: "wrong-key" },
       failures: [{ phase: "negotiating" }, { phase: "connecting", cause: { code: "ECONNREFUSED" } }],
     });

@@ -2,6 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import { decodeBase32, encodeBase32 } from "./base32.ts";
 import type { Connection, Connector } from "./connector.ts";
 import { printable } from "./hint-error.ts";
+import { HeldCarrier } from "./held-carrier.ts";
 import { maximumHintCount, maximumHintLength } from "./hint.ts";
 import type { HintStatus } from "./status.ts";
 import { startTls } from "./tls-client.ts";
@@ -116,8 +117,9 @@ export function connectReference(
     ...options,
     hints: reference.hints,
     identity: { kind: "reference", keyDigest },
+    halfClose: true,
     prove: (stream, { signal }) =>
-      startTls(stream, { identity: { kind: "pin", keyDigest }, minVersion: "TLSv1.3", signal }),
+      startTls(new HeldCarrier(stream), { identity: { kind: "pin", keyDigest }, minVersion: "TLSv1.3", signal }),
   });
 }
 

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ManualClock, streamPair } from "../test/fakes.ts";
 import { Connector, createIdentity, type Identity, Listener, type ListenerGroup, netcat } from "./index.ts";
 
 const policy = { privateAddresses: "literal", unixSockets: true } as const;
@@ -96,6 +97,28 @@ describe("a file both ways", () => {
       });
       stream.destroy();
     }
+  });
+});
+
+describe("netcat", () => {
+  it("where one direction cannot end alone, waits for silence, and then ends both", async () => {
+    const clock = new ManualClock();
+    const [near, far] = streamPair();
+    const output = new PassThrough();
+    const collected = collect(output);
+    const ended = new Promise((resolve) => far.once("end", resolve));
+    far.on("data", () => undefined);
+    const done = netcat(near, { input: Readable.from(["question"]), output, halfClose: false, clock });
+    await clock.advance(4_000);
+    far.write("answer");
+    await clock.advance(4_000);
+    expect(near.writableEnded).toBe(false);
+    await clock.advance(1_000);
+    await ended;
+    far.end();
+    expect(await done).toEqual({ sent: 8, received: 6 });
+    output.end();
+    expect((await collected).toString()).toBe("answer");
   });
 });
 

@@ -23,6 +23,7 @@ export function createSocksHandler(options: { readonly proxy: SocksProxyOptions;
       return {
         lane: "relay",
         host: target.host,
+        halfClose: false,
         async connect({ signal }) {
           const stream = await way.dial(proxy.target, { signal });
           return socksConnect(stream, {

@@ -34,6 +34,7 @@ export function torEndpoint(
   return {
     lane: "tor",
     host: target.host,
+    halfClose: false,
     connect: ({ signal }) =>
       tor.connect({ host: target.host, port: target.port, signal, status: (detail) => context.status(detail) }),
   };

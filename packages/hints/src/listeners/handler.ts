@@ -9,6 +9,8 @@ export interface Incoming {
   readonly spec: string;
   /** The peer's address, where the transport knows one (not through Tor, nor on a Unix socket). */
   readonly remoteAddress: string | undefined;
+  /** False if ending one direction of the stream ends both: see {@link netcat}. */
+  readonly halfClose: boolean;
 }
 
 /** What a listener plug-in is given for one spec. */
@@ -24,7 +26,7 @@ export interface ListenContext {
   /** The port that this spec found at an earlier start, if it asks for any (`tcp:0`). */
   readonly keptPort: number | undefined;
   /** Hands over a stream that came in. */
-  accept(stream: Duplex, incoming: { readonly remoteAddress: string | undefined }): void;
+  accept(stream: Duplex, incoming: { readonly remoteAddress: string | undefined; readonly halfClose?: boolean }): void;
 }
 
 /** A listener that is up. */

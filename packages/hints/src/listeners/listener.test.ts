@@ -73,7 +73,10 @@ describe("readiness", () => {
     const free = await allocatePort({ host: "127.0.0.1" });
     const listener = new Listener({ gate: gate(), addresses });
     const error: unknown = await listener
-      .listen({ specs: [`tcp:127.0.0.1:${free}`, busy, "quic:1", "tls:0", "onion:80", "tcp:x:1", "nonsense"], onStream })
+      .listen({
+        specs: [`tcp:127.0.0.1:${free}`, busy, "quic:1", "tls:0", "onion:80", "tcp:x:1", "nonsense"],
+        onStream,
+      })
       .ready.catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(ListenError);
     expect((error as ListenError).failures.map(({ spec, cause }) => [spec, cause.message.slice(0, 60)])).toEqual([
@@ -141,7 +144,9 @@ describe("readiness", () => {
     });
     await settle();
     expect(closed).toBe(true);
-    await expect(listener.listen({ specs: ["slow:1"], onStream, signal: scope.signal }).ready).rejects.toThrow("enough");
+    await expect(listener.listen({ specs: ["slow:1"], onStream, signal: scope.signal }).ready).rejects.toThrow(
+      "enough",
+    );
   });
 });
 
@@ -159,7 +164,9 @@ describe("ports", () => {
     const taken = createServer();
     servers.push(taken);
     await new Promise<void>((resolve) => taken.listen(port, "127.0.0.1", resolve));
-    await expect(listener.listen({ specs: ["tcp:127.0.0.1:0"], onStream }).ready).rejects.toThrow("kept from an earlier");
+    await expect(listener.listen({ specs: ["tcp:127.0.0.1:0"], onStream }).ready).rejects.toThrow(
+      "kept from an earlier",
+    );
   });
 
   it("a spoiled file of ports stops the start", async () => {

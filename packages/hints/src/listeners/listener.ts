@@ -217,7 +217,10 @@ class Group implements ListenerGroup {
       gate,
       logger: this.#logger,
       keptPort,
-      accept: (stream, { remoteAddress }) => void this.#accept(stream, { spec: text, remoteAddress }),
+      accept: (stream, { remoteAddress, halfClose }) => {
+        const proven = this.#options.identity !== undefined;
+        void this.#accept(stream, { spec: text, remoteAddress, halfClose: proven || (halfClose ?? true) });
+      },
     });
     const listening = await abortable(coming, this.#signal, (late) => void late.close());
     this.#up.push(listening);

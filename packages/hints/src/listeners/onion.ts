@@ -26,7 +26,7 @@ export function createOnionListener(options: OnionListenerOptions): ListenHandle
       const file = join(directory, `onion-${virtualPort}.key`);
       const kept = (await readSecretFile(file))?.trim();
       const server = createServer({ allowHalfOpen: true, noDelay: true });
-      server.on("connection", (socket) => accept(guardStream(socket), { remoteAddress: undefined }));
+      server.on("connection", (socket) => accept(guardStream(socket), { remoteAddress: undefined, halfClose: false }));
       const bound = await bind(server, { host: "127.0.0.1", port: 0 }, { signal });
       try {
         const service = await tor.createOnion({

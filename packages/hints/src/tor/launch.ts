@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { chmod, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, delay } from "../clock.ts";
+import { printable } from "../hint-error.ts";
 import type { DialTarget } from "../network.ts";
 
 /** A `tor` of our own. */
@@ -37,9 +38,10 @@ export async function launchTor(
   await rm(portFile, { force: true });
   await writeFile(empty, "", { mode: 0o600 });
   await writeFile(torrc, torrcLines(settings, portFile).join("\n"), { mode: 0o600 });
-  const child = spawn(settings.executable ?? "tor", ["-f", torrc, "--defaults-torrc", empty, "--quiet"], {
-    stdio: "ignore",
+  const child = spawn(settings.executable ?? "tor", ["-f", torrc, "--defaults-torrc", empty, "--hush"], {
+    stdio: ["ignore", "pipe", "ignore"],
   });
+  const complaint = lastComplaint(child);
   const exited = exitOf(child);
   let ended: string | undefined;
   void exited.then((how) => {
@@ -53,7 +55,7 @@ export async function launchTor(
   };
   try {
     for (;;) {
-      if (ended !== undefined) throw new Error(`tor ${ended}; see ${join(dataDirectory, "tor.log")}`);
+      if (ended !== undefined) throw new Error(`tor ${ended}${complaint()}`);
       const control = await readPortFile(portFile);
       if (control !== undefined) return { control, exited, stop };
       await delay(options.clock, 50, options.signal);
@@ -77,7 +79,8 @@ function torrcLines(settings: TorLaunchSettings, portFile: string): readonly str
     "CookieAuthentication 1",
     // tor ends when this process does, however it ends.
     `__OwningControllerProcess ${process.pid}`,
-    `Log notice file ${quotePath(join(dataDirectory, "tor.log"))}`,
+    // The one path that tor reads to the end of the line, quotes and all.
+    `Log notice file ${join(dataDirectory, "tor.log")}`,
     "AvoidDiskWrites 1",
     ...(settings.configuration ?? []),
     "",
@@ -96,6 +99,19 @@ function exitOf(child: ChildProcess): Promise<string> {
     );
     child.once("exit", (code, signal) => resolve(`ended with ${signal ?? `code ${String(code)}`}`));
   });
+}
+
+/** What tor last complained of on its standard output, in one line. */
+function lastComplaint(child: ChildProcess): () => string {
+  let tail = "";
+  child.stdout?.on("data", (chunk: Buffer) => {
+    tail = (tail + chunk.toString("latin1")).slice(-4_096);
+  });
+  return () => {
+    const lines = tail.split("\n").filter((line) => /\[(?:warn|err)\]/u.test(line));
+    const said = lines.at(-2) ?? lines.at(-1);
+    return said === undefined ? "" : `: ${printable(said.replace(/^.*?\] /u, ""), 300)}`;
+  };
 }
 
 async function readPortFile(path: string): Promise<DialTarget | undefined> {

@@ -22,7 +22,8 @@ export interface TorSettings {
 /** A `tor` that carries streams. */
 export interface Started {
   readonly mode: "socks" | "control" | "launch";
-  readonly socks: DialTarget;
+  /** Absent if it only has a control port, which is enough for onion services. */
+  readonly socks: DialTarget | undefined;
   readonly control: TorControl | undefined;
   /** Resolves when it is known to be gone. */
   readonly lost: Promise<Error>;
@@ -99,7 +100,6 @@ async function useControl(
     await waitForBootstrap(control, options);
     const listeners = await control.info("net/listeners/socks", { signal });
     const socks = parseListener(listeners);
-    if (socks === undefined) throw new Error("it has no SOCKS port: add SocksPort to its torrc");
     return {
       mode: "control",
       socks,

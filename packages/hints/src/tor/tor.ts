@@ -12,7 +12,7 @@ import { type Started, startTor, type TorSettings, torTargets } from "./start.ts
 export type TorState =
   | { readonly kind: "idle" }
   | { readonly kind: "starting"; readonly progress: number | undefined; readonly summary: string }
-  | { readonly kind: "ready"; readonly socks: string; readonly mode: "socks" | "control" | "launch" }
+  | { readonly kind: "ready"; readonly socks: string | undefined; readonly mode: "socks" | "control" | "launch" }
   | { readonly kind: "failed"; readonly cause: Error; readonly retryAt: number };
 
 /** Tor cannot be used at the moment. The next call tries again. */
@@ -124,13 +124,15 @@ class TorClient implements Tor {
     const { host, port, signal } = options;
     this.checkDestination(host);
     const started = await this.#use(options);
-    options.status?.(`Tor: building a circuit`);
+    const { socks } = started;
+    if (socks === undefined) throw unavailable("it has no SOCKS port; add SocksPort to its torrc", undefined);
+    options.status?.("Tor: building a circuit");
     let stream: Duplex;
     try {
-      stream = await this.#network.dial(started.socks, { signal });
+      stream = await this.#network.dial(socks, { signal });
     } catch (error) {
       if (signal.aborted) throw reasonOf(signal);
-      const lost = unavailable(`its SOCKS port ${describeTarget(started.socks)} does not answer`, error);
+      const lost = unavailable(`its SOCKS port ${describeTarget(socks)} does not answer`, error);
       await this.#lose(started, lost);
       throw lost;
     }
@@ -144,7 +146,7 @@ class TorClient implements Tor {
       });
     } catch (error) {
       if (!(error instanceof SocksError) || error.reply !== undefined) throw error;
-      throw unavailable(`${describeTarget(started.socks)} broke off (${error.message})`, error);
+      throw unavailable(`${describeTarget(socks)} broke off (${error.message})`, error);
     }
   }
 
@@ -211,7 +213,7 @@ class TorClient implements Tor {
       });
       this.#started = started;
       this.#failures = 0;
-      this.#set({ kind: "ready", socks: describeTarget(started.socks), mode: started.mode });
+      this.#set({ kind: "ready", socks: started.socks && describeTarget(started.socks), mode: started.mode });
       void started.lost.then((cause) => this.#lose(started, unavailable(cause.message, cause)));
       if (started.control !== undefined) await this.#onions.restore(started.control, closing);
       return started;
@@ -268,7 +270,7 @@ export function describeTorState(state: TorState): string {
     case "starting":
       return state.progress === undefined ? `Tor: ${state.summary}` : `Tor: ${state.progress}% ${state.summary}`;
     case "ready":
-      return `Tor: ready at ${state.socks}`;
+      return state.socks === undefined ? "Tor: ready, without a SOCKS port" : `Tor: ready at ${state.socks}`;
     case "failed":
       return `Tor: ${state.cause.message}; trying again soon`;
   }
@@ -276,5 +278,5 @@ export function describeTorState(state: TorState): string {
 
 function unavailable(why: string, cause: unknown): TorUnavailableError {
   if (cause instanceof TorUnavailableError) return cause;
-  return new TorUnavailableError(`Tor is not available: ${why}`, { cause });
+  return new TorUnavailableError(`Tor is not available: ${why}`, cause === undefined ? undefined : { cause });
 }
