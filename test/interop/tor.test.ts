@@ -1,9 +1,11 @@
+import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
 import {
   ConnectError,
   Connector,
@@ -154,7 +156,9 @@ describe("an exit", () => {
     const circuits = new Map<string, Set<string>>();
     watcher.onEvent((lines) => {
       const [event, , state, circuit = "", target = ""] = (lines[0] ?? "").split(" ");
-      if (event !== "STREAM" || state !== "SUCCEEDED") return;
+      // Tor's own fetches of descriptors are streams too.
+      const ours = target.endsWith(`:${echoPort}`) || target.endsWith(".onion:4000");
+      if (event !== "STREAM" || state !== "SUCCEEDED" || !ours) return;
       circuits.set(target, (circuits.get(target) ?? new Set()).add(circuit));
     });
     await watcher.command("SETEVENTS STREAM");
@@ -296,6 +300,92 @@ describe("Tor killed in the middle", () => {
     expect((await exchange(stream, Buffer.from("risen"))).toString()).toBe("risen");
     await group.close();
   });
+});
+
+describe("reveal_ip_address = false, watched from outside", () => {
+  it("not one packet or DNS query leaves except to Tor's port, with hostile hints, redirects and rebinding", async () => {
+    const connector = hiddenConnector({ control: loopback(network.service.controlPort) });
+    const group = new Listener({
+      gate: connector.gate,
+      tor: connector.tor,
+      directory: join(directory, "keys-7"),
+    }).listen({
+      specs: ["onion:4000"],
+      onStream: (stream) => {
+        stream.on("error", () => undefined);
+        stream.once("data", () => stream.end("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"));
+      },
+    });
+    const onion = ((await group.ready).advertised[0]?.hint ?? "").slice("tor:".length);
+    const hostile = [
+      `tor:${onion}`,
+      `ws:${onion}/redirected`,
+      `tls:${onion}`,
+      "tor:rebinding.example.invalid:80",
+      "tcp:rebinding.example.invalid:80",
+      "rebinding.example.invalid:80",
+      "wss:rebinding.example.invalid:443/x",
+      "tcp:192.0.2.1:80",
+      "tcp:[2001:db8::1]:80",
+      "tcp:8.8.8.8:53",
+      "tcp:127.0.0.1:22",
+      "tcp:localhost:22",
+      "tcp:169.254.169.254:80",
+      "tor:10.0.0.1:80",
+      "tor:localhost:80",
+      `tor:${onion}:socksProxy=192.0.2.1:1234`,
+      "socks:192.0.2.1:80",
+      "unix:/run/systemd/resolve/io.systemd.Resolve",
+      "turn:192.0.2.1:3478",
+      "tcp:192.0.2.1:80\ntcp:192.0.2.2:80",
+    ];
+    const { said, reached } = await watch(["hidden", String(network.client.socksPort), ...hostile]);
+    const outcomes = new Map(
+      said
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as [string, string]),
+    );
+    expect([...outcomes.keys()]).toEqual(hostile);
+    expect(outcomes.get(`tor:${onion}`)).toBe("connected");
+    expect(outcomes.get(`ws:${onion}/redirected`)).toContain("HTTP 302");
+    expect([...outcomes.values()].filter((outcome) => outcome === "connected")).toHaveLength(1);
+    expect(new Set(reached)).toEqual(new Set([`127.0.0.1:${network.client.socksPort}`]));
+    expect(reached.length).toBeGreaterThan(5);
+    await group.close();
+  });
+
+  it("the watch sees what a client does that may reveal its address", async () => {
+    const hints = [`tcp:127.0.0.1:${echoPort}`, "unix:/run/x", `tcp:[::1]:${echoPort}`];
+    const { reached } = await watch(["open", String(network.client.socksPort), ...hints]);
+    expect(new Set(reached)).toEqual(new Set([`127.0.0.1:${echoPort}`, `::1:${echoPort}`]));
+  });
+
+  /** Runs the client under strace; gives what it printed, and every place that it sent anything to. */
+  async function watch(
+    args: readonly string[],
+  ): Promise<{ readonly said: string; readonly reached: readonly string[] }> {
+    const trace = join(directory, `trace-${args[0] ?? ""}`);
+    const program = fileURLToPath(new URL("support/hidden-client.ts", import.meta.url));
+    const node = [process.execPath, "--conditions=@turnpike/source", program, ...args];
+    const child = spawn("strace", ["-f", "-e", "trace=network", "-o", trace, ...node], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let said = "";
+    child.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+    const code = await new Promise((resolve) => child.once("exit", resolve));
+    expect(code).toBe(0);
+    const lines = (await readFile(trace, "utf8")).split("\n");
+    const reached = lines.flatMap((line) => {
+      // Calls that name a destination; a socket that names none can only send where it was connected to.
+      if (!/\b(?:connect|sendto|sendmsg|sendmmsg)\(/u.test(line) || /sin6?_|sun_path/u.test(line) === false) return [];
+      const port = /sin6?_port=htons\((\d+)\)/u.exec(line)?.[1];
+      const address = /inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"/u.exec(line);
+      const path = /sun_path=@?"([^"]*)"/u.exec(line)?.[1];
+      return [path ?? `${address?.[1] ?? address?.[2] ?? "?"}:${port ?? "?"}`];
+    });
+    return { said, reached };
+  }
 });
 
 /** A descriptor takes a moment to be published again: what fails is tried again, ten times at most. */

@@ -21,7 +21,7 @@ const marks: Readonly<Record<HintState, string>> = {
   ignored: "!",
 };
 
-/** Draws hints, one a line, as text for a terminal: mark, hint, state, time, and what there is to say. */
+/** Draws hints as text for a terminal: mark, hint, state, time, and what there is to say, below if it needs the room. */
 export function renderStatuses(statuses: readonly HintStatus[], options: RenderOptions = {}): string {
   const width = Math.max(40, options.width ?? 100);
   const longest = Math.max(4, ...statuses.map((status) => status.hint.length));
@@ -30,10 +30,27 @@ export function renderStatuses(statuses: readonly HintStatus[], options: RenderO
     .map((status) => {
       const hint = shorten(printable(status.hint, 300), hintWidth).padEnd(hintWidth);
       const head = `${marks[status.state]} ${hint}  ${status.state.padEnd(11)} ${renderTime(status).padStart(8)}`;
-      const line = shorten(`${head}  ${remark(status)}`.trimEnd(), width);
-      return options.color === true ? colour(line, status.state) : line;
+      const text = remark(status);
+      const oneLine = `${head}  ${text}`.trimEnd();
+      const below = wrap(text, width - indent.length).map((line) => `${indent}${line}`);
+      const lines = oneLine.length <= width ? [oneLine] : [shorten(head.trimEnd(), width), ...below];
+      return lines.map((line) => (options.color === true ? colour(line, status.state) : line)).join("\n");
     })
     .join("\n");
+}
+
+const indent = "    ";
+
+/** Breaks text at spaces where it can. */
+function wrap(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  for (let rest = text; rest !== "";) {
+    const space = rest.length <= width ? rest.length : rest.lastIndexOf(" ", width);
+    const end = space > 0 ? space : width;
+    lines.push(rest.slice(0, end));
+    rest = rest.slice(end).trimStart();
+  }
+  return lines;
 }
 
 function renderTime({ timings }: HintStatus): string {
