@@ -4,7 +4,10 @@ export type {
   Answer,
   ClientTransport,
   Forward,
+  Hairpin,
+  IcmpReport,
   Listener,
+  NatDiscovery,
   Now,
   OpenRelaySocket,
   Output,
@@ -13,4 +16,6 @@ export type {
   ServerOptions,
 } from "./server/contract.ts";
 export type * from "./server/events.ts";
-export type { PeerPolicy } from "./server/peer-policy.ts";
+export { createPeerPolicy } from "./server/peer-policy.ts";
+export type { PeerDecision, PeerPolicy, PeerPolicyOptions } from "./server/peer-policy.ts";
+export { TurnServer } from "./server/server.ts";

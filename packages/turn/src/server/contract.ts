@@ -1,4 +1,4 @@
-import type { AddressRegister, StunCrypto, TransportAddress } from "@turnpike/stun";
+import type { AddressRegister, IpAddress, StunCrypto, TransportAddress } from "@turnpike/stun";
 import type { AuthenticationDecision, AuthenticationRequest } from "./authentication.ts";
 import type { LifecycleEvent } from "./events.ts";
 import type { PeerPolicy } from "./peer-policy.ts";
@@ -115,6 +115,9 @@ export type Answer =
       readonly code: 440 | 508;
       readonly reason: string;
     }
+  /** A peer was reached from a TCP relay socket (RFC 6062 §5.2); nothing is read from it until it is bound. */
+  | { readonly kind: "peerConnected"; readonly questionId: number; readonly peerConnection: number }
+  | { readonly kind: "peerConnectFailed"; readonly questionId: number }
   | { readonly kind: "authentication"; readonly questionId: number; readonly decision: AuthenticationDecision }
   | {
       readonly kind: "admission";
@@ -141,6 +144,33 @@ export type Output =
   | OpenRelaySocket
   | { readonly kind: "closeRelaySocket"; readonly socket: number }
   | { readonly kind: "releaseReservation"; readonly reservation: number }
+  /** Connect a TCP relay socket's address to a peer; give up after 30 seconds or more (RFC 6062 §5.2). */
+  | {
+      readonly kind: "connectPeer";
+      readonly questionId: number;
+      readonly socket: number;
+      readonly peer: TransportAddress;
+    }
+  /** From here on the client's connection carries raw bytes to and from the peer's (RFC 6062 §5.4). */
+  | {
+      readonly kind: "bindDataConnection";
+      readonly listener: number;
+      readonly connection: number;
+      readonly peerConnection: number;
+    }
+  | { readonly kind: "closePeerConnection"; readonly peerConnection: number }
+  /** A request that belongs to another engine's allocation: hand it in there by `handleHandedOver`. */
+  | {
+      readonly kind: "handOver";
+      readonly engine: number;
+      readonly listener: number;
+      readonly connection: number;
+      readonly client: TransportAddress;
+      readonly bytes: Uint8Array;
+    }
+  /** Packets of this five-tuple arrive at another engine: have them delivered here, until `releaseClient`. */
+  | { readonly kind: "adoptClient"; readonly listener: number; readonly client: TransportAddress }
+  | { readonly kind: "releaseClient"; readonly listener: number; readonly client: TransportAddress }
   /** May this user allocate? Asked only if `ServerOptions.admission` is true. */
   | {
       readonly kind: "admit";
@@ -171,6 +201,37 @@ export type Output =
   | { readonly kind: "closeClient"; readonly listener: number; readonly connection: number }
   | { readonly kind: "event"; readonly event: LifecycleEvent };
 
+/**
+ * The relay's own addresses. They are refused as peers, but for live relayed transport addresses, by which two
+ * clients of one relay reach each other. Where the relay stands behind a 1:1 NAT, peers are named by the public
+ * (relayed) address while packets run between local ones: this translates.
+ */
+export interface Hairpin {
+  /** Whether an address is one of the relay's own: listening, relay or external. */
+  isOwn(ip: IpAddress): boolean;
+  /** Whether a relayed transport address belongs to a living allocation of this relay, in any engine. */
+  isLive(relayed: TransportAddress): boolean;
+  /** Where packets for `relayed` must be sent: fills `out` and returns true if that is another address. */
+  toLocal(relayed: TransportAddress, out: AddressRegister): boolean;
+  /** The relayed transport address whose packets come from `local`: fills `out` and returns true if it is another. */
+  toRelayed(local: TransportAddress, out: AddressRegister): boolean;
+}
+
+/**
+ * The four listeners of RFC 5780 §7.1: two addresses, each with two ports, in the order
+ * (first address, first port), (first, second), (second, first), (second, second).
+ */
+export interface NatDiscovery {
+  readonly listeners: readonly [number, number, number, number];
+}
+
+/** What an ICMP message said: type and code as on the wire, and the next-hop MTU or 0 (RFC 8656 §18.13). */
+export interface IcmpReport {
+  readonly type: number;
+  readonly code: number;
+  readonly data: number;
+}
+
 /** What an engine is made with. */
 export interface ServerOptions {
   readonly crypto: StunCrypto;
@@ -178,6 +239,8 @@ export interface ServerOptions {
   readonly random: (length: number) => Uint8Array;
   /** Which of the relay's engines this is (0–254). Tokens name their owner by it. Default 0. */
   readonly engine?: number;
+  /** How many engines the relay has. Default 1: nothing is handed over. */
+  readonly engines?: number;
   readonly realm: string;
   /** The SOFTWARE attribute of answers. Default: none is sent. */
   readonly software?: string;
@@ -186,6 +249,11 @@ export interface ServerOptions {
   readonly authenticate: (request: AuthenticationRequest) => AuthenticationDecision;
   /** Which peers may be reached. Use `createPeerPolicy`. */
   readonly peerPolicy: PeerPolicy;
+  readonly hairpin: Hairpin;
+  /** Address families for which relay sockets can be had. Default: both. */
+  readonly families?: readonly (4 | 6)[];
+  /** Whether relay sockets can set the DF bit (RFC 8656 §14). Default false: DONT-FRAGMENT is an unknown attribute. */
+  readonly dontFragment?: boolean;
   /** 32 bytes, shared by all engines of a relay. */
   readonly nonceKey: Uint8Array;
   /** How long a nonce is good for. Default 600. */
@@ -196,6 +264,38 @@ export interface ServerOptions {
   readonly channelLifetimeSeconds?: number;
   /** True: channel numbers 0x5000–0x7FFF are refused as RFC 8656 §12.2 says. Default false, as RFC 5766 clients use them. */
   readonly strictChannels?: boolean;
+  /** `end`: an allocation ends with the credential that made it. Default `keep`. */
+  readonly onCredentialExpiry?: "keep" | "end";
+  /** PASSWORD-ALGORITHMS to offer, in order of preference: those for which every stored key is at hand. Default both. */
+  readonly passwordAlgorithms?: readonly ("md5" | "sha256")[];
+  /**
+   * The shortest MESSAGE-INTEGRITY-SHA256 that is taken, 16–32 bytes. Default 32: truncation needs the agreement of
+   * those who deploy it (RFC 8489 §14.6).
+   */
+  readonly minimumIntegrityBytes?: number;
+  /** True: every scheme can resolve a USERHASH; sets the username-anonymity bit of nonces. Default false. */
+  readonly usernameAnonymity?: boolean;
+  /** Permissions and channels that one allocation may hold. Default 1,000 each. */
+  readonly maxPermissionsPerAllocation?: number;
+  readonly maxChannelsPerAllocation?: number;
+  /** TCP connections that one allocation may hold (RFC 6062). Default 100. */
+  readonly maxConnectionsPerAllocation?: number;
+  /** Whether TCP relay sockets can be had (RFC 6062). Default false: REQUESTED-TRANSPORT TCP gets 442. */
+  readonly tcpRelay?: boolean;
+  /** Whether clients may take their allocations to new addresses (RFC 8016). Default false: they get 405. */
+  readonly mobility?: boolean;
+  /** The name of the authorization server that challenges announce (RFC 7635 §6.1). Default: none. */
+  readonly thirdPartyAuthorization?: string;
+  /** NAT behaviour discovery (RFC 5780): the listeners that stand for each other's alternates. Default: off. */
+  readonly natDiscovery?: NatDiscovery;
+  /** Authentications that may wait for an answer at once, in all and per client address prefix. Default 1,000 and 50. */
+  readonly maxPendingAuthentications?: number;
+  readonly maxPendingAuthenticationsPerPrefix?: number;
+  /**
+   * Bytes per second that unauthenticated requests of one address prefix (/24, /56) are answered with. Default 65,536.
+   * `Infinity` makes the relay a reflector: for closed networks only.
+   */
+  readonly unauthenticatedBytesPerSecond?: number;
   /** True: ask `admit` before each allocation. Default false. */
   readonly admission?: boolean;
   /** True: lifecycle events are built and output. Default false: nothing is built when nobody listens. */
@@ -220,6 +320,14 @@ export interface ServerEngine {
     length: number,
     now: Now,
   ): Verdict;
+  /** A request that another engine handed over: see the `handOver` output. */
+  handleHandedOver(source: ClientSource, bytes: Uint8Array, now: Now): void;
+  /** An ICMP error for a datagram that `socket` sent to `peer` (RFC 8656 §11.5). `port` 0 if it isn't known. */
+  handlePeerIcmp(socket: number, peer: TransportAddress, icmp: IcmpReport, now: Now): void;
+  /** A peer connected to a TCP relay socket. The handle is the caller's; nothing is read from it until it is bound. */
+  handlePeerConnection(socket: number, peer: TransportAddress, peerConnection: number, now: Now): void;
+  /** A peer's TCP connection ended, and all its bytes were delivered. */
+  handlePeerConnectionClosed(peerConnection: number): void;
   handleAnswer(answer: Answer, now: Now): void;
   /** The client's stream connection ended: its allocation ends with it. */
   handleClientClosed(source: ClientSource, now: Now): void;

@@ -1,0 +1,150 @@
+import type { IpAddress, TransportAddress } from "@turnpike/stun";
+import type { ClientTransport, RelaySocket } from "./contract.ts";
+import type { PeerConnection } from "./peer-connection.ts";
+
+/** A client's address as a value, with the transport and the handles that answers need. */
+export interface ClientAddress {
+  readonly listener: number;
+  readonly connection: number;
+  readonly transport: ClientTransport;
+  readonly remote: TransportAddress;
+}
+
+/** Who made an allocation, and the key that proves it again. */
+export interface Credential {
+  readonly username: string;
+  readonly actor: string;
+  readonly scheme: string;
+  readonly key: Uint8Array;
+  readonly passwordAlgorithm: "md5" | "sha256";
+  readonly expiresAtUnixMs: number | undefined;
+  readonly credentialId: string | undefined;
+  /** True if no allocation may outlive the credential, whatever the configuration says. */
+  readonly boundsLifetime: boolean;
+}
+
+/** A permission: all ports of one peer address (RFC 8656 §9). */
+export class Permission {
+  readonly kind = "permission";
+  readonly allocation: Allocation;
+  readonly peer: IpAddress;
+  /** True for an address of the relay itself: only live relayed transport addresses may be reached there. */
+  readonly onlyLiveRelayed: boolean;
+  slot = -1;
+  expiresAtMs = 0;
+
+  constructor(allocation: Allocation, peer: IpAddress, onlyLiveRelayed: boolean) {
+    this.allocation = allocation;
+    this.peer = peer;
+    this.onlyLiveRelayed = onlyLiveRelayed;
+  }
+}
+
+/** A channel binding (RFC 8656 §12). */
+export class Channel {
+  readonly kind = "channel";
+  readonly allocation: Allocation;
+  readonly number: number;
+  readonly peer: TransportAddress;
+  /** Where packets for the peer are sent: another address only behind a 1:1 NAT (see `Hairpin`). */
+  readonly destination: TransportAddress;
+  readonly relay: RelaySocket;
+  permission: Permission;
+  slot = -1;
+  /** When the binding ends; once it has ended, when number and peer may be bound to others. */
+  expiresAtMs = 0;
+  bound = true;
+
+  constructor(options: {
+    readonly number: number;
+    readonly peer: TransportAddress;
+    readonly destination: TransportAddress;
+    readonly relay: RelaySocket;
+    readonly permission: Permission;
+  }) {
+    this.allocation = options.permission.allocation;
+    this.number = options.number;
+    this.peer = options.peer;
+    this.destination = options.destination;
+    this.relay = options.relay;
+    this.permission = options.permission;
+  }
+}
+
+/** One relay socket of an allocation, with its own time-to-expiry (RFC 8656 §8.1). */
+export interface RelayLeg extends RelaySocket {
+  expiresAtMs: number;
+}
+
+/** An allocation: a five-tuple, its relay sockets, permissions and channels (RFC 8656 §2.2). */
+export class Allocation {
+  readonly kind = "allocation";
+  /** Unique in this engine's life. */
+  readonly id: number;
+  /** What relay sockets speak: `tcp` for RFC 6062. */
+  readonly transport: "udp" | "tcp";
+  /** Where data from peers is sent. Changes only by mobility. */
+  client: ClientAddress;
+  /** Where the client is moving to (RFC 8016 §3.2.2): it becomes `client` with the first data from there. */
+  next: ClientAddress | undefined = undefined;
+  /** Set if the client asked for mobility. */
+  mobile: { sequence: number; previousUntilMs: number } | undefined = undefined;
+  readonly credential: Credential;
+  /** The transaction that made it, to know its retransmissions (RFC 8656 §7.2). */
+  readonly transactionId: Uint8Array;
+  readonly createdAtMs: number;
+  /** Given back when the allocation goes. */
+  readonly admissionQuestionId: number | undefined;
+  /** One, or two of different families. */
+  relays: readonly RelayLeg[];
+  /** What the success answer said beside the addresses: kept for retransmissions. */
+  readonly reservationToken: Uint8Array | undefined;
+  readonly addressError: { readonly family: 4 | 6; readonly code: number } | undefined;
+  readonly maxLifetimeSeconds: number;
+  readonly permissions: Set<Permission> = new Set();
+  readonly channels: Set<Channel> = new Set();
+  readonly connections: Set<PeerConnection> = new Set();
+  slot = -1;
+
+  packetsToPeers = 0;
+  bytesToPeers = 0;
+  packetsFromPeers = 0;
+  bytesFromPeers = 0;
+  dropped = 0;
+
+  constructor(options: {
+    readonly id: number;
+    readonly transport: "udp" | "tcp";
+    readonly client: ClientAddress;
+    readonly credential: Credential;
+    readonly transactionId: Uint8Array;
+    readonly createdAtMs: number;
+    readonly admissionQuestionId: number | undefined;
+    readonly relays: readonly RelayLeg[];
+    readonly reservationToken: Uint8Array | undefined;
+    readonly addressError: { readonly family: 4 | 6; readonly code: number } | undefined;
+    readonly maxLifetimeSeconds: number;
+  }) {
+    this.id = options.id;
+    this.transport = options.transport;
+    this.client = options.client;
+    this.credential = options.credential;
+    this.transactionId = options.transactionId;
+    this.createdAtMs = options.createdAtMs;
+    this.admissionQuestionId = options.admissionQuestionId;
+    this.relays = options.relays;
+    this.reservationToken = options.reservationToken;
+    this.addressError = options.addressError;
+    this.maxLifetimeSeconds = options.maxLifetimeSeconds;
+  }
+
+  /** When the first relay socket expires. */
+  get expiresAtMs(): number {
+    return Math.min(...this.relays.map((relay) => relay.expiresAtMs));
+  }
+
+  /** The relay socket of a family, or undefined. */
+  relayOf(family: 4 | 6): RelayLeg | undefined {
+    return this.relays.find((relay) => relay.local.family === family);
+  }
+}

@@ -1,0 +1,295 @@
+import {
+  accessToken,
+  getAttribute,
+  integrityAlgorithms,
+  nonce,
+  passwordAlgorithm,
+  passwordAlgorithmNumbers,
+  passwordAlgorithms,
+  realm,
+  userhash,
+  username,
+  userhashOf,
+  opaqueString,
+  verifyIntegrity,
+  type StunMessage,
+} from "@turnpike/stun";
+import type { Allocation, Credential } from "./allocation.ts";
+import type { AuthenticatedMethod, AuthenticationDecision, AuthenticationRequest } from "./authentication.ts";
+import type { Now } from "./contract.ts";
+import type { Core, IncomingRequest } from "./core.ts";
+import type { PendingAuthentications } from "./pending-authentications.ts";
+import { challenge, failure, replyUnauthenticated, type Proof } from "./reply.ts";
+
+/** What a request claims to be, before anything of it has been proven. */
+interface Claim {
+  readonly username: string | undefined;
+  readonly userhash: Uint8Array | undefined;
+  readonly passwordAlgorithm: "md5" | "sha256";
+  readonly integrity: "sha1" | "sha256";
+  readonly answerIntegrity: "sha1" | "sha256";
+  readonly accessToken: Uint8Array | undefined;
+}
+
+/** A request whose sender is known. */
+export interface Authenticated {
+  readonly credential: Credential;
+  readonly proof: Proof;
+}
+
+/**
+ * The checks of RFC 8489 §9.2.4. One difference, on purpose: the nonce is checked before the credentials, so that
+ * packets with made-up nonces cost neither a key derivation nor a question to a slow backend.
+ *
+ * `existing` is the allocation that the request is about, if there is one: its key is tried first.
+ *
+ * Calls `proceed` when the sender is known: at once, or when the answer to a pending question arrives. Otherwise it
+ * has answered, or the question is on its way.
+ */
+export function authenticate(
+  core: Core,
+  pending: PendingAuthentications,
+  request: IncomingRequest,
+  method: AuthenticatedMethod,
+  now: Now,
+  existing: Allocation | undefined,
+  proceed: (authenticated: Authenticated, now: Now) => void,
+): void {
+  const claim = readClaim(core, request, now);
+  if (claim === undefined) return;
+  const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message);
+  if (known !== undefined) {
+    settle(core, request, method, claim, known, now, proceed);
+    return;
+  }
+  const questionId = core.nextQuestionId();
+  const decision = core.options.authenticate(toRequest(core, request, method, claim, questionId, now));
+  if (decision.kind !== "pending") {
+    settle(core, request, method, claim, decision, now, proceed);
+    return;
+  }
+  pending.add(request, questionId, now, (late, at) => settle(core, request, method, claim, late, at, proceed));
+}
+
+function readClaim(core: Core, request: IncomingRequest, now: Now): Claim | undefined {
+  const { message, client } = request;
+  const badRequest = (reason: string): undefined => {
+    replyUnauthenticated(core, request, failure(400, reason), now);
+  };
+
+  // Step 1: a request without integrity gets the challenge.
+  const present = integrityAlgorithms(message);
+  if (!present.sha1 && !present.sha256) {
+    challenge(core, request, 401, now);
+    return undefined;
+  }
+
+  // Step 2: what integrity can't be checked without.
+  const name = getAttribute(message, username);
+  const hash = getAttribute(message, userhash);
+  const claimedRealm = getAttribute(message, realm);
+  const claimedNonce = getAttribute(message, nonce);
+  if ((name === undefined && hash === undefined) || claimedRealm === undefined || claimedNonce === undefined) {
+    return badRequest("Bad Request: USERNAME or USERHASH, REALM and NONCE are needed");
+  }
+  if (!(name ?? hash)?.ok || !claimedRealm.ok || !claimedNonce.ok) {
+    return badRequest("Bad Request: USERNAME, USERHASH, REALM or NONCE is malformed");
+  }
+  const state = core.nonces.check(claimedNonce.value, client.remote, now.unixMs);
+  if (state !== "valid") {
+    challenge(core, request, 438, now);
+    return undefined;
+  }
+
+  // Step 3: the nonces of this server have the password-algorithms bit, so a stripped list shows (§9.2.1).
+  const algorithm = readPasswordAlgorithm(core, message);
+  if (algorithm === undefined) return badRequest("Bad Request: PASSWORD-ALGORITHM doesn't match what was offered");
+
+  // Step 4: a name that can't be one is an unknown name.
+  const prepared = name?.ok ? opaqueString(name.value) : undefined;
+  if (claimedRealm.value !== core.options.realm || (name !== undefined && prepared === undefined)) {
+    challenge(core, request, 401, now);
+    return undefined;
+  }
+  const token = getAttribute(message, accessToken);
+  return {
+    username: prepared,
+    userhash: prepared === undefined && hash?.ok ? hash.value : undefined,
+    passwordAlgorithm: algorithm.name,
+    integrity: present.sha256 ? "sha256" : "sha1",
+    answerIntegrity: algorithm.named ? "sha256" : "sha1",
+    accessToken: token?.ok ? token.value : undefined,
+  };
+}
+
+function readPasswordAlgorithm(
+  core: Core,
+  message: StunMessage,
+): { readonly name: "md5" | "sha256"; readonly named: boolean } | undefined {
+  const chosen = getAttribute(message, passwordAlgorithm);
+  const echoed = getAttribute(message, passwordAlgorithms);
+  if (chosen === undefined && echoed === undefined) return { name: "md5", named: false };
+  if (!chosen?.ok || !echoed?.ok) return undefined;
+  const offered = core.passwordAlgorithms.map((name) => passwordAlgorithmNumbers[name]);
+  const same =
+    echoed.value.length === offered.length &&
+    echoed.value.every((entry, i) => entry.algorithm === offered[i] && entry.parameters.length === 0);
+  const name = core.passwordAlgorithms.find((known) => passwordAlgorithmNumbers[known] === chosen.value.algorithm);
+  if (!same || name === undefined) return undefined;
+  return { name, named: true };
+}
+
+/**
+ * The key stays with the allocation: who made it is known again without asking anybody. Undefined if the claim is
+ * another one, for which the authenticator must be asked.
+ */
+function provenByAllocation(
+  core: Core,
+  allocation: Allocation,
+  claim: Claim,
+  message: StunMessage,
+): AuthenticationDecision | undefined {
+  const { credential } = allocation;
+  if (claim.passwordAlgorithm !== credential.passwordAlgorithm) return undefined;
+  if (claim.username === undefined ? !isUserhashOf(core, claim, credential) : claim.username !== credential.username) {
+    return undefined;
+  }
+  if (!verify(core, message, claim, credential.key)) {
+    return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
+  }
+  const { expiresAtUnixMs, credentialId } = credential;
+  return {
+    kind: "authenticated",
+    username: credential.username,
+    actor: credential.actor,
+    scheme: credential.scheme,
+    key: credential.key,
+    ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
+    ...(credentialId === undefined ? {} : { credentialId }),
+  };
+}
+
+function verify(core: Core, message: StunMessage, claim: Claim, key: Uint8Array): boolean {
+  const minimumBytes = core.options.minimumIntegrityBytes;
+  return verifyIntegrity(message, { algorithm: claim.integrity, key, crypto: core.crypto, minimumBytes });
+}
+
+function isUserhashOf(core: Core, claim: Claim, credential: Credential): boolean {
+  const expected = userhashOf({
+    username: credential.username,
+    realm: core.options.realm,
+    crypto: core.crypto,
+  });
+  return claim.userhash !== undefined && expected.every((byte, i) => byte === claim.userhash?.[i]);
+}
+
+function toRequest(
+  core: Core,
+  request: IncomingRequest,
+  method: AuthenticatedMethod,
+  claim: Claim,
+  questionId: number,
+  now: Now,
+): AuthenticationRequest {
+  return {
+    method,
+    ...(claim.username === undefined ? {} : { username: claim.username }),
+    ...(claim.userhash === undefined ? {} : { userhash: claim.userhash }),
+    ...(claim.accessToken === undefined ? {} : { accessToken: claim.accessToken }),
+    realm: core.options.realm,
+    passwordAlgorithm: claim.passwordAlgorithm,
+    client: request.client.remote,
+    transport: request.client.transport,
+    unixMs: now.unixMs,
+    questionId,
+    checkIntegrity: (key) => verify(core, request.message, claim, key),
+  };
+}
+
+function settle(
+  core: Core,
+  request: IncomingRequest,
+  method: AuthenticatedMethod,
+  claim: Claim,
+  decision: AuthenticationDecision,
+  now: Now,
+  proceed: (authenticated: Authenticated, now: Now) => void,
+): void {
+  switch (decision.kind) {
+    case "authenticated": {
+      reportSuccess(core, request, method, decision, now);
+      proceed(
+        {
+          credential: {
+            username: decision.username,
+            actor: decision.actor,
+            scheme: decision.scheme,
+            key: decision.key,
+            passwordAlgorithm: claim.passwordAlgorithm,
+            expiresAtUnixMs: decision.expiresAtUnixMs,
+            credentialId: decision.credentialId,
+            boundsLifetime: decision.boundsLifetime ?? false,
+          },
+          proof: { key: decision.key, integrity: claim.answerIntegrity },
+        },
+        now,
+      );
+      return;
+    }
+    case "notRequested":
+      reportFailure(core, request, method, claim, { kind: "failed", reason: "unknownActor" }, now);
+      challenge(core, request, 401, now);
+      return;
+    case "failed":
+      reportFailure(core, request, method, claim, decision, now);
+      if (decision.reason === "unavailable") {
+        replyUnauthenticated(core, request, failure(500, "Server Error"), now);
+      } else if (decision.reason === "badFormat") {
+        replyUnauthenticated(core, request, failure(400, "Bad Request"), now);
+      } else {
+        challenge(core, request, 401, now);
+      }
+      return;
+    case "pending":
+      throw new TypeError("The answer to a pending authentication can't be pending");
+  }
+}
+
+function reportSuccess(
+  core: Core,
+  request: IncomingRequest,
+  method: AuthenticatedMethod,
+  decision: { readonly username: string; readonly actor: string; readonly scheme: string },
+  now: Now,
+): void {
+  if (!core.wantsEvents) return;
+  core.event({
+    type: "authSucceeded",
+    method,
+    username: decision.username,
+    actor: decision.actor,
+    scheme: decision.scheme,
+    fiveTuple: core.fiveTuple(request.client),
+    atUnixMs: now.unixMs,
+  });
+}
+
+function reportFailure(
+  core: Core,
+  request: IncomingRequest,
+  method: AuthenticatedMethod,
+  claim: Claim,
+  decision: AuthenticationDecision & { readonly kind: "failed" },
+  now: Now,
+): void {
+  if (!core.wantsEvents) return;
+  core.event({
+    type: "authFailed",
+    method,
+    reason: decision.reason,
+    ...(claim.username === undefined ? {} : { username: claim.username }),
+    ...(decision.actor === undefined ? {} : { actor: decision.actor }),
+    fiveTuple: core.fiveTuple(request.client),
+    atUnixMs: now.unixMs,
+  });
+}

@@ -1,0 +1,141 @@
+import type { StunCrypto, StunMessage } from "@turnpike/stun";
+import type { Allocation, ClientAddress } from "./allocation.ts";
+import type { Listener, Now, Output, ServerOptions } from "./contract.ts";
+import type { AllocationContext, FiveTuple, LifecycleEvent } from "./events.ts";
+import { Nonces } from "./nonce.ts";
+import { Registry } from "./registry.ts";
+import { ReplyLimiter } from "./reply-limiter.ts";
+
+/** Defaults of {@link ServerOptions}, and what the RFCs fix. */
+const DEFAULTS = {
+  nonceLifetimeSeconds: 600,
+  maxLifetimeSeconds: 3600,
+  channelLifetimeSeconds: 600,
+  maxPermissionsPerAllocation: 1000,
+  maxChannelsPerAllocation: 1000,
+  maxConnectionsPerAllocation: 100,
+  maxPendingAuthentications: 1000,
+  maxPendingAuthenticationsPerPrefix: 50,
+  unauthenticatedBytesPerSecond: 65_536,
+  minimumIntegrityBytes: 32,
+} as const;
+
+/** RFC 8656 §3.2: what an allocation lives for if nobody asks for more. */
+export const DEFAULT_LIFETIME_SECONDS = 600;
+/** RFC 8656 §9: fixed. */
+export const PERMISSION_LIFETIME_MS = 300_000;
+/** RFC 8656 §12: how long a channel's number and peer stay apart from others after it expired. */
+export const CHANNEL_COOLDOWN_MS = 300_000;
+
+/** A request, decoded, with where it came from. */
+export interface IncomingRequest {
+  readonly message: StunMessage;
+  readonly client: ClientAddress;
+}
+
+/** What all handlers share: settings, living things, the outputs that wait, and nothing else. */
+export class Core {
+  readonly options: ServerOptions & Required<Pick<ServerOptions, keyof typeof DEFAULTS>>;
+  readonly crypto: StunCrypto;
+  readonly registry: Registry;
+  readonly nonces: Nonces;
+  readonly replyLimiter: ReplyLimiter;
+  readonly engine: number;
+  readonly families: readonly (4 | 6)[];
+  readonly passwordAlgorithms: readonly ("md5" | "sha256")[];
+  /** Called with each allocation that is about to go, for what hangs on it outside the registry. */
+  readonly beforeDelete: ((allocation: Allocation) => void)[] = [];
+  readonly #listeners = new Map<number, Listener>();
+  #outputs: Output[] = [];
+  #next = 0;
+  #lastQuestionId = 0;
+  #lastAllocationId = 0;
+
+  constructor(options: ServerOptions) {
+    this.options = { ...DEFAULTS, ...options };
+    this.crypto = options.crypto;
+    this.engine = options.engine ?? 0;
+    this.families = options.families ?? [4, 6];
+    this.passwordAlgorithms = options.passwordAlgorithms ?? ["sha256", "md5"];
+    for (const listener of options.listeners) this.#listeners.set(listener.id, listener);
+    const seed = (): number => new DataView(new Uint8Array(options.random(4)).buffer).getInt32(0);
+    this.registry = new Registry(seed);
+    this.nonces = new Nonces({
+      key: options.nonceKey,
+      crypto: options.crypto,
+      lifetimeSeconds: this.options.nonceLifetimeSeconds,
+      usernameAnonymity: options.usernameAnonymity ?? false,
+    });
+    this.replyLimiter = new ReplyLimiter({
+      bytesPerSecond: this.options.unauthenticatedBytesPerSecond,
+      seed: seed(),
+    });
+  }
+
+  listener(id: number): Listener {
+    const listener = this.#listeners.get(id);
+    if (listener === undefined) throw new RangeError(`There is no listener ${id}`);
+    return listener;
+  }
+
+  isStream(id: number): boolean {
+    const transport = this.listener(id).transport;
+    return transport !== "udp" && transport !== "dtls";
+  }
+
+  output(output: Output): void {
+    this.#outputs.push(output);
+  }
+
+  poll(): Output | undefined {
+    if (this.#next === this.#outputs.length) {
+      if (this.#next > 0) {
+        this.#outputs = [];
+        this.#next = 0;
+      }
+      return undefined;
+    }
+    return this.#outputs[this.#next++];
+  }
+
+  nextQuestionId(): number {
+    return ++this.#lastQuestionId;
+  }
+
+  nextAllocationId(): number {
+    return ++this.#lastAllocationId;
+  }
+
+  /** The longest lifetime that may be granted, in seconds. */
+  lifetimeSeconds(requested: number | undefined, most: number): number {
+    const longest = Math.min(most, this.options.maxLifetimeSeconds);
+    // RFC 8656 §7.2: the default is granted even to those who ask for less, unless the operator caps it lower.
+    return Math.min(longest, Math.max(DEFAULT_LIFETIME_SECONDS, requested ?? 0));
+  }
+
+  get wantsEvents(): boolean {
+    return this.options.events === true;
+  }
+
+  event(event: LifecycleEvent): void {
+    this.output({ kind: "event", event });
+  }
+
+  fiveTuple(client: ClientAddress): FiveTuple {
+    return { transport: client.transport, client: client.remote, server: this.listener(client.listener).local };
+  }
+
+  context(allocation: Allocation, now: Now): AllocationContext {
+    const { username, actor, scheme } = allocation.credential;
+    return {
+      allocationId: `${this.engine}-${allocation.id}`,
+      username,
+      realm: this.options.realm,
+      actor,
+      scheme,
+      fiveTuple: this.fiveTuple(allocation.client),
+      relayed: allocation.relays.map((relay) => relay.relayed),
+      atUnixMs: now.unixMs,
+    };
+  }
+}

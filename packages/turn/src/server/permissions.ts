@@ -1,0 +1,156 @@
+import { AddressRegister, getAttribute, getAttributes, channelNumber, xorPeerAddress } from "@turnpike/stun";
+import type { IpAddress, TransportAddress } from "@turnpike/stun";
+import { Channel, Permission, type Allocation } from "./allocation.ts";
+import type { Now } from "./contract.ts";
+import { PERMISSION_LIFETIME_MS, type Core, type IncomingRequest } from "./core.ts";
+import { isLoopback } from "./peer-policy.ts";
+import { keepAddress } from "./registry.ts";
+import { failure, success, type Answering } from "./reply.ts";
+
+/** Which ports of a peer address may be reached, if any. */
+export type Reach = "all" | "onlyLiveRelayed" | "none";
+
+/** RFC 8656 §10.2: installs or refreshes a permission for each XOR-PEER-ADDRESS, or for none of them. */
+export function createPermission(core: Core, allocation: Allocation, request: IncomingRequest, now: Now): Answering {
+  const decoded = getAttributes(request.message, xorPeerAddress);
+  if (decoded.length === 0) return failure(400, "Bad Request: XOR-PEER-ADDRESS is missing");
+  const peers: TransportAddress[] = [];
+  for (const result of decoded) {
+    if (!result.ok) return failure(400, "Bad Request: XOR-PEER-ADDRESS is malformed");
+    peers.push(result.value);
+  }
+  if (peers.some((peer) => allocation.relayOf(peer.family) === undefined)) return familyMismatch();
+  if (peers.some((peer) => peerReach(core, peer) === "none")) return forbidden();
+  const fresh = peers.filter((peer) => core.registry.findPermission(allocation, peer) === undefined);
+  if (allocation.permissions.size + fresh.length > core.options.maxPermissionsPerAllocation) {
+    return failure(508, "Insufficient Capacity: too many permissions");
+  }
+  for (const peer of peers) installPermission(core, allocation, peer, now);
+  return success();
+}
+
+/** RFC 8656 §12.2: binds a channel to a peer, or refreshes the binding, and the permission with it. */
+export function bindChannel(core: Core, allocation: Allocation, request: IncomingRequest, now: Now): Answering {
+  if (allocation.transport === "tcp") return failure(400, "Bad Request: a TCP allocation has no channels");
+  const number = getAttribute(request.message, channelNumber);
+  const decoded = getAttribute(request.message, xorPeerAddress);
+  if (!number?.ok || !decoded?.ok) {
+    return failure(400, "Bad Request: CHANNEL-NUMBER and XOR-PEER-ADDRESS are needed");
+  }
+  const peer = decoded.value;
+  const last = core.options.strictChannels === true ? 0x4fff : 0x7fff;
+  if (number.value < 0x4000 || number.value > last) return failure(400, "Bad Request: channel number out of range");
+
+  // A number or a peer that has cooled down too little is still bound to its old counterpart (§12).
+  const byNumber = core.registry.findChannel(allocation, number.value);
+  const byPeer = core.registry.findChannelOfPeer(allocation, peer);
+  if (byNumber !== byPeer) return failure(400, "Bad Request: channel or peer is bound already");
+
+  const relay = allocation.relayOf(peer.family);
+  if (relay === undefined) return familyMismatch();
+  if (peer.port === 0 || peerReach(core, peer) === "none") return forbidden();
+  const newPermission = core.registry.findPermission(allocation, peer) === undefined;
+  if (
+    (byNumber === undefined && allocation.channels.size >= core.options.maxChannelsPerAllocation) ||
+    (newPermission && allocation.permissions.size >= core.options.maxPermissionsPerAllocation)
+  ) {
+    return failure(508, "Insufficient Capacity: too many channels");
+  }
+
+  const permission = installPermission(core, allocation, peer, now);
+  const expiresAtMs = now.monotonicMs + core.options.channelLifetimeSeconds * 1000;
+  if (byNumber === undefined) {
+    const translated = new AddressRegister();
+    const elsewhere = core.options.hairpin.toLocal(peer, translated);
+    const kept = keepAddress(peer);
+    const destination = elsewhere ? keepAddress(translated) : kept;
+    const channel = new Channel({ number: number.value, peer: kept, destination, relay, permission });
+    channel.expiresAtMs = expiresAtMs;
+    core.registry.addChannel(channel);
+    announce(core, channel, "channelCreated", now);
+  } else {
+    const isNew = !byNumber.bound;
+    byNumber.bound = true;
+    byNumber.permission = permission;
+    byNumber.expiresAtMs = expiresAtMs;
+    core.registry.timers.set(byNumber, expiresAtMs);
+    announce(core, byNumber, isNew ? "channelCreated" : "channelRefreshed", now);
+  }
+  return success();
+}
+
+function installPermission(core: Core, allocation: Allocation, peer: IpAddress, now: Now): Permission {
+  const expiresAtMs = now.monotonicMs + PERMISSION_LIFETIME_MS;
+  const existing = core.registry.findPermission(allocation, peer);
+  const { family, w0, w1, w2, w3 } = peer;
+  const permission =
+    existing ?? new Permission(allocation, { family, w0, w1, w2, w3 }, peerReach(core, peer) === "onlyLiveRelayed");
+  permission.expiresAtMs = expiresAtMs;
+  if (existing === undefined) core.registry.addPermission(permission);
+  else core.registry.timers.set(permission, expiresAtMs);
+  if (core.wantsEvents) {
+    core.event({
+      type: existing === undefined ? "permissionCreated" : "permissionRefreshed",
+      context: core.context(allocation, now),
+      peer: { ...permission.peer, port: 0 },
+    });
+  }
+  for (const channel of allocation.channels) {
+    if (channel.bound && sameAddress(channel.peer, peer)) {
+      channel.permission = permission;
+      outputBound(core, channel);
+    }
+  }
+  return permission;
+}
+
+/**
+ * What the operator allows wins; then the relay's own addresses are open to live relayed transport addresses only
+ * (but loopback isn't); then the policy decides.
+ */
+export function peerReach(core: Core, peer: IpAddress): Reach {
+  const decision = core.options.peerPolicy.decide(peer);
+  if (decision === "allowed") return "all";
+  if (decision === "denied") return "none";
+  if (core.options.hairpin.isOwn(peer)) return isLoopback(peer) ? "none" : "onlyLiveRelayed";
+  return decision === "global" ? "all" : "none";
+}
+
+function announce(core: Core, channel: Channel, type: "channelCreated" | "channelRefreshed", now: Now): void {
+  outputBound(core, channel);
+  if (!core.wantsEvents) return;
+  core.event({
+    type,
+    context: core.context(channel.allocation, now),
+    channel: channel.number,
+    peer: channel.peer,
+    relayed: channel.relay.relayed,
+  });
+}
+
+function outputBound(core: Core, channel: Channel): void {
+  const { allocation } = channel;
+  core.output({
+    kind: "channelBound",
+    allocation: allocation.id,
+    channel: channel.number,
+    listener: allocation.client.listener,
+    client: allocation.client.remote,
+    socket: channel.relay.socket,
+    relayed: channel.relay.relayed,
+    peer: channel.destination,
+    expiresAtMs: Math.min(channel.expiresAtMs, channel.permission.expiresAtMs),
+  });
+}
+
+function sameAddress(a: IpAddress, b: IpAddress): boolean {
+  return a.w3 === b.w3 && a.w2 === b.w2 && a.w1 === b.w1 && a.w0 === b.w0;
+}
+
+function familyMismatch(): Answering {
+  return failure(443, "Peer Address Family Mismatch");
+}
+
+function forbidden(): Answering {
+  return failure(403, "Forbidden");
+}
