@@ -378,7 +378,7 @@ describe("reveal_ip_address = false, watched from outside", () => {
     const lines = (await readFile(trace, "utf8")).split("\n");
     const reached = lines.flatMap((line) => {
       // Calls that name a destination; a socket that names none can only send where it was connected to.
-      if (!/\b(?:connect|sendto|sendmsg|sendmmsg)\(/u.test(line) || /sin6?_|sun_path/u.test(line) === false) return [];
+      if (!/\b(?:connect|sendto|sendmsg|sendmmsg)\(/u.test(line) || !/sin6?_|sun_path/u.test(line)) return [];
       const port = /sin6?_port=htons\((\d+)\)/u.exec(line)?.[1];
       const address = /inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"/u.exec(line);
       const path = /sun_path=@?"([^"]*)"/u.exec(line)?.[1];

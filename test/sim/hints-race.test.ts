@@ -80,7 +80,8 @@ describe("pace and order", () => {
     const hints = Array.from({ length: 20 }, (_, index) => way(`h${index}`, dead));
     const { begun } = simulate(hints, { maximumConcurrentAttempts: 3, attemptTimeoutMilliseconds: 1_000 });
     expect(begun.slice(0, 6)).toEqual(["0 h0 -", "250 h1 -", "500 h2 -", "1000 h3 -", "1250 h4 -", "1500 h5 -"]);
-    const many = simulate([name("a", Array(30).fill(dead), Array(30).fill(dead))], { attemptTimeoutMilliseconds: 300 });
+    const thirty = Array.from({ length: 30 }, () => dead);
+    const many = simulate([name("a", thirty, thirty)], { attemptTimeoutMilliseconds: 300 });
     expect(many.begun).toHaveLength(8);
   });
 });

@@ -86,7 +86,7 @@ export function createAddressPolicy(options: AddressPolicyOptions = {}): Address
 export function classifyAddress(address: string): AddressClass {
   const parsed = ipaddr.parse(address);
   if (metadataAddresses.has(parsed.toNormalizedString())) return "metadata";
-  return parsed instanceof ipaddr.IPv4 ? classifyIpv4(parsed) : classifyIpv6(parsed as ipaddr.IPv6);
+  return parsed instanceof ipaddr.IPv4 ? classifyIpv4(parsed) : classifyIpv6(parsed);
 }
 
 /** Services on these addresses hand out credentials to whoever asks (AWS, GCP, Azure, OpenStack, Oracle, Alibaba). */
@@ -196,9 +196,5 @@ function parsePrefix(text: string): Prefix {
 
 function matches(prefixes: readonly Prefix[], address: string): boolean {
   const parsed = ipaddr.process(address);
-  return prefixes.some(([base, length]) => parsed.kind() === base.kind() && matchOne(parsed, base, length));
-}
-
-function matchOne(address: ipaddr.IPv4 | ipaddr.IPv6, base: ipaddr.IPv4 | ipaddr.IPv6, length: number): boolean {
-  return address.match(base as ipaddr.IPv4 & ipaddr.IPv6, length);
+  return prefixes.some(([base, length]) => parsed.kind() === base.kind() && parsed.match(base, length));
 }

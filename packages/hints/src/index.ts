@@ -28,6 +28,7 @@ export * from "./listeners/spec.ts";
 export * from "./netcat.ts";
 export * from "./reference.ts";
 export * from "./render-status.ts";
+export { SecretFileError } from "./secret-file.ts";
 export * from "./socks-client.ts";
 export * from "./tls-client.ts";
 export * from "./tor/control.ts";

@@ -142,7 +142,7 @@ describe("the gate", () => {
         answerSocks(far, {
           reply: how === "refuses" ? 4 : 0,
           // A peer behind Tor that redirects, and one that hangs up.
-          then: (stream) => stream.end("HTTP/1.1 302 Found\r\nLocation: http://8.8.8.8/\r\n\r\n"),
+          afterwards: (stream) => stream.end("HTTP/1.1 302 Found\r\nLocation: http://8.8.8.8/\r\n\r\n"),
         });
         return near;
       },

@@ -8,7 +8,7 @@ describe("SOCKS5", () => {
   it("asks for names as names, with user name and password", async () => {
     const [near, far] = streamPair();
     const asked: unknown[] = [];
-    answerSocks(far, { asked: (...what) => asked.push(what), then: (stream) => stream.pipe(stream) });
+    answerSocks(far, { asked: (...what) => asked.push(what), afterwards: (stream) => stream.pipe(stream) });
     const stream = await socksConnect(near, { host: "a.example", port: 80, username: "u", password: "p", signal });
     expect(asked).toEqual([["a.example", 80, "u", "p"]]);
     stream.end("hello");
@@ -17,7 +17,7 @@ describe("SOCKS5", () => {
 
   it("loses nothing of a peer that speaks first, however late somebody listens", async () => {
     const [near, far] = streamPair();
-    answerSocks(far, { greetingAfterReply: "220 first", then: (stream) => stream.end(" then second") });
+    answerSocks(far, { greetingAfterReply: "220 first", afterwards: (stream) => stream.end(" then second") });
     const stream = await socksConnect(near, { host: "a.example", port: 25, signal });
     await settle();
     expect(await read(stream)).toBe("220 first then second");

@@ -60,7 +60,7 @@ describe("a file both ways", () => {
       const listener = new Listener({ gate: connector.gate, tls: identity.tlsOptions() });
       const group = listener.listen({
         specs: [spec],
-        onStream: (stream) => exchange(stream, back).then(served.resolve, served.reject),
+        onStream: (stream) => void exchange(stream, back).then(served.resolve, served.reject),
       });
       groups.push(group);
       const { advertised } = await group.ready;

@@ -95,13 +95,13 @@ export class FakeNetwork implements Dialer, Resolver {
   }
 }
 
-/** Answers SOCKS5 on `stream` with success (or `reply`), notes what was asked for, and then calls `then`. */
+/** Answers SOCKS5 on `stream` with success (or `reply`), notes what was asked for, then calls `afterwards`. */
 export function answerSocks(
   stream: Duplex,
   options: {
     readonly reply?: number;
     readonly asked?: (host: string, port: number, username: string, password: string) => void;
-    readonly then?: (stream: Duplex) => void;
+    readonly afterwards?: (stream: Duplex) => void;
     readonly greetingAfterReply?: string;
   } = {},
 ): void {
@@ -144,7 +144,7 @@ export function answerSocks(
         const head = Buffer.from([5, options.reply ?? 0, 0, 1, 0, 0, 0, 0, 0, 0]);
         stream.write(Buffer.concat([head, Buffer.from(options.greetingAfterReply ?? "")]));
         if (options.reply !== undefined && options.reply !== 0) stream.end();
-        else options.then?.(stream);
+        else options.afterwards?.(stream);
         return;
       } else {
         return;

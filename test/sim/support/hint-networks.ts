@@ -100,7 +100,7 @@ export function simulate(hints: readonly SimulatedHint[], options: RaceOptions =
   if (later === 0) race.endHints(0);
   else schedule(later, (now) => race.endHints(now));
   drain(0);
-  for (let steps = 0; outcome === undefined; steps += 1) {
+  for (let steps = 0; !race.over; steps += 1) {
     if (steps > 10_000) throw new Error("the race does not end");
     events.sort((left, right) => left.at - right.at || left.order - right.order);
     const timer = race.pollTimeout();
@@ -116,5 +116,6 @@ export function simulate(hints: readonly SimulatedHint[], options: RaceOptions =
       throw new Error("the race waits for nothing");
     }
   }
+  if (outcome === undefined) throw new Error("the race is over and has no outcome");
   return { at: outcome.at, winner: outcome.winner, error: outcome.error, begun, abandoned, race };
 }

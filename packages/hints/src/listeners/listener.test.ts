@@ -55,7 +55,7 @@ describe("readiness", () => {
     expect(listeners).toHaveLength(3);
     const port = listeners[0]?.bound.split(":").at(-1) ?? "";
     const hosts = ["[2606:4700::9]", "8.8.4.4", "192.168.4.5"];
-    const wildcard = listeners[0]?.bound.startsWith("[") === true ? hosts : hosts.slice(1);
+    const wildcard = (listeners[0]?.bound ?? "").startsWith("[") ? hosts : hosts.slice(1);
     expect(advertised.map(({ hint }) => hint)).toEqual([
       ...wildcard.map((host) => `tcp:${host}:${port}`),
       `tcp:${listeners[1]?.bound ?? ""}`,

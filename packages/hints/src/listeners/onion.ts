@@ -20,13 +20,16 @@ export interface OnionListenerOptions {
 export function createOnionListener(options: OnionListenerOptions): ListenHandler {
   const { tor, directory } = options;
   return {
-    async listen({ spec, signal, accept, status }) {
+    async listen(context) {
+      const { spec, signal } = context;
       const virtualPort = parsePort(spec.rest);
       if (virtualPort === undefined) throw new InvalidSpecError(spec.text, "write onion:PORT, from 1 to 65535");
       const file = join(directory, `onion-${virtualPort}.key`);
       const kept = (await readSecretFile(file))?.trim();
       const server = createServer({ allowHalfOpen: true, noDelay: true });
-      server.on("connection", (socket) => accept(guardStream(socket), { remoteAddress: undefined, halfClose: false }));
+      server.on("connection", (socket) =>
+        context.accept(guardStream(socket), { remoteAddress: undefined, halfClose: false }),
+      );
       const bound = await bind(server, { host: "127.0.0.1", port: 0 }, { signal });
       try {
         const service = await tor.createOnion({
@@ -34,7 +37,7 @@ export function createOnionListener(options: OnionListenerOptions): ListenHandle
           virtualPort,
           target: { kind: "tcp", address: bound.address, port: bound.port },
           signal,
-          status,
+          status: (detail) => context.status(detail),
         });
         if (kept === undefined) await createSecretFile(file, `${service.secretKey()}\n`);
         return {

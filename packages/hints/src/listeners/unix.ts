@@ -10,7 +10,8 @@ import { closeServer } from "./tcp.ts";
 /** `unix:/path`: a socket of mode 0600. A socket file that nobody listens on any more is replaced. */
 export function createUnixListener(): ListenHandler {
   return {
-    async listen({ spec, accept, gate }) {
+    async listen(context) {
+      const { spec, gate } = context;
       const path = spec.rest;
       try {
         checkUnixPath(path, { hint: spec.text, start: spec.type.length + 1 });
@@ -22,7 +23,7 @@ export function createUnixListener(): ListenHandler {
       gate.checkListen({ kind: "unix", path });
       await removeStaleSocket(path);
       const server = createServer({ allowHalfOpen: true });
-      server.on("connection", (socket) => accept(guardStream(socket), { remoteAddress: undefined }));
+      server.on("connection", (socket) => context.accept(guardStream(socket), { remoteAddress: undefined }));
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
         server.listen({ path }, () => {

@@ -7,7 +7,7 @@ export interface ControlMessage {
 }
 
 /** Longest line, and longest message, that is read, in characters. */
-export const maximumControlLength = 1_048_576;
+const maximumControlLength = 1_048_576;
 
 /** Splits what a control port sends into messages. Feed it chunks as they come. */
 export class ControlParser {

@@ -32,7 +32,7 @@ export interface Started {
 }
 
 /** The usual SOCKS ports. */
-export const usualSocksTargets: readonly DialTarget[] = [
+const usualSocksTargets: readonly DialTarget[] = [
   { kind: "tcp", address: "127.0.0.1", port: 9050 },
   { kind: "tcp", address: "127.0.0.1", port: 9150 },
 ];
