@@ -216,7 +216,8 @@ describe("against simpler ways", () => {
 
   it("is as the documentation says (time to connect, connections begun)", async () => {
     const page = await readFile(new URL("../../docs/hints.md", import.meta.url), "utf8");
-    expect(page).toContain(table());
+    // A table is the same table however its columns are padded.
+    expect(page.replaceAll(/ +/gu, " ").replaceAll(/-{3,}/gu, "---")).toContain(table());
   });
 
   it("is never much slower than all at once, and begins no more connections", () => {
