@@ -1,5 +1,5 @@
 // Teaches a connector and a listener another network, the way an i2p: plug-in would: npx node examples/hint-plugin.ts
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import {
   Connector,
   createGate,
@@ -18,7 +18,8 @@ import {
  */
 function createI2pHandler(options: { readonly router: DialTarget }): HintHandler {
   return {
-    toEndpoint({ hint, status, network }) {
+    toEndpoint(context) {
+      const { hint, network } = context;
       // `network` is the gate: what policy forbids fails here, whatever a hint asks for.
       if (!/^[a-z0-9-]{1,60}\.i2p$/u.test(hint.rest)) {
         throw new InvalidHintError({ code: "bad-name", hint: hint.text, offset: "i2p:".length });
@@ -27,7 +28,7 @@ function createI2pHandler(options: { readonly router: DialTarget }): HintHandler
         lane: "tor",
         host: hint.rest,
         async connect({ signal }) {
-          status("I2P: asking the router");
+          context.status("I2P: asking the router");
           const stream = await network.dial({ ...options.router, spelledOut: true }, { signal });
           stream.write(`STREAM CONNECT DESTINATION=${hint.rest}\n`);
           return stream;
@@ -44,14 +45,24 @@ function createI2pListener(options: { readonly destination: string }): ListenHan
       const server = createServer({ allowHalfOpen: true }, (socket) => {
         context.accept(socket, { remoteAddress: undefined });
       });
-      await new Promise<void>((resolve) => server.listen(Number(context.spec.rest), "127.0.0.1", resolve));
+      const port = await listenOnLoopback(server, Number(context.spec.rest));
       return {
-        bound: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+        bound: `127.0.0.1:${port}`,
         hints: [`i2p:${options.destination}`],
         close: () => new Promise((resolve) => server.close(() => resolve())),
       };
     },
   };
+}
+
+function listenOnLoopback(server: Server, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", () => {
+      const address = server.address();
+      resolve(typeof address === "object" && address !== null ? address.port : 0);
+    });
+  });
 }
 
 // A stand-in for the router, so that the example runs anywhere: it forwards every stream to the listener.
@@ -62,8 +73,7 @@ const router = createServer({ allowHalfOpen: true }, (socket) => {
     socket.pipe(connect({ port: forwardTo, host: "127.0.0.1", allowHalfOpen: true })).pipe(socket);
   });
 });
-await new Promise<void>((resolve) => router.listen(0, "127.0.0.1", resolve));
-const routerPort = (router.address() as AddressInfo).port;
+const routerPort = await listenOnLoopback(router, 0);
 
 const gate = createGate({ policy: {}, dialer: nodeDialer, resolver: systemResolver });
 const listener = new Listener({ gate });

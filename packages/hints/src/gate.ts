@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { classifyAddress, createAddressPolicy, type AddressPolicyOptions } from "./address-policy.ts";
+import { abortable } from "./clock.ts";
 import type { Dialer, DialTarget, Resolver } from "./network.ts";
 
 /** What hints may do. Local configuration; nothing in a hint can change it. */
@@ -92,6 +93,10 @@ export function createGate(options: {
   const addresses = createAddressPolicy(policy);
   const reveal = policy.revealIpAddress ?? true;
 
+  /** Even a dialer that minds no signal keeps nobody waiting, and leaves nothing open. */
+  const open = (target: DialTarget, signal: AbortSignal): Promise<Duplex> =>
+    abortable(dialer.dial(target, { signal }), signal, (late) => late.destroy());
+
   const network: Network = {
     async resolve(name, { family, signal }) {
       if (isIP(name) !== 0) throw new TypeError(`Cannot resolve ${name}: it is an address, not a name`);
@@ -123,7 +128,7 @@ export function createGate(options: {
         if (policy.unixSockets !== true) {
           throw new PolicyError("unix-refused", "Hints must not reach Unix sockets (allow it with unixSockets)");
         }
-        return dialer.dial({ kind: "unix", path: target.path }, { signal });
+        return open({ kind: "unix", path: target.path }, signal);
       }
       if (!reveal) {
         throw new PolicyError(
@@ -133,7 +138,7 @@ export function createGate(options: {
       }
       const refusal = addresses.refusal(target.address, { spelledOut: target.spelledOut ?? false });
       if (refusal !== undefined) throw new PolicyError("address-refused", `Refused: ${refusal}`);
-      return dialer.dial({ kind: "tcp", address: target.address, port: target.port }, { signal });
+      return open({ kind: "tcp", address: target.address, port: target.port }, signal);
     },
   };
 
@@ -153,7 +158,7 @@ export function createGate(options: {
             `The proxy ${describeTarget(target)} would learn this machine's address (reveal_ip_address is false)`,
           );
         }
-        return dialer.dial(target, { signal });
+        return open(target, signal);
       },
     }),
     checkRemote(host) {

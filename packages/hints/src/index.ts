@@ -34,5 +34,5 @@ export * from "./tls-client.ts";
 export * from "./tor/control.ts";
 export * from "./tor/tor.ts";
 export type { TorLaunchSettings } from "./tor/launch.ts";
-export type { TorSettings } from "./tor/start.ts";
+export { readTorConfiguration, type TorConfiguration, type TorSettings } from "./tor/start.ts";
 export type { OnionService } from "./tor/onion.ts";

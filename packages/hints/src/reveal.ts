@@ -24,7 +24,7 @@ export interface RevealConfiguration {
   };
   /** Tor's own ports (`host:port` or `unix:/path`), with the key of each, such as `hints.tor.socks`. */
   readonly torTargets?: readonly { readonly key: string; readonly value: string }[];
-  /** Hints that will be connected to, with the key that each comes from. */
+  /** Hints that will be connected to (those of references too), with the key that each comes from. */
   readonly connectTo?: readonly { readonly key: string; readonly value: string }[];
   /** URLs that are contacted without hints (telemetry, webhooks, a portal by https, databases), with their keys. */
   readonly urls?: readonly { readonly key: string; readonly value: string }[];
@@ -179,7 +179,7 @@ function checkBind({ key, value }: Item): readonly RevealFinding[] {
 }
 
 function checkPublished({ key, value }: Item): readonly RevealFinding[] {
-  const host = /^https?:/u.test(value) ? new URL(value).hostname : value;
+  const host = URL.canParse(value) ? new URL(value).hostname : value;
   if (isOnion(host) || isLocalhost(host) || isLoopbackAddress(host)) return [];
   return [{ key, value, problem: "tells others where this machine is; remove it" }];
 }

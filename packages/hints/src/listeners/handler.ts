@@ -25,6 +25,8 @@ export interface ListenContext {
   readonly logger: HintLogger;
   /** The port that this spec found at an earlier start, if it asks for any (`tcp:0`). */
   readonly keptPort: number | undefined;
+  /** Streams that may be open at once. Connections beyond twice as many must not be taken, handshakes included. */
+  readonly maximumStreams: number;
   /** Hands over a stream that came in. */
   accept(stream: Duplex, incoming: { readonly remoteAddress: string | undefined; readonly halfClose?: boolean }): void;
 }

@@ -155,12 +155,14 @@ class Group implements ListenerGroup {
   readonly #logger: HintLogger;
   readonly #scope: AbortController = new AbortController();
   readonly #signal: AbortSignal;
+  readonly #maximumStreams: number;
   readonly #up: Listening[] = [];
   #streams = 0;
 
   constructor(options: ListenerOptions, listen: ListenOptions, handlers: ReadonlyMap<string, ListenHandler>) {
     this.#options = options;
     this.#listen = listen;
+    this.#maximumStreams = options.maximumStreams ?? 1_024;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     const outer = listen.signal;
@@ -217,6 +219,7 @@ class Group implements ListenerGroup {
       gate,
       logger: this.#logger,
       keptPort,
+      maximumStreams: this.#maximumStreams,
       accept: (stream, { remoteAddress, halfClose }) => {
         const proven = this.#options.identity !== undefined;
         void this.#accept(stream, { spec: text, remoteAddress, halfClose: proven || (halfClose ?? true) });
@@ -257,8 +260,8 @@ class Group implements ListenerGroup {
   }
 
   async #accept(stream: Duplex, incoming: Incoming): Promise<void> {
-    const { identity, maximumStreams, handshakeTimeoutMilliseconds } = this.#options;
-    if (this.#scope.signal.aborted || this.#streams >= (maximumStreams ?? 1_024)) {
+    const { identity, handshakeTimeoutMilliseconds } = this.#options;
+    if (this.#scope.signal.aborted || this.#streams >= this.#maximumStreams) {
       stream.destroy();
       return;
     }

@@ -30,6 +30,7 @@ export function createOnionListener(options: OnionListenerOptions): ListenHandle
       server.on("connection", (socket) =>
         context.accept(guardStream(socket), { remoteAddress: undefined, halfClose: false }),
       );
+      server.maxConnections = 2 * context.maximumStreams;
       const bound = await bind(server, { host: "127.0.0.1", port: 0 }, { signal });
       try {
         const service = await tor.createOnion({

@@ -101,6 +101,7 @@ async function serve(
   const { spec, gate, signal, keptPort } = context;
   const { host, port, path } = parseBindAddress(spec, { path: options.path });
   gate.checkListen({ kind: "tcp", address: host ?? "::", port });
+  server.maxConnections = 2 * context.maximumStreams;
   const bound = await bind(server, { host, port: port === 0 ? (keptPort ?? 0) : port }, { signal, keptPort });
   const addresses = options.addresses ?? systemAddresses;
   return {

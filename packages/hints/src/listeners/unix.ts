@@ -24,6 +24,7 @@ export function createUnixListener(): ListenHandler {
       await removeStaleSocket(path);
       const server = createServer({ allowHalfOpen: true });
       server.on("connection", (socket) => context.accept(guardStream(socket), { remoteAddress: undefined }));
+      server.maxConnections = 2 * context.maximumStreams;
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
         server.listen({ path }, () => {

@@ -1,8 +1,10 @@
 import type { Duplex } from "node:stream";
 import { abortable, type Clock } from "../clock.ts";
 import { type ConfiguredNetwork, describeTarget } from "../gate.ts";
+import { printable } from "../hint-error.ts";
 import { parsePort } from "../host-port.ts";
 import type { DialTarget } from "../network.ts";
+import { parseTarget } from "../target.ts";
 import { parseKeywords } from "./control-protocol.ts";
 import { TorControl, type TorControlCredentials } from "./control.ts";
 import { type LaunchedTor, launchTor, type TorLaunchSettings } from "./launch.ts";
@@ -36,6 +38,63 @@ const usualSocksTargets: readonly DialTarget[] = [
   { kind: "tcp", address: "127.0.0.1", port: 9050 },
   { kind: "tcp", address: "127.0.0.1", port: 9150 },
 ];
+
+/** The table `[hints.tor]` of a configuration. */
+export interface TorConfiguration {
+  /** `127.0.0.1:9050` or `unix:/path`. */
+  readonly socks?: string;
+  /** `127.0.0.1:9051` or `unix:/path`. */
+  readonly control?: string;
+  readonly password?: string;
+  readonly cookie_file?: string;
+  /** True launches a `tor`. */
+  readonly launch?: boolean;
+  readonly executable?: string;
+  /** Needed with `launch`. */
+  readonly data_dir?: string;
+}
+
+/**
+ * Reads `[hints.tor]`.
+ *
+ * @throws TypeError naming the key that is wrong.
+ */
+export function readTorConfiguration(configuration: TorConfiguration): TorSettings {
+  const {
+    socks,
+    control,
+    password,
+    cookie_file: cookieFile,
+    launch,
+    executable,
+    data_dir: dataDirectory,
+  } = configuration;
+  if (launch === true) {
+    if (dataDirectory === undefined) throw new TypeError("hints.tor.launch needs hints.tor.data_dir");
+    if (socks !== undefined || control !== undefined) {
+      throw new TypeError(
+        "hints.tor.launch excludes hints.tor.socks and hints.tor.control: a launched tor has its own",
+      );
+    }
+    return { launch: { dataDirectory, ...(executable === undefined ? {} : { executable }) } };
+  }
+  if (control === undefined && (password !== undefined || cookieFile !== undefined)) {
+    throw new TypeError("hints.tor.password and hints.tor.cookie_file need hints.tor.control");
+  }
+  return {
+    ...(socks === undefined ? {} : { socks: readTarget("hints.tor.socks", socks) }),
+    ...(control === undefined ? {} : { control: readTarget("hints.tor.control", control) }),
+    credentials: { password, cookieFile },
+  };
+}
+
+function readTarget(key: string, text: string): DialTarget {
+  const target = parseTarget(text);
+  if (target !== undefined) return target;
+  throw new TypeError(
+    `Cannot read ${key} "${printable(text)}": write ADDRESS:PORT with a literal address, or unix:/path`,
+  );
+}
 
 /** Every place that settings name. */
 export function torTargets(settings: TorSettings): readonly DialTarget[] {
@@ -141,6 +200,9 @@ async function waitForBootstrap(control: TorControl, options: StartOptions): Pro
   }
 }
 
+/** How long a SOCKS port may take to greet, in milliseconds. */
+const greetingMilliseconds = 5_000;
+
 /** Tries ports until one greets as SOCKS5 does (RFC 1928 §3). */
 async function findSocks(targets: readonly DialTarget[], options: StartOptions): Promise<DialTarget> {
   const problems: string[] = [];
@@ -148,7 +210,7 @@ async function findSocks(targets: readonly DialTarget[], options: StartOptions):
     options.onProgress(undefined, `trying its SOCKS port ${describeTarget(target)}`);
     try {
       const stream = await options.network.dial(target, { signal: options.signal });
-      await greet(stream, options.signal);
+      await greet(stream, options);
       return target;
     } catch (error) {
       options.signal.throwIfAborted();
@@ -158,19 +220,23 @@ async function findSocks(targets: readonly DialTarget[], options: StartOptions):
   throw new Error(`no SOCKS port of it answers (${problems.join("; ")}); start tor, or set [hints.tor]`);
 }
 
-async function greet(stream: Duplex, signal: AbortSignal): Promise<void> {
+async function greet(stream: Duplex, { signal, clock }: StartOptions): Promise<void> {
   const greeted = new Promise<void>((resolve, reject) => {
     stream.once("data", (chunk: Buffer) => {
       if (chunk[0] === 5) resolve();
       else reject(new Error("what answers there does not speak SOCKS5"));
     });
     stream.once("error", reject);
+    stream.once("end", () => reject(new Error("it closed the connection")));
     stream.once("close", () => reject(new Error("it closed the connection")));
   });
+  const silence = new AbortController();
+  const cancel = clock.after(greetingMilliseconds, () => silence.abort(new Error("it does not answer")));
   try {
     stream.write(Buffer.from([5, 1, 0]));
-    await abortable(greeted, signal);
+    await abortable(greeted, AbortSignal.any([signal, silence.signal]));
   } finally {
+    cancel();
     stream.destroy();
   }
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { answerSocks, FakeNetwork, ManualClock, settle, streamPair } from "../../test/fakes.ts";
 import { createGate } from "../gate.ts";
 import type { DialTarget } from "../network.ts";
-import { parseListener, type TorSettings } from "./start.ts";
+import { parseListener, readTorConfiguration, type TorSettings } from "./start.ts";
 import { createTor, describeTorState, type TorState } from "./tor.ts";
 
 const { signal } = new AbortController();
@@ -84,11 +84,29 @@ describe("finding Tor", () => {
     await expect(tor.ready({ signal })).rejects.toThrow("closed");
   });
 
-  it("a start that hangs ends", async () => {
-    const [near] = streamPair();
+  it("a port that accepts and says nothing, or hangs up, is not taken for Tor", async () => {
     const clock = new ManualClock();
-    const network = new FakeNetwork({ answer: () => near });
+    const network = new FakeNetwork({
+      answer(target) {
+        const [near, far] = streamPair();
+        if (port(target) === 9150) far.end();
+        return near;
+      },
+    });
     const gate = createGate({ policy: {}, dialer: network, resolver: network });
+    const tor = createTor({ settings: {}, gate, clock });
+    const waiting = expect(tor.ready({ signal })).rejects.toThrow(/9050: it does not answer; .*9150: it closed/u);
+    await clock.advance(5_000);
+    await waiting;
+  });
+
+  it("a start that hangs ends", async () => {
+    const clock = new ManualClock();
+    const gate = createGate({
+      policy: {},
+      dialer: { dial: () => new Promise(() => undefined) },
+      resolver: new FakeNetwork({}),
+    });
     const tor = createTor({ settings: {}, gate, clock });
     const waiting = expect(tor.ready({ signal })).rejects.toThrow("not ready within 180 s");
     await settle();
@@ -131,6 +149,32 @@ it("listeners of Tor are read as it writes them", () => {
   expect(parseListener('"unix:/run/tor/socks"')).toEqual({ kind: "unix", path: "/run/tor/socks" });
   expect(parseListener('"[::]:9050"')).toEqual({ kind: "tcp", address: "::1", port: 9050 });
   expect(parseListener("")).toBeUndefined();
+});
+
+describe("[hints.tor]", () => {
+  it("is read", () => {
+    expect(readTorConfiguration({})).toEqual({ credentials: {} });
+    expect(readTorConfiguration({ socks: "localhost:9150" })).toMatchObject({
+      socks: { address: "127.0.0.1", port: 9150 },
+    });
+    expect(readTorConfiguration({ control: "unix:/run/tor/control", password: "p" })).toMatchObject({
+      control: { kind: "unix", path: "/run/tor/control" },
+      credentials: { password: "p" },
+    });
+    expect(readTorConfiguration({ launch: true, data_dir: "/d", executable: "/t" })).toEqual({
+      launch: { dataDirectory: "/d", executable: "/t" },
+    });
+  });
+
+  it.each([
+    [{ socks: "tor.example.org:9050" }, "hints.tor.socks"],
+    [{ control: "9051" }, "hints.tor.control"],
+    [{ launch: true }, "data_dir"],
+    [{ launch: true, data_dir: "/d", socks: "127.0.0.1:9050" }, "excludes"],
+    [{ password: "p" }, "hints.tor.control"],
+  ])("%j is refused: %s", (configuration, words) => {
+    expect(() => readTorConfiguration(configuration)).toThrow(words);
+  });
 });
 
 it("states have words", () => {
