@@ -125,6 +125,7 @@ describe("hostile lists", () => {
       names: { "rebound.example": ["127.0.0.1", "::1", "10.0.0.1", "169.254.169.254"] },
     });
     const error = await failure(connector.connect({ hints: [hint] }));
+    if (hint.startsWith("tor:")) expect(error.failures).toMatchObject([{ phase: "reading" }]);
     expect(network.dialled).toEqual([]);
     expect(error.message.length).toBeLessThan(1_000);
   });
@@ -233,6 +234,25 @@ describe("races", () => {
     late.resolve(tooLate);
     await settle();
     expect(tooLate.destroyed).toBe(true);
+  });
+
+  it("have one winner, even when two prove themselves at the same moment", async () => {
+    const streams = [open(), open()];
+    const connector = new Connector({ builtInHandlers: false, race: { paceMilliseconds: 0 } });
+    const moment = Promise.withResolvers<void>();
+    connector.addHintHandler("twin", {
+      toEndpoint: ({ hint: { rest } }) => ({
+        lane: "public",
+        connect: () => moment.promise.then(() => streams[Number(rest)] ?? open()),
+      }),
+    });
+    const connecting = connector.connect({ hints: ["twin:0", "twin:1"] });
+    await settle();
+    moment.resolve();
+    const { stream } = await connecting;
+    await settle();
+    expect(streams.map((one) => one.destroyed)).toEqual([false, true]);
+    expect(stream).toBe(streams[0]);
   });
 
   it("win only when the caller's proof is given", async () => {

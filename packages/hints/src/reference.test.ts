@@ -195,6 +195,36 @@ describe("connecting", () => {
     expect(Buffer.concat(seen).includes("secret")).toBe(false);
   });
 
+  it("a carrier that is cut ends the stream at both ends", async () => {
+    const connector = new Connector({ policy });
+    const identity = createIdentity();
+    const served = Promise.withResolvers<Duplex>();
+    const group = new Listener({ gate: connector.gate, identity }).listen({
+      specs: ["tcp:127.0.0.1:0"],
+      onStream: served.resolve,
+    });
+    closing.push(() => group.close());
+    const { advertised } = await group.ready;
+    const port = Number(advertised[0]?.hint.split(":").at(-1));
+    const sockets: { end(): unknown }[] = [];
+    const middle = createServer({ allowHalfOpen: true }, (socket) => {
+      const onward = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+      socket.pipe(onward, { end: false }).pipe(socket, { end: false });
+      sockets.push(socket, onward);
+    });
+    await new Promise<void>((resolve) => middle.listen(0, "127.0.0.1", resolve));
+    closing.push(() => middle.close());
+    const hint = `tcp:127.0.0.1:${(middle.address() as AddressInfo).port}`;
+    const { stream } = await connectReference(connector, { keyDigest: identity.keyDigest, hints: [hint], realm: "" });
+    const ends = [stream, await served.promise].map(
+      (one) => new Promise((resolve) => one.once("end", resolve).once("close", resolve).resume()),
+    );
+    for (const socket of sockets) socket.end();
+    await Promise.all(ends);
+    stream.destroy();
+    (await served.promise).destroy();
+  });
+
   it("goes on past an impostor to the right peer, and never masks it", async () => {
     const connector = new Connector({ policy });
     const identity = createIdentity();

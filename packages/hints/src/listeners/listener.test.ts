@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { settle } from "../../test/fakes.ts";
 import { createGate, type HintPolicy } from "../gate.ts";
 import { createIdentity } from "../identity.ts";
@@ -216,7 +216,12 @@ describe("streams that come in", () => {
     const second = dial();
     await second.closed;
     expect(seen).toEqual([10_000, 10_000]);
+    const third = dial();
+    await vi.waitFor(() => expect(seen).toHaveLength(3));
+    await dial().closed;
+    expect(seen).toHaveLength(3);
     first.socket.destroy();
+    third.socket.destroy();
   });
 
   it("on a Unix socket: a stale file is replaced, a living one is not", async () => {
