@@ -6,6 +6,7 @@ import { Duplex } from "node:stream";
  */
 export class HeldCarrier extends Duplex {
   readonly #carrier: Duplex;
+  #saidEnd = false;
 
   constructor(carrier: Duplex) {
     super({ allowHalfOpen: true });
@@ -18,6 +19,22 @@ export class HeldCarrier extends Duplex {
     carrier.on("error", (error) => this.destroy(error));
     carrier.on("close", () => {
       if (!carrier.readableEnded) this.destroy(new Error("The connection was closed"));
+    });
+  }
+
+  /**
+   * Watches the TLS that is spoken on this carrier. If the carrier ends before TLS has said so, somebody cut it: that is
+   * an error, or whoever can cut a connection could pass off half a file as the whole (RFC 8446 §6.1). To be called
+   * before any byte has come.
+   */
+  watch(tls: Duplex): void {
+    const push = tls.push.bind(tls);
+    tls.push = (chunk: unknown, encoding?: BufferEncoding) => {
+      if (chunk === null) this.#saidEnd = true;
+      return push(chunk, encoding);
+    };
+    this.prependListener("end", () => {
+      if (!this.#saidEnd) tls.destroy(new Error("The connection was cut off before the peer ended it"));
     });
   }
 

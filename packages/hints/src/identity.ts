@@ -44,6 +44,7 @@ export class Identity {
     return new Promise((resolve, reject) => {
       const carrier = new HeldCarrier(stream);
       const socket = new TLSSocket(carrier, { isServer: true, secureContext: this.#context, requestCert: false });
+      carrier.watch(socket);
       const fail = (error: Error): void => {
         signal.removeEventListener("abort", onAbort);
         socket.destroy();

@@ -195,7 +195,7 @@ describe("connecting", () => {
     expect(Buffer.concat(seen).includes("secret")).toBe(false);
   });
 
-  it("a carrier that is cut ends the stream at both ends", async () => {
+  it("a carrier that is cut is an error at both ends, not the end of a file", async () => {
     const connector = new Connector({ policy });
     const identity = createIdentity();
     const served = Promise.withResolvers<Duplex>();
@@ -217,12 +217,17 @@ describe("connecting", () => {
     const hint = `tcp:127.0.0.1:${(middle.address() as AddressInfo).port}`;
     const { stream } = await connectReference(connector, { keyDigest: identity.keyDigest, hints: [hint], realm: "" });
     const ends = [stream, await served.promise].map(
-      (one) => new Promise((resolve) => one.once("end", resolve).once("close", resolve).resume()),
+      (one) =>
+        new Promise((resolve) =>
+          one
+            .once("end", () => resolve("end"))
+            .once("error", resolve)
+            .resume(),
+        ),
     );
     for (const socket of sockets) socket.end();
-    await Promise.all(ends);
-    stream.destroy();
-    (await served.promise).destroy();
+    const cut = expect.objectContaining({ message: expect.stringContaining("cut off") });
+    expect(await Promise.all(ends)).toEqual([cut, cut]);
   });
 
   it("goes on past an impostor to the right peer, and never masks it", async () => {

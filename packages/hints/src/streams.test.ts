@@ -7,7 +7,16 @@ import { join } from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ManualClock, streamPair } from "../test/fakes.ts";
-import { Connector, createIdentity, type Identity, Listener, type ListenerGroup, netcat } from "./index.ts";
+import {
+  Connector,
+  connectReference,
+  createIdentity,
+  type Identity,
+  Listener,
+  type ListenerGroup,
+  netcat,
+  parseReference,
+} from "./index.ts";
 
 const policy = { privateAddresses: "literal", unixSockets: true } as const;
 
@@ -69,6 +78,27 @@ describe("a file both ways", () => {
         hints,
         identity: { kind: "pin", keyDigest: identity.keyDigest },
       });
+      const [got, gotThere] = await Promise.all([exchange(stream, there), served.promise]);
+      expect(sha256(got)).toBe(sha256(back));
+      expect(sha256(gotThere)).toBe(sha256(there));
+    },
+  );
+
+  it.each(["tcp:127.0.0.1:0", "tls:127.0.0.1:0", "ws:127.0.0.1:0", "wss:127.0.0.1:0", "unix:DIR/reference"])(
+    "in a reference over %s, the halves closed one after the other",
+    async (template) => {
+      const connector = new Connector({ policy });
+      const there = randomBytes(1_500_000);
+      const back = randomBytes(1_000_000);
+      const served = Promise.withResolvers<Buffer>();
+      const listener = new Listener({ gate: connector.gate, identity });
+      const group = listener.listen({
+        specs: [template.replace("DIR", directory)],
+        onStream: (stream) => void exchange(stream, back).then(served.resolve, served.reject),
+      });
+      groups.push(group);
+      const { reference } = await group.ready;
+      const { stream } = await connectReference(connector, parseReference(reference ?? ""));
       const [got, gotThere] = await Promise.all([exchange(stream, there), served.promise]);
       expect(sha256(got)).toBe(sha256(back));
       expect(sha256(gotThere)).toBe(sha256(there));

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import { connect, type TLSSocket } from "node:tls";
 import { reasonOf } from "./clock.ts";
 import type { PeerIdentity } from "./handler.ts";
+import { HeldCarrier } from "./held-carrier.ts";
 import { guardStream } from "./network.ts";
 
 /** The peer is not who it should be. Nothing was sent to it but the handshake. */
@@ -52,6 +53,7 @@ export function startTls(stream: Duplex, options: StartTlsOptions): Promise<Dupl
       // Judged below, where a pinned key can stand in for a name; the proof of possession is TLS's own.
       rejectUnauthorized: false,
     });
+    if (stream instanceof HeldCarrier) stream.watch(socket);
     const fail = (error: Error): void => {
       signal.removeEventListener("abort", onAbort);
       socket.destroy();
