@@ -1,11 +1,9 @@
-import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import {
   ConnectError,
   Connector,
@@ -21,6 +19,7 @@ import {
 } from "@turnpike/hints";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ensureDebianPackages } from "./support/debian.ts";
+import { watchClient } from "./support/strace.ts";
 import { controlPassword, startTorNetwork, type TorNetwork } from "./support/tornet.ts";
 
 const loopback = (port: number) => ({ kind: "tcp", address: "127.0.0.1", port }) as const;
@@ -339,7 +338,7 @@ describe("reveal_ip_address = false, watched from outside", () => {
       "turn:192.0.2.1:3478",
       "tcp:192.0.2.1:80\ntcp:192.0.2.2:80",
     ];
-    const { said, reached } = await watch(["hidden", String(network.client.socksPort), ...hostile]);
+    const { said, reached } = await watchClient(directory, ["hidden", String(network.client.socksPort), ...hostile]);
     const outcomes = new Map(
       said
         .trim()
@@ -357,35 +356,9 @@ describe("reveal_ip_address = false, watched from outside", () => {
 
   it("the watch sees what a client does that may reveal its address", async () => {
     const hints = [`tcp:127.0.0.1:${echoPort}`, "unix:/run/x", `tcp:[::1]:${echoPort}`];
-    const { reached } = await watch(["open", String(network.client.socksPort), ...hints]);
+    const { reached } = await watchClient(directory, ["open", String(network.client.socksPort), ...hints]);
     expect(new Set(reached)).toEqual(new Set([`127.0.0.1:${echoPort}`, `::1:${echoPort}`]));
   });
-
-  /** Runs the client under strace; gives what it printed, and every place that it sent anything to. */
-  async function watch(
-    args: readonly string[],
-  ): Promise<{ readonly said: string; readonly reached: readonly string[] }> {
-    const trace = join(directory, `trace-${args[0] ?? ""}`);
-    const program = fileURLToPath(new URL("support/hidden-client.ts", import.meta.url));
-    const node = [process.execPath, "--conditions=@turnpike/source", program, ...args];
-    const child = spawn("strace", ["-f", "-e", "trace=network", "-o", trace, ...node], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let said = "";
-    child.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
-    const code = await new Promise((resolve) => child.once("exit", resolve));
-    expect(code).toBe(0);
-    const lines = (await readFile(trace, "utf8")).split("\n");
-    const reached = lines.flatMap((line) => {
-      // Calls that name a destination; a socket that names none can only send where it was connected to.
-      if (!/\b(?:connect|sendto|sendmsg|sendmmsg)\(/u.test(line) || !/sin6?_|sun_path/u.test(line)) return [];
-      const port = /sin6?_port=htons\((\d+)\)/u.exec(line)?.[1];
-      const address = /inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"/u.exec(line);
-      const path = /sun_path=@?"([^"]*)"/u.exec(line)?.[1];
-      return [path ?? `${address?.[1] ?? address?.[2] ?? "?"}:${port ?? "?"}`];
-    });
-    return { said, reached };
-  }
 });
 
 /** A descriptor takes a moment to be published again: what fails is tried again, ten times at most. */

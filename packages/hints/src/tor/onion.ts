@@ -1,4 +1,4 @@
-import { abortable, reasonOf } from "../clock.ts";
+import { abortable, type Clock, reasonOf } from "../clock.ts";
 import { describeTarget } from "../gate.ts";
 import type { DialTarget } from "../network.ts";
 import { parseKeywords } from "./control-protocol.ts";
@@ -39,10 +39,10 @@ export class OnionRegistry {
     return this.#services.size;
   }
 
-  /** Creates a service and waits until its descriptor is published: only then can anyone reach it. */
-  async create(control: TorControl, request: OnionRequest): Promise<OnionService> {
+  /** Creates a service and waits until its descriptors are published: only then can everyone reach it. */
+  async create(control: TorControl, request: OnionRequest & { readonly clock: Clock }): Promise<OnionService> {
     const { key, virtualPort, target, signal } = request;
-    const { serviceId, secret } = await publishOnion(control, { key, virtualPort, target, signal });
+    const { serviceId, secret } = await publishOnion(control, { key, virtualPort, target, signal }, request.clock);
     const registered: Registered = { serviceId, key: secret, virtualPort, target, control };
     this.#services.add(registered);
     return {
@@ -68,19 +68,31 @@ export class OnionRegistry {
   }
 }
 
+/** How long a second descriptor may follow the first one, in milliseconds. */
+const secondDescriptorMilliseconds = 5_000;
+
 async function publishOnion(
   control: TorControl,
   request: OnionRequest,
+  clock: Clock,
 ): Promise<{ readonly serviceId: string; readonly secret: string }> {
   const { signal } = request;
-  const uploads = new Set<string>();
+  const publications = new Map<string, Publication>();
   const published = Promise.withResolvers<void>();
+  let cancel: (() => void) | undefined;
   let awaited: string | undefined;
+  const look = (): void => {
+    const count = awaited === undefined ? 0 : (publications.get(awaited)?.published ?? 0);
+    if (count >= 2) published.resolve();
+    else if (count === 1) cancel ??= clock.after(secondDescriptorMilliseconds, published.resolve);
+  };
   const stop = control.onEvent((lines) => {
-    const [event, action, address] = (lines[0] ?? "").split(" ");
-    if (event !== "HS_DESC" || action !== "UPLOADED" || address === undefined) return;
-    uploads.add(address);
-    if (address === awaited) published.resolve();
+    const [event, action = "", address = "", , directory = "", descriptor = ""] = (lines[0] ?? "").split(" ");
+    if (event !== "HS_DESC") return;
+    const publication = publications.get(address) ?? new Publication();
+    publications.set(address, publication);
+    publication.note(action, directory, descriptor);
+    look();
   });
   const lost = control.closed.then((error) => {
     throw error;
@@ -89,7 +101,7 @@ async function publishOnion(
   try {
     const added = await addOnion(control, request);
     awaited = added.serviceId;
-    if (uploads.has(awaited)) published.resolve();
+    look();
     await abortable(Promise.race([published.promise, lost]), signal).catch(async (error: unknown) => {
       await control.command(`DEL_ONION ${added.serviceId}`).catch(() => undefined);
       throw signal.aborted ? reasonOf(signal) : error;
@@ -97,6 +109,36 @@ async function publishOnion(
     return added;
   } finally {
     stop();
+    cancel?.();
+  }
+}
+
+/**
+ * What became of the descriptors of one service (control-spec §4.1.25). A service has two, for this period of time and the
+ * one beside it, and who looks for it may need either; each goes to several directories.
+ */
+export class Publication {
+  readonly #waiting: Map<string, string[]> = new Map();
+  readonly #open: Map<string, number> = new Map();
+  readonly #uploaded: Set<string> = new Set();
+
+  /** Takes an event: its action, the directory, and the descriptor where the event names it. */
+  note(action: string, directory: string, descriptor: string): void {
+    if (action === "UPLOAD") {
+      this.#waiting.set(directory, [...(this.#waiting.get(directory) ?? []), descriptor]);
+      this.#open.set(descriptor, (this.#open.get(descriptor) ?? 0) + 1);
+    } else if (action === "UPLOADED" || action === "FAILED") {
+      // An answer does not name the descriptor: a directory answers in order.
+      const answered = this.#waiting.get(directory)?.shift();
+      if (answered === undefined) return;
+      this.#open.set(answered, (this.#open.get(answered) ?? 1) - 1);
+      if (action === "UPLOADED") this.#uploaded.add(answered);
+    }
+  }
+
+  /** How many descriptors are where they belong: at least one directory took them, and none is still to answer. */
+  get published(): number {
+    return [...this.#uploaded].filter((descriptor) => this.#open.get(descriptor) === 0).length;
   }
 }
 

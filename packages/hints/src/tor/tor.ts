@@ -164,7 +164,7 @@ class TorClient implements Tor {
       );
     }
     options.status?.("Tor: publishing the onion service");
-    return this.#onions.create(started.control, options);
+    return this.#onions.create(started.control, { ...options, clock: this.#clock });
   }
 
   async close(): Promise<void> {
