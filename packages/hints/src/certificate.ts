@@ -1,5 +1,8 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 
+/** The common name that every certificate carries: it tells nothing apart. */
+const subject = "turnpike";
+
 /** A key and a certificate that it signed itself, both PEM. */
 export interface SelfSigned {
   readonly privateKey: string;
@@ -18,7 +21,7 @@ export function createSelfSigned(): SelfSigned {
   const publicKey = createPublicKey(pair.publicKey).export({ type: "spki", format: "der" });
   const privateKey = createPrivateKey(pair.privateKey);
   const ed25519 = sequence(Buffer.from([0x06, 0x03, 0x2b, 0x65, 0x70]));
-  const commonName = sequence(Buffer.from([0x06, 0x03, 0x55, 0x04, 0x03]), element(0x0c, Buffer.from("turnpike")));
+  const commonName = sequence(Buffer.from([0x06, 0x03, 0x55, 0x04, 0x03]), element(0x0c, Buffer.from(subject)));
   const name = sequence(element(0x31, commonName));
   const validity = sequence(element(0x17, Buffer.from("700101000000Z")), element(0x18, Buffer.from("99991231235959Z")));
   // A positive serial number of 16 bytes (RFC 5280 §4.1.2.2).
