@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
 import { type Clock, systemClock } from "./clock.ts";
 import { ConnectRun } from "./connect-run.ts";
-import { createGate, type Gate, type HintPolicy } from "./gate.ts";
+import { createGate, describeTarget, type Gate, type HintPolicy } from "./gate.ts";
 import { type HintHandler, type HintLogger, type PeerIdentity, silentLogger } from "./handler.ts";
 import { createSocksHandler, type SocksProxyOptions } from "./handlers/socks.ts";
 import { createTcpHandler } from "./handlers/tcp.ts";
@@ -96,6 +96,10 @@ export class Connector {
         overrides: options.overrides ?? [],
         socksProxy: options.socksProxy !== undefined,
       },
+      torTargets: [
+        { key: "hints.tor.socks", target: options.tor?.socks },
+        { key: "hints.tor.control", target: options.tor?.control },
+      ].flatMap(({ key, target }) => (target === undefined ? [] : [{ key, value: describeTarget(target) }])),
     });
     if (findings.length > 0) throw new RevealError(findings);
     this.gate = createGate({

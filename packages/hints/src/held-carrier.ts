@@ -33,6 +33,8 @@ export class HeldCarrier extends Duplex {
       if (chunk === null) this.#saidEnd = true;
       return push(chunk, encoding);
     };
+    // Node does not hand the error of a carrier that is no socket of its own on to TLS.
+    this.once("error", (error) => tls.destroy(error));
     this.prependListener("end", () => {
       if (!this.#saidEnd) tls.destroy(new Error("The connection was cut off before the peer ended it"));
     });

@@ -105,6 +105,8 @@ describe("the check before the start", () => {
     );
     const target = { kind: "tcp", address: "127.0.0.1", port: 1080 } as const;
     expect(() => new Connector({ policy, tcp: "tor", socksProxy: { target } })).toThrow(RevealError);
+    const abroad = { kind: "tcp", address: "8.8.8.8", port: 9050 } as const;
+    expect(() => new Connector({ policy, tcp: "tor", tor: { socks: abroad } })).toThrow("hints.tor.socks");
     expect(() => new Connector({ policy, tcp: "disabled" })).not.toThrow();
   });
 });

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
+import { WebSocketServer } from "ws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ManualClock, streamPair } from "../test/fakes.ts";
 import {
@@ -184,6 +185,27 @@ describe("WebSocket", () => {
       cause: { message: expect.stringContaining("HTTP 302") },
     });
     expect(dialled).toEqual([`127.0.0.1:${port}`]);
+  });
+
+  it("that is closed ends; one that is cut off is an error; text and large messages pass", async () => {
+    const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+    await new Promise<void>((resolve) => server.once("listening", resolve));
+    const bound = server.address();
+    const port = typeof bound === "object" && bound !== null ? bound.port : 0;
+    server.on("connection", (socket, request) => {
+      if (request.url === "/closed") {
+        socket.send("text ");
+        socket.send(Buffer.alloc(300_000, "x"), () => socket.close());
+      } else {
+        socket.send("half", () => socket.terminate());
+      }
+    });
+    const connector = new Connector({ policy });
+    const closed = await connector.connect({ hints: [`ws:127.0.0.1:${port}/closed`] });
+    expect((await collect(closed.stream)).toString()).toBe(`text ${"x".repeat(300_000)}`);
+    const cut = await connector.connect({ hints: [`ws:127.0.0.1:${port}/cut`] });
+    await expect(collect(cut.stream)).rejects.toThrow("cut off");
+    server.close();
   });
 
   it("closes on a path that it does not serve, and on plain requests", async () => {

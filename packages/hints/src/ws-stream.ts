@@ -4,13 +4,16 @@ import type { RawData, WebSocket } from "ws";
 /** Largest message that is taken from a WebSocket peer, in bytes. */
 export const maximumMessageLength = 1_048_576;
 
+/** No close frame came (RFC 6455 §7.1.5). */
+const abnormalClosure = 1006;
+
 /** Most bytes that one message of ours carries. */
 const messageLength = 65_536;
 
 /**
  * An open WebSocket as a stream of bytes. Each write is one binary message or several. The end of one direction is an
  * empty message, because closing a WebSocket ends both; when both have ended, the socket is closed. A close by the peer
- * ends the readable side, however it came.
+ * ends the readable side; a connection that breaks without one is an error.
  */
 export class WebSocketStream extends Duplex {
   readonly #socket: WebSocket;
@@ -21,7 +24,11 @@ export class WebSocketStream extends Duplex {
     super({ allowHalfOpen: true, autoDestroy: true });
     this.#socket = socket;
     socket.on("message", (data: RawData) => this.#receive(data));
-    socket.on("close", () => {
+    socket.on("close", (code) => {
+      if (code === abnormalClosure && !this.#readEnded) {
+        this.destroy(new Error("The WebSocket was cut off before the peer ended it"));
+        return;
+      }
       this.#endReading();
       this.#writeEnded = true;
       // What was read stays readable; writing fails from here on.
