@@ -6,6 +6,7 @@ import type { Duplex } from "node:stream";
 import { inspect } from "node:util";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { anyCharacter } from "../test/fakes.ts";
 import { decodeBase32, encodeBase32 } from "./base32.ts";
 import {
   Connector,
@@ -23,6 +24,8 @@ const keyDigest = new Uint8Array(32).map((_, index) => index * 7);
 const key = encodeBase32(keyDigest);
 const policy = { privateAddresses: "literal" } as const;
 
+const printableCharacter = anyCharacter.filter((text) => !/\p{C}/u.test(text));
+
 describe("writing and reading", () => {
   it("escapes what separates", () => {
     const reference = {
@@ -38,8 +41,8 @@ describe("writing and reading", () => {
   });
 
   it("are inverse", () => {
-    const hint = fc.string({ unit: "grapheme", minLength: 1, maxLength: 40 }).filter((text) => !/\p{C}/u.test(text));
-    const realm = fc.string({ unit: "grapheme", maxLength: 30 }).filter((text) => !/\p{C}/u.test(text));
+    const hint = fc.string({ unit: printableCharacter, minLength: 1, maxLength: 40 });
+    const realm = fc.string({ unit: printableCharacter, maxLength: 30 });
     fc.assert(
       fc.property(
         fc.uint8Array({ minLength: 32, maxLength: 32 }),
@@ -79,7 +82,7 @@ describe("writing and reading", () => {
 
   it("any string is a reference or a typed error", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "binary" }), (rest) => {
+      fc.property(fc.string({ unit: anyCharacter }), (rest) => {
         try {
           const read = parseReference(`turnpike://${key}@${rest}`);
           expect(parseReference(formatReference(read))).toEqual(read);
@@ -88,6 +91,19 @@ describe("writing and reading", () => {
         }
       }),
     );
+  });
+
+  it("refuses to write what could not be read back", () => {
+    const good = { keyDigest, hints: ["tcp:a:1"], realm: "r" };
+    const bad = [
+      { ...good, hints: [""] },
+      { ...good, hints: ["tcp:a\n:1"] },
+      { ...good, hints: ["\ud800"] },
+      { ...good, hints: Array.from({ length: 17 }, (_, index) => `tcp:a:${index}`) },
+      { ...good, realm: "r".repeat(128) },
+      { ...good, keyDigest: new Uint8Array(31) },
+    ];
+    for (const reference of bad) expect(() => formatReference(reference)).toThrow(TypeError);
   });
 
   it("compares by key and realm, not by hints", () => {

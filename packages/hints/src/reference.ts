@@ -49,14 +49,16 @@ const scheme = "turnpike://";
 
 /** Writes a reference. @throws TypeError if a part of it could not be read back. */
 export function formatReference(reference: Reference): string {
-  const hints = reference.hints.map((hint) => encode(hint, ":[]")).join(",");
-  const text = `${scheme}${encodeBase32(reference.keyDigest)}@${hints}/${encode(reference.realm, "")}`;
   try {
-    parseReference(text);
+    const hints = reference.hints.map((hint) => encode(hint, ":[]")).join(",");
+    const text = `${scheme}${encodeBase32(reference.keyDigest)}@${hints}/${encode(reference.realm, "")}`;
+    const read = parseReference(text);
+    // A single empty hint would read back as none.
+    if (read.hints.length !== reference.hints.length) throw new TypeError("A hint is empty");
+    return text;
   } catch (error) {
     throw new TypeError("Cannot write the reference: a part of it breaks its rules", { cause: error });
   }
-  return text;
 }
 
 /** Reads a reference. Its hints are not judged here: a type unknown today may be known tomorrow. */

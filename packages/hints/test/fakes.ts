@@ -1,4 +1,5 @@
 import { Duplex } from "node:stream";
+import fc from "fast-check";
 import type { Clock, Dialer, DialTarget, Resolver } from "../src/index.ts";
 
 /** A clock that only moves when told to. */
@@ -153,3 +154,9 @@ export function answerSocks(
   };
   stream.on("data", onData);
 }
+
+/** One character of any kind, lone surrogates too. */
+export const anyCharacter: fc.Arbitrary<string> = fc.oneof(
+  fc.integer({ min: 0, max: 0x7f }).map((code) => String.fromCharCode(code)),
+  fc.integer({ min: 0, max: 0x10ffff }).map((point) => String.fromCodePoint(point)),
+);
