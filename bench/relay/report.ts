@@ -74,8 +74,8 @@ const READING: readonly string[] = [
   "  fit the nearest cache), 10 % Node's, koffi's and glibc's way into the call. The last is what a C program is spared.",
   "- A generator that is never idle was the limit itself: the relay then had time left, formed smaller batches, and looks",
   "  dearer for each packet than it is when full.",
-  "- At a fixed, low rate no batches form, and the cost of a packet equals that of others. `coalesceUs` trades up to 200 µs",
-  "  of latency for CPU there.",
+  "- At a fixed, low rate no batches form, and the cost of a packet equals that of others. There `coalesceUs` trades",
+  "  latency for CPU: at 50,000 packets a second, 100 µs took 27 % less and 200 µs 40 % less of it.",
   "- The data path allocates nothing on the heap: `test/e2e/data-path-garbage.test.ts` holds it to that.",
 ];
 
