@@ -19,7 +19,7 @@ export class AllocationLife implements Upkeep {
   readonly #core: ClientCore;
   readonly #onEnd: () => void;
   readonly #keepalive: Upkeep = { kind: "upkeep", handleTimer: (now) => this.#keepAlive(now) };
-  #state: "none" | "alive" | "closing" = "none";
+  #state: "none" | "alive" | "over" = "none";
   #expiresAtMs = 0;
   #refreshing = false;
   #lastFailure: ClientFailure | undefined;
@@ -33,6 +33,11 @@ export class AllocationLife implements Upkeep {
 
   get isAlive(): boolean {
     return this.#state === "alive";
+  }
+
+  /** True as long as there was no allocation. */
+  get isNew(): boolean {
+    return this.#state === "none";
   }
 
   get isMobile(): boolean {
@@ -100,9 +105,8 @@ export class AllocationLife implements Upkeep {
 
   /** RFC 8656 §8.1: a Refresh with a lifetime of 0. From here on there is no allocation. */
   close(operation: number, now: Now): void {
-    this.#end("closing", { code: "noAllocation" }, operation);
+    this.#end({ code: "noAllocation" }, operation);
     const settle = (outcome: Outcome): void => {
-      this.#state = "none";
       const gone = !outcome.ok && outcome.failure.code === "refused" && outcome.failure.error.code === 437;
       if (outcome.ok || gone) this.#core.complete(operation, { method: "close" });
       else this.#core.fail(operation, outcome.failure);
@@ -117,6 +121,7 @@ export class AllocationLife implements Upkeep {
 
   /** Nobody waits for the Allocate any more: what may have come of it is ended. */
   giveBack(now: Now): void {
+    this.#state = "over";
     if (this.#core.session.sign() === undefined) return;
     const ask = { method: "refresh", attributes: [attribute(lifetime, 0)], authenticated: true } as const;
     this.#core.exchanges.start({ ...ask, settle: () => undefined }, now);
@@ -125,7 +130,7 @@ export class AllocationLife implements Upkeep {
   /** The allocation is gone. */
   lose(failure: ClientFailure): void {
     if (this.#state !== "alive") return;
-    this.#end("none", failure);
+    this.#end(failure);
     this.#core.output({ kind: "allocationLost", failure });
   }
 
@@ -192,8 +197,8 @@ export class AllocationLife implements Upkeep {
     this.#core.timers.set(this, sentAtMs + lifetimeSeconds * 1000 * this.#core.options.refreshFraction);
   }
 
-  #end(state: "none" | "closing", failure: ClientFailure, except?: number): void {
-    this.#state = state;
+  #end(failure: ClientFailure, except?: number): void {
+    this.#state = "over";
     this.#ticket = undefined;
     this.#core.timers.delete(this);
     this.#core.timers.delete(this.#keepalive);

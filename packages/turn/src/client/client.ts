@@ -161,7 +161,9 @@ export class TurnClient implements ClientEngine {
   allocate(demands: AllocateDemands, now: Now): number {
     // What can't be asked for throws before anything happens.
     allocateAttributes(demands, this.#core.options.reliable);
-    if (this.#life.isAlive) throw new TypeError("Cannot allocate: a five-tuple has one allocation (RFC 8656 §5)");
+    if (!this.#life.isNew) {
+      throw new TypeError("Cannot allocate: this five-tuple has, or had, an allocation; take another one");
+    }
     const operation = this.#core.begin();
     this.#allocating = operation;
     this.#allocate(operation, demands, now);

@@ -162,6 +162,10 @@ export interface ClientEngine {
 
   /** RFC 8489 §3: what is my reflexive transport address? Needs no credentials. */
   binding(now: Now): number;
+  /**
+   * May be called again after it failed. After it was aborted, and after an allocation, it throws: what ended that may
+   * still be on its way and would end the next one too.
+   */
   allocate(demands: AllocateDemands, now: Now): number;
   /** Refreshes ahead of time, from here on with `lifetimeSeconds` if given. */
   refresh(lifetimeSeconds: number | undefined, now: Now): number;
