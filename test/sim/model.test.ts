@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { test } from "vitest";
 import { action, Play } from "./model/play.ts";
 
-const RUNS = Number(process.env["TURNPIKE_MODEL_RUNS"] ?? 2_000);
+const RUNS = Number(process.env["TURNPIKE_MODEL_RUNS"] ?? 6_000);
 const SEED = Number(process.env["TURNPIKE_MODEL_SEED"] ?? 20_301_122);
 
 /** Seeds that once found a difference, and a fixed one: `npm run test:model` plays 100,000 sequences. */

@@ -38,8 +38,15 @@ const ADDRESSES: Readonly<Record<ClientName, TransportAddress>> = {
 const PEERS = ["p1", "p1-other-port", "p2", "p6", "private", "relayed-a", "relayed-b", "relay-ssh"] as const;
 type PeerName = (typeof PEERS)[number];
 
-const peer = fc.constantFrom(...PEERS);
-const client = fc.constantFrom(...CLIENTS);
+/** Few choices are made more likely than others, so that plays meet the same peer and channel again. */
+const peer = fc.oneof(
+  { weight: 4, arbitrary: fc.constant("p1" as const) },
+  { weight: 4, arbitrary: fc.constantFrom(...PEERS) },
+);
+const client = fc.oneof(
+  { weight: 3, arbitrary: fc.constant("a" as const) },
+  { weight: 3, arbitrary: fc.constantFrom(...CLIENTS) },
+);
 const credentials = fc.record({
   user: fc.oneof(
     { weight: 9, arbitrary: fc.constant("own") },
@@ -48,24 +55,33 @@ const credentials = fc.record({
   passwordIsRight: fc.oneof({ weight: 14, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
 });
 const sometimes = fc.oneof({ weight: 6, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) });
-const lifetimes = fc.constantFrom(undefined, 0, 1, 600, 601, 1200, 3600, 100_000);
-const bindable = fc.constantFrom(0x4000, 0x4001, 0x7fff);
+const lifetimes = fc.constantFrom(undefined, 3600, 3600, 0, 1, 600, 601, 1200, 3600, 100_000);
+const bindable = fc.constantFrom(0x4000, 0x4000, 0x4001, 0x7fff);
 const number = fc.oneof({ weight: 9, arbitrary: bindable }, { weight: 1, arbitrary: fc.constantFrom(0x3fff, 0x8000) });
 
 const request = fc.oneof(
-  fc.record({
-    method: fc.constant("allocate" as const),
-    family: fc.constantFrom(4 as const, 4 as const, 6 as const, "both" as const),
-    port: fc.constantFrom("any" as const, "any" as const, "even" as const, "pair" as const, "reserved" as const),
-    lifetime: lifetimes,
-  }),
-  fc.record({
-    method: fc.constant("refresh" as const),
-    lifetime: lifetimes,
-    family: fc.constantFrom(undefined, undefined, 4 as const, 6 as const),
-  }),
-  fc.record({ method: fc.constant("createPermission" as const), peers: fc.array(peer, { maxLength: 3 }) }),
-  fc.record({ method: fc.constant("channelBind" as const), number, peer }),
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      method: fc.constant("allocate" as const),
+      family: fc.constantFrom(4 as const, 4 as const, 6 as const, "both" as const),
+      port: fc.constantFrom("any" as const, "any" as const, "even" as const, "pair" as const, "reserved" as const),
+      lifetime: lifetimes,
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      method: fc.constant("refresh" as const),
+      lifetime: lifetimes,
+      family: fc.constantFrom(undefined, undefined, 4 as const, 6 as const),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({ method: fc.constant("createPermission" as const), peers: fc.array(peer, { maxLength: 3 }) }),
+  },
+  { weight: 3, arbitrary: fc.record({ method: fc.constant("channelBind" as const), number, peer }) },
 );
 
 /** One step of a play. */
@@ -97,7 +113,7 @@ export const action = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       kind: fc.constant("advance" as const),
-      seconds: fc.constantFrom(1, 39, 40, 60, 299, 300, 301, 599, 600, 3600),
+      seconds: fc.constantFrom(1, 39, 40, 60, 150, 200, 299, 300, 301, 599, 600, 3600),
     }),
   },
 );
@@ -242,7 +258,11 @@ export class Play {
   ): void {
     const allocation = this.#model.allocationOf(name);
     const left = getAttribute(answer, lifetime);
-    equal("LIFETIME", left?.ok && left.value, (allocation?.ends ?? 0) - this.#model.now);
+    equal(
+      "LIFETIME",
+      left?.ok && left.value,
+      Math.min(...(allocation?.relayed ?? []).map(({ ends }) => ends)) - this.#model.now,
+    );
     equal(
       "relayed ports",
       relayed,
@@ -255,9 +275,9 @@ export class Play {
     if (!token?.ok || this.#tokens.some((known) => sameBytes(known.token, token.value))) return;
     const handle = new DataView(token.value.buffer, token.value.byteOffset).getUint32(0);
     this.#tokens.push({ handle, token: token.value.slice() });
-    const port = this.#harness.reservations.get(handle)?.relayed.port ?? -1;
+    const { port, family } = this.#harness.reservations.get(handle)?.relayed ?? { port: -1, family: 4 };
     equal("the reserved port is the next one", port, relayed[0]! + 1);
-    this.#model.reservations.push({ handle, user: request.user, port, ends: this.#model.now + 40 });
+    this.#model.reservations.push({ handle, user: request.user, family, port, ends: this.#model.now + 40 });
   }
 
   #send(name: ClientName, peerName: PeerName): void {

@@ -31,10 +31,10 @@ interface ModelAllocation {
   readonly client: string;
   readonly user: string;
   readonly madeBy: number;
-  readonly relayed: readonly { readonly family: 4 | 6; readonly port: number }[];
+  /** Each relayed transport address has a time-to-expiry of its own. */
+  relayed: { readonly family: 4 | 6; readonly port: number; ends: number }[];
   readonly reserved: boolean;
-  ends: number;
-  permissions: { readonly ip: string; ends: number }[];
+  permissions: { readonly ip: string; readonly family: 4 | 6; ends: number }[];
   channels: ModelChannel[];
 }
 
@@ -74,11 +74,17 @@ export type ModelForward =
 export class RelayModel {
   now = 0;
   allocations: ModelAllocation[] = [];
-  reservations: { readonly handle: number; readonly user: string; readonly port: number; ends: number }[] = [];
+  reservations: {
+    readonly handle: number;
+    readonly user: string;
+    readonly family: 4 | 6;
+    readonly port: number;
+    ends: number;
+  }[] = [];
 
   advance(seconds: number): void {
     this.now += seconds;
-    this.allocations = this.allocations.filter(({ ends }) => ends > this.now);
+    for (const allocation of this.allocations) this.#keep(allocation, ({ ends }) => ends > this.now);
     this.reservations = this.reservations.filter(({ ends }) => ends > this.now);
     for (const allocation of this.allocations) {
       allocation.permissions = allocation.permissions.filter(({ ends }) => ends > this.now);
@@ -147,7 +153,7 @@ export class RelayModel {
       );
       if (reservation === undefined) return 508;
       this.reservations = this.reservations.filter((one) => one !== reservation);
-      relayed = [{ family: 4, port: reservation.port }];
+      relayed = [{ family: reservation.family, port: reservation.port }];
     } else {
       const families: readonly (4 | 6)[] = request.family === "both" ? [4, 6] : [request.family];
       const ports = world.nextPorts(request);
@@ -157,9 +163,8 @@ export class RelayModel {
       client: request.client,
       user: request.user,
       madeBy: request.transaction,
-      relayed,
+      relayed: relayed.map((one) => ({ ...one, ends: this.now + granted(request.lifetime) })),
       reserved: request.port === "pair",
-      ends: this.now + granted(request.lifetime),
       permissions: [],
       channels: [],
     });
@@ -169,9 +174,19 @@ export class RelayModel {
   #refresh(allocation: ModelAllocation, request: ModelRequest & { readonly method: "refresh" }): ModelAnswer {
     const { family, lifetime } = request;
     if (family !== undefined && !allocation.relayed.some((one) => one.family === family)) return 443;
-    if (lifetime === 0) this.allocations = this.allocations.filter((one) => one !== allocation);
-    else allocation.ends = this.now + granted(lifetime);
+    const isMeant = (one: { readonly family: 4 | 6 }): boolean => family === undefined || one.family === family;
+    if (lifetime === 0) this.#keep(allocation, (one) => !isMeant(one));
+    else for (const one of allocation.relayed.filter(isMeant)) one.ends = this.now + granted(lifetime);
     return "success";
+  }
+
+  /** Relayed addresses that go take the permissions and channels of their family along, the last the allocation. */
+  #keep(allocation: ModelAllocation, stays: (one: ModelAllocation["relayed"][number]) => boolean): void {
+    allocation.relayed = allocation.relayed.filter(stays);
+    const has = (family: 4 | 6): boolean => allocation.relayed.some((one) => one.family === family);
+    allocation.permissions = allocation.permissions.filter(({ family }) => has(family));
+    allocation.channels = allocation.channels.filter(({ peer }) => has(peer.family));
+    this.allocations = this.allocations.filter(({ relayed }) => relayed.length > 0);
   }
 
   #createPermission(allocation: ModelAllocation, peers: readonly ModelPeer[]): ModelAnswer {
@@ -198,7 +213,7 @@ export class RelayModel {
   #permit(allocation: ModelAllocation, peer: ModelPeer): void {
     const ends = this.now + PERMISSION_LIFETIME;
     const existing = allocation.permissions.find(({ ip }) => ip === peer.ip);
-    if (existing === undefined) allocation.permissions.push({ ip: peer.ip, ends });
+    if (existing === undefined) allocation.permissions.push({ ip: peer.ip, family: peer.family, ends });
     else existing.ends = ends;
   }
 

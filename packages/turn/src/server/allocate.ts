@@ -157,13 +157,7 @@ export class AllocateHandler {
     if (!answer.admitted) {
       underWay.admissionQuestionId = undefined;
       this.#release(underWay);
-      if (underWay.cancelled) return;
-      const code = answer.code ?? 486;
-      const attributes: EncodedAttribute[] = [];
-      if (answer.alternateServer !== undefined) attributes.push(attribute(alternateServer, answer.alternateServer));
-      if (answer.alternateDomain !== undefined) attributes.push(attribute(alternateDomain, answer.alternateDomain));
-      const reason = answer.reason ?? (code === 486 ? "Allocation Quota Reached" : "Refused");
-      this.#refuse(underWay.request, underWay.authenticated, code, reason, now, attributes);
+      if (!underWay.cancelled) this.#notAdmitted(underWay, answer, now);
       return;
     }
     if (underWay.cancelled) {
@@ -174,6 +168,21 @@ export class AllocateHandler {
     underWay.questionId = this.#core.nextQuestionId();
     this.#byQuestion.set(underWay.questionId, underWay);
     this.#openSocket(underWay);
+  }
+
+  #notAdmitted({ request, authenticated }: UnderWay, answer: AdmissionAnswer, now: Now): void {
+    const { alternateServer: server, alternateDomain: domain } = answer;
+    const code = answer.code ?? 486;
+    // RFC 8489 §10: a redirection names a server of the family that the client came by.
+    if (code === 300 && server?.family !== request.client.remote.family) {
+      this.#refuse(request, authenticated, 508, "Insufficient Capacity: no alternate server", now);
+      return;
+    }
+    const attributes: EncodedAttribute[] = [];
+    if (server !== undefined) attributes.push(attribute(alternateServer, server));
+    if (domain !== undefined) attributes.push(attribute(alternateDomain, domain));
+    const reason = answer.reason ?? (code === 486 ? "Allocation Quota Reached" : "Refused");
+    this.#refuse(request, authenticated, code, reason, now, attributes);
   }
 
   #openSocket(underWay: UnderWay): void {
@@ -217,12 +226,11 @@ export class AllocateHandler {
       transactionId: request.message.transactionId,
       createdAtMs: now.monotonicMs,
       admissionQuestionId,
-      relays: answer.sockets,
+      relays: answer.sockets.map((socket) => ({ ...socket, expiresAtMs: now.monotonicMs + seconds * 1000 })),
       reservationToken: answer.reservation === undefined ? undefined : this.#tokens.issue(answer.reservation, actor),
       addressError: answer.failures?.[0],
       maxLifetimeSeconds: underWay.maxLifetimeSeconds,
     });
-    allocation.expiresAtMs = now.monotonicMs + seconds * 1000;
     this.#core.registry.addAllocation(allocation);
     this.#mobility.begin(allocation, request.message);
     if (this.#core.wantsEvents) {

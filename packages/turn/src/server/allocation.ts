@@ -19,6 +19,8 @@ export interface Credential {
   readonly passwordAlgorithm: "md5" | "sha256";
   readonly expiresAtUnixMs: number | undefined;
   readonly credentialId: string | undefined;
+  /** True if no allocation may outlive the credential, whatever the configuration says. */
+  readonly boundsLifetime: boolean;
 }
 
 /** A permission: all ports of one peer address (RFC 8656 §9). */
@@ -69,6 +71,11 @@ export class Channel {
   }
 }
 
+/** One relay socket of an allocation, with its own time-to-expiry (RFC 8656 §8.1). */
+export interface RelayLeg extends RelaySocket {
+  expiresAtMs: number;
+}
+
 /** An allocation: a five-tuple, its relay sockets, permissions and channels (RFC 8656 §2.2). */
 export class Allocation {
   readonly kind = "allocation";
@@ -88,7 +95,8 @@ export class Allocation {
   readonly createdAtMs: number;
   /** Given back when the allocation goes. */
   readonly admissionQuestionId: number | undefined;
-  readonly relays: readonly RelaySocket[];
+  /** One, or two of different families. */
+  relays: readonly RelayLeg[];
   /** What the success answer said beside the addresses: kept for retransmissions. */
   readonly reservationToken: Uint8Array | undefined;
   readonly addressError: { readonly family: 4 | 6; readonly code: number } | undefined;
@@ -97,7 +105,6 @@ export class Allocation {
   readonly channels: Set<Channel> = new Set();
   readonly connections: Set<PeerConnection> = new Set();
   slot = -1;
-  expiresAtMs = 0;
 
   packetsToPeers = 0;
   bytesToPeers = 0;
@@ -113,7 +120,7 @@ export class Allocation {
     readonly transactionId: Uint8Array;
     readonly createdAtMs: number;
     readonly admissionQuestionId: number | undefined;
-    readonly relays: readonly RelaySocket[];
+    readonly relays: readonly RelayLeg[];
     readonly reservationToken: Uint8Array | undefined;
     readonly addressError: { readonly family: 4 | 6; readonly code: number } | undefined;
     readonly maxLifetimeSeconds: number;
@@ -131,8 +138,13 @@ export class Allocation {
     this.maxLifetimeSeconds = options.maxLifetimeSeconds;
   }
 
+  /** When the first relay socket expires. */
+  get expiresAtMs(): number {
+    return Math.min(...this.relays.map((relay) => relay.expiresAtMs));
+  }
+
   /** The relay socket of a family, or undefined. */
-  relayOf(family: 4 | 6): RelaySocket | undefined {
+  relayOf(family: 4 | 6): RelayLeg | undefined {
     return this.relays.find((relay) => relay.local.family === family);
   }
 }

@@ -154,7 +154,7 @@ function provenByAllocation(
   if (claim.username === undefined ? !isUserhashOf(core, claim, credential) : claim.username !== credential.username) {
     return undefined;
   }
-  if (!verifyIntegrity(message, { algorithm: claim.integrity, key: credential.key, crypto: core.crypto })) {
+  if (!verify(core, message, claim, credential.key)) {
     return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
   }
   const { expiresAtUnixMs, credentialId } = credential;
@@ -167,6 +167,11 @@ function provenByAllocation(
     ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
     ...(credentialId === undefined ? {} : { credentialId }),
   };
+}
+
+function verify(core: Core, message: StunMessage, claim: Claim, key: Uint8Array): boolean {
+  const minimumBytes = core.options.minimumIntegrityBytes;
+  return verifyIntegrity(message, { algorithm: claim.integrity, key, crypto: core.crypto, minimumBytes });
 }
 
 function isUserhashOf(core: Core, claim: Claim, credential: Credential): boolean {
@@ -197,7 +202,7 @@ function toRequest(
     transport: request.client.transport,
     unixMs: now.unixMs,
     questionId,
-    checkIntegrity: (key) => verifyIntegrity(request.message, { algorithm: claim.integrity, key, crypto: core.crypto }),
+    checkIntegrity: (key) => verify(core, request.message, claim, key),
   };
 }
 
@@ -223,6 +228,7 @@ function settle(
             passwordAlgorithm: claim.passwordAlgorithm,
             expiresAtUnixMs: decision.expiresAtUnixMs,
             credentialId: decision.credentialId,
+            boundsLifetime: decision.boundsLifetime ?? false,
           },
           proof: { key: decision.key, integrity: claim.answerIntegrity },
         },

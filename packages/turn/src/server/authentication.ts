@@ -49,6 +49,8 @@ export type AuthenticationDecision =
       readonly key: Uint8Array;
       /** When the credential ends, in wall-clock milliseconds. */
       readonly expiresAtUnixMs?: number;
+      /** True if no lifetime may exceed the credential's, as RFC 7635 §9 demands of access tokens. Default false. */
+      readonly boundsLifetime?: boolean;
       /** Names the credential for revocation and the audit log. Never a secret. */
       readonly credentialId?: string;
     }

@@ -268,6 +268,11 @@ export interface ServerOptions {
   readonly onCredentialExpiry?: "keep" | "end";
   /** PASSWORD-ALGORITHMS to offer, in order of preference: those for which every stored key is at hand. Default both. */
   readonly passwordAlgorithms?: readonly ("md5" | "sha256")[];
+  /**
+   * The shortest MESSAGE-INTEGRITY-SHA256 that is taken, 16–32 bytes. Default 32: truncation needs the agreement of
+   * those who deploy it (RFC 8489 §14.6).
+   */
+  readonly minimumIntegrityBytes?: number;
   /** True: every scheme can resolve a USERHASH; sets the username-anonymity bit of nonces. Default false. */
   readonly usernameAnonymity?: boolean;
   /** Permissions and channels that one allocation may hold. Default 1,000 each. */

@@ -17,6 +17,7 @@ const DEFAULTS = {
   maxPendingAuthentications: 1000,
   maxPendingAuthenticationsPerPrefix: 50,
   unauthenticatedBytesPerSecond: 65_536,
+  minimumIntegrityBytes: 32,
 } as const;
 
 /** RFC 8656 §3.2: what an allocation lives for if nobody asks for more. */

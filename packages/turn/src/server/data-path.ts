@@ -95,7 +95,9 @@ export class DataPath {
     }
     let destination = send.peer;
     if (permission.onlyLiveRelayed && this.#hairpin.toLocal(send.peer, this.#address)) destination = this.#address;
-    return this.#toPeer(allocation, relay.socket, destination, send.dataOffset, send.dataLength, send.dontFragment);
+    // RFC 8656 §13: DONT-FRAGMENT means nothing where the two sides are of different families.
+    const dontFragment = send.dontFragment && source.remote.family === send.peer.family;
+    return this.#toPeer(allocation, relay.socket, destination, send.dataOffset, send.dataLength, dontFragment);
   }
 
   /** A UDP datagram at a relayed transport address (RFC 8656 §11.3, §12.7). */

@@ -3,9 +3,9 @@ import type { Allocation } from "./allocation.ts";
 import type { Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { failure, success, type Answering } from "./reply.ts";
-import { deleteAllocation } from "./teardown.ts";
+import { removeRelays } from "./teardown.ts";
 
-/** RFC 8656 §8.2: sets the time-to-expiry of an allocation, or ends it. */
+/** RFC 8656 §8.2: sets the time-to-expiry of an allocation, or ends it; of one family if the request names one. */
 export function refreshAllocation(core: Core, allocation: Allocation, request: IncomingRequest, now: Now): Answering {
   const family = getAttribute(request.message, requestedAddressFamily);
   if (family !== undefined && (!family.ok || allocation.relayOf(family.value) === undefined)) {
@@ -13,13 +13,14 @@ export function refreshAllocation(core: Core, allocation: Allocation, request: I
   }
   const requested = getAttribute(request.message, lifetime);
   if (requested !== undefined && !requested.ok) return failure(400, "Bad Request: LIFETIME is malformed");
+  const meant = allocation.relays.filter((relay) => !family?.ok || relay.local.family === family.value);
   if (requested?.value === 0) {
-    deleteAllocation(core, allocation, "refreshedToZero", now);
+    removeRelays(core, allocation, meant, "refreshedToZero", now);
     return success(attribute(lifetime, 0));
   }
   const seconds = grantLifetime(core, allocation, requested?.value, now);
   if (seconds <= 0) return failure(401, "Unauthenticated: the credential has expired");
-  allocation.expiresAtMs = now.monotonicMs + seconds * 1000;
+  for (const relay of meant) relay.expiresAtMs = now.monotonicMs + seconds * 1000;
   core.registry.timers.set(allocation, allocation.expiresAtMs);
   if (core.wantsEvents) {
     core.event({ type: "allocationRefreshed", context: core.context(allocation, now), lifetimeSeconds: seconds });
@@ -36,6 +37,7 @@ export function grantLifetime(
 ): number {
   const seconds = core.lifetimeSeconds(requested, allocation.maxLifetimeSeconds);
   const expiresAtUnixMs = allocation.credential.expiresAtUnixMs;
-  if (core.options.onCredentialExpiry !== "end" || expiresAtUnixMs === undefined) return seconds;
+  const bound = core.options.onCredentialExpiry === "end" || allocation.credential.boundsLifetime;
+  if (!bound || expiresAtUnixMs === undefined) return seconds;
   return Math.min(seconds, Math.floor((expiresAtUnixMs - now.unixMs) / 1000));
 }

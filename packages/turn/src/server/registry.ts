@@ -1,5 +1,5 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
-import type { Allocation, Channel, ClientAddress, Permission } from "./allocation.ts";
+import type { Allocation, Channel, ClientAddress, Permission, RelayLeg } from "./allocation.ts";
 import type { PeerConnection } from "./peer-connection.ts";
 import { Slots } from "./slots.ts";
 import { TimerHeap } from "./timer-heap.ts";
@@ -108,6 +108,13 @@ export class Registry {
     this.#byPermission.delete(peer.w0, peer.w1, peer.w2, peer.w3, 0, allocation.slot);
     this.#permissions.remove(permission.slot);
     allocation.permissions.delete(permission);
+  }
+
+  /** Leaves an allocation these relay sockets only. */
+  removeRelays(allocation: Allocation, left: readonly RelayLeg[]): void {
+    for (const relay of allocation.relays) if (!left.includes(relay)) this.#setSocket(relay.socket, 0);
+    allocation.relays = left;
+    this.timers.set(allocation, allocation.expiresAtMs);
   }
 
   /** Removes an allocation whose permissions and channels have been removed. */

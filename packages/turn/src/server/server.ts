@@ -27,7 +27,7 @@ import { bindChannel, createPermission } from "./permissions.ts";
 import { refreshAllocation } from "./refresh.ts";
 import { keepAddress } from "./registry.ts";
 import { failure, replyAuthenticated, type Answering, type Proof } from "./reply.ts";
-import { deleteAllocation, expireChannel, expirePermission } from "./teardown.ts";
+import { deleteAllocation, expireChannel, expirePermission, removeRelays } from "./teardown.ts";
 
 type AuthenticatedMethodName =
   | "allocate"
@@ -161,7 +161,7 @@ export class TurnServer implements ServerEngine {
     for (let item = registry.timers.pop(now.monotonicMs); item; item = registry.timers.pop(now.monotonicMs)) {
       switch (item.kind) {
         case "allocation":
-          deleteAllocation(this.#core, item, this.#whyExpired(item, now), now);
+          this.#expireRelays(item, now);
           break;
         case "permission":
           expirePermission(this.#core, item, now);
@@ -208,10 +208,17 @@ export class TurnServer implements ServerEngine {
     return this.#core.registry.timers.peekDeadlineMs();
   }
 
+  #expireRelays(allocation: Allocation, now: Now): void {
+    const expired = allocation.relays.filter((relay) => relay.expiresAtMs <= now.monotonicMs);
+    removeRelays(this.#core, allocation, expired, this.#whyExpired(allocation, now), now);
+  }
+
   #whyExpired(allocation: Allocation, now: Now): DeletionReason {
-    const expiresAtUnixMs = allocation.credential.expiresAtUnixMs;
-    const ends = this.#core.options.onCredentialExpiry === "end" && expiresAtUnixMs !== undefined;
-    return ends && now.unixMs + 1000 >= expiresAtUnixMs ? "credentialExpired" : "expired";
+    const { expiresAtUnixMs, boundsLifetime } = allocation.credential;
+    const ends = this.#core.options.onCredentialExpiry === "end" || boundsLifetime;
+    return ends && expiresAtUnixMs !== undefined && now.unixMs + 1000 >= expiresAtUnixMs
+      ? "credentialExpired"
+      : "expired";
   }
 
   #handleMessage(source: ClientSource, buffer: Uint8Array, offset: number, length: number, now: Now): void {

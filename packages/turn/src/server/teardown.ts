@@ -1,4 +1,4 @@
-import type { Allocation, Channel, Permission } from "./allocation.ts";
+import type { Allocation, Channel, Permission, RelayLeg } from "./allocation.ts";
 import { CHANNEL_COOLDOWN_MS, type Core } from "./core.ts";
 import type { Now } from "./contract.ts";
 import type { DeletionReason, Totals } from "./events.ts";
@@ -24,6 +24,35 @@ export function deleteAllocation(core: Core, allocation: Allocation, reason: Del
       totals: totalsOf(allocation, now),
     });
   }
+}
+
+/**
+ * Takes relay sockets from an allocation, with the permissions and channels of their families; the last ones take the
+ * allocation along (RFC 8656 §8.1).
+ */
+export function removeRelays(
+  core: Core,
+  allocation: Allocation,
+  relays: readonly RelayLeg[],
+  reason: DeletionReason,
+  now: Now,
+): void {
+  const left = allocation.relays.filter((relay) => !relays.includes(relay));
+  if (left.length === 0) {
+    deleteAllocation(core, allocation, reason, now);
+    return;
+  }
+  const families = relays.map((relay) => relay.local.family);
+  for (const channel of allocation.channels) {
+    if (!families.includes(channel.peer.family)) continue;
+    if (channel.bound) unbind(core, channel, now);
+    core.registry.removeChannel(channel);
+  }
+  for (const permission of allocation.permissions) {
+    if (families.includes(permission.peer.family)) deletePermission(core, permission, now);
+  }
+  core.registry.removeRelays(allocation, left);
+  for (const relay of relays) core.output({ kind: "closeRelaySocket", socket: relay.socket });
 }
 
 /** Traffic of an allocation until now. */

@@ -1,0 +1,23 @@
+export { type ExternalAddress, parseExternalAddress, type RelayAddress } from "./addresses/relay-address.ts";
+export { type ListenSpec, parseListenSpec } from "./addresses/listen.ts";
+export { HairpinMap, type HairpinMapOptions } from "./addresses/hairpin-map.ts";
+export { type Logger, silentLogger } from "./logger.ts";
+export { PlaneCounter, type PlaneCounterName, PlaneCounters } from "./planes/counters.ts";
+export {
+  type ForwardingPlane,
+  MAX_PAYLOAD_IPV4,
+  MAX_PAYLOAD_IPV6,
+  type Opened,
+  type OpenFailure,
+  type PacketReceiver,
+} from "./planes/plane.ts";
+export { PortablePlane, type PortablePlaneOptions } from "./planes/portable/portable-plane.ts";
+export { PortLeases, type PortLeasesOptions, type PortWish } from "./ports/port-leases.ts";
+export { createPortRange, DEFAULT_PORT_RANGE, type PortRange } from "./ports/port-range.ts";
+export { BLOCK_PORTS, PortTable, type PortTableOptions } from "./ports/port-table.ts";
+export type { Authenticate, EngineSettings, PeerRules, RelayOptions } from "./relay-options.ts";
+export { type Relay, type RelayStats, startRelay } from "./relay.ts";
+export { RelayStartError } from "./listeners.ts";
+export { type Clock, createSystemClock } from "./reactor/clock.ts";
+export { type AdmissionDecision, type AdmissionQuestion, Reactor, type ReactorOptions } from "./reactor/reactor.ts";
+export { RelaySockets, type RelaySocketsOptions } from "./reactor/relay-sockets.ts";

@@ -1,0 +1,329 @@
+import { withPort } from "@turnpike/stun";
+import type { Answer, OpenRelaySocket, RelaySocket } from "@turnpike/turn";
+import type { HairpinMap } from "../addresses/hairpin-map.ts";
+import type { RelayAddress } from "../addresses/relay-address.ts";
+import type { Logger } from "../logger.ts";
+import type { ForwardingPlane, Opened } from "../planes/plane.ts";
+import type { PortLeases, PortWish } from "../ports/port-leases.ts";
+import { SampledLog } from "../sampled-log.ts";
+
+/** What {@link RelaySockets} is made with. */
+export interface RelaySocketsOptions {
+  readonly plane: ForwardingPlane;
+  /** Ports of this reactor; the space of a port is the index of its relay address. */
+  readonly leases: PortLeases;
+  readonly addresses: readonly RelayAddress[];
+  readonly hairpin: HairpinMap;
+  readonly logger: Logger;
+  /** A uniformly distributed integer from 0 to `bound - 1`. */
+  readonly randomInteger: (bound: number) => number;
+  readonly monotonicMs: () => number;
+}
+
+/** A relay socket, or the held neighbour of one, by its handle. */
+interface Entry {
+  readonly socket: RelaySocket;
+  /** Index of the relay address: the port's space. */
+  readonly space: number;
+}
+
+/**
+ * Opens, holds and closes relay sockets: leases a port, binds it, and gives it back when the socket is closed. A
+ * reserved port (RFC 8656 §7.2, EVEN-PORT with R=1) is held by a bound socket, so that nobody else can take it.
+ */
+export class RelaySockets {
+  readonly #options: RelaySocketsOptions;
+  readonly #log: SampledLog;
+  readonly #live = new Map<number, Entry>();
+  /** Sockets that hold a reserved port, by reservation. */
+  readonly #held = new Map<number, Entry>();
+  /** Handles of the sockets in `#held`. */
+  readonly #silent = new Set<number>();
+  #opening = 0;
+  /** The latest reservation. A number comes back after 2^32 others only: an old token must not open a new one. */
+  #reservation: number;
+
+  constructor(options: RelaySocketsOptions) {
+    this.#options = options;
+    this.#log = new SampledLog(options);
+    this.#reservation = options.randomInteger(RESERVATIONS);
+  }
+
+  /** Relay sockets of allocations. */
+  get liveCount(): number {
+    return this.#live.size;
+  }
+
+  /** Sockets that hold a reserved port. */
+  get heldCount(): number {
+    return this.#held.size;
+  }
+
+  /** Whether packets of a socket concern an allocation: a socket that only holds a port has none. */
+  isLive(socket: number): boolean {
+    return this.#silent.size === 0 || !this.#silent.has(socket);
+  }
+
+  /** Answers the engine's question, before or after the call returns. */
+  open(question: OpenRelaySocket, answer: (answer: Answer) => void): void {
+    const { questionId } = question;
+    if (question.transport !== "udp") {
+      answer(refusal(questionId, "TCP relay sockets are not available"));
+      return;
+    }
+    if (question.port === "reserved") {
+      answer(this.#takeReserved(question));
+      return;
+    }
+    if (this.#opening >= MAX_OPENING) {
+      answer(refusal(questionId, `${MAX_OPENING} relay sockets are being opened already`));
+      return;
+    }
+    this.#opening++;
+    this.#openFamilies(question, question.port, (opened) => {
+      this.#opening--;
+      answer(opened);
+    });
+  }
+
+  /** Closes a relay socket; its port comes back when that is done. */
+  close(socket: number): void {
+    const entry = this.#live.get(socket);
+    if (entry !== undefined) {
+      this.#live.delete(socket);
+      this.#options.hairpin.setLive(entry.space, entry.socket.local.port, false);
+      this.#closeEntry(entry);
+    }
+  }
+
+  /** Lets a held port go. */
+  releaseReservation(reservation: number): void {
+    const entry = this.#held.get(reservation);
+    if (entry !== undefined) {
+      this.#held.delete(reservation);
+      this.#silent.delete(entry.socket.socket);
+      this.#closeEntry(entry);
+    }
+  }
+
+  /** Closes all that is open or held. */
+  closeAll(): void {
+    for (const socket of this.#live.keys()) {
+      this.close(socket);
+    }
+    for (const reservation of this.#held.keys()) {
+      this.releaseReservation(reservation);
+    }
+  }
+
+  #takeReserved(question: OpenRelaySocket): Answer {
+    const reservation = question.reservation ?? -1;
+    const entry = this.#held.get(reservation);
+    if (entry === undefined) {
+      return refusal(question.questionId, "The reserved port is not held");
+    }
+    this.#held.delete(reservation);
+    this.#silent.delete(entry.socket.socket);
+    this.#adopt(entry);
+    return { kind: "relaySocketOpened", questionId: question.questionId, sockets: [entry.socket] };
+  }
+
+  #openFamilies(question: OpenRelaySocket, wish: PortWish, answer: (answer: Answer) => void): void {
+    const { questionId, families } = question;
+    const outcomes: (Outcome | undefined)[] = families.map(() => undefined);
+    let missing = families.length;
+    let reservation: number | undefined;
+    families.forEach((family, index) => {
+      new Opening({ ...this.#options, log: this.#log, family, wish }, (outcome) => {
+        outcomes[index] = outcome;
+        if (outcome.kind === "opened") {
+          this.#adopt(outcome.entry);
+          if (outcome.neighbour !== undefined) {
+            reservation = this.#hold(outcome.neighbour);
+          }
+        }
+        missing--;
+        if (missing === 0) {
+          answer(summary(questionId, families, outcomes, reservation));
+        }
+      }).tryNext();
+    });
+  }
+
+  #adopt(entry: Entry): void {
+    this.#live.set(entry.socket.socket, entry);
+    this.#options.hairpin.setLive(entry.space, entry.socket.local.port, true);
+  }
+
+  #hold(entry: Entry): number {
+    do {
+      this.#reservation = (this.#reservation + 1) % RESERVATIONS;
+    } while (this.#held.has(this.#reservation));
+    this.#held.set(this.#reservation, entry);
+    this.#silent.add(entry.socket.socket);
+    return this.#reservation;
+  }
+
+  #closeEntry(entry: Entry): void {
+    const { plane, leases } = this.#options;
+    plane.closeRelaySocket(entry.socket.socket, () => leases.giveBack(entry.space, entry.socket.local.port));
+  }
+}
+
+/** RESERVATION-TOKENs carry 32 bits of a reservation's number. */
+const RESERVATIONS = 2 ** 32;
+
+/** Questions that may wait for the system at once: each holds a socket. */
+const MAX_OPENING = 1024;
+
+/** Ports that are tried for one socket before it is given up: other processes may hold some of the range. */
+const MAX_TRIES = 64;
+
+type Outcome =
+  | { readonly kind: "opened"; readonly entry: Entry; readonly neighbour?: Entry }
+  | { readonly kind: "failed"; readonly code: 440 | 508; readonly reason: string };
+
+interface OpeningOptions extends RelaySocketsOptions {
+  readonly log: SampledLog;
+  readonly family: 4 | 6;
+  readonly wish: PortWish;
+}
+
+/** Finds and opens one relay socket of a family, and for `evenPair` the one that holds the next port. */
+class Opening {
+  readonly #options: OpeningOptions;
+  readonly #done: (outcome: Outcome) => void;
+  /** Indexes of the relay addresses that are left to try, from a random one on. */
+  readonly #spaces: number[];
+  #tries = 0;
+
+  constructor(options: OpeningOptions, done: (outcome: Outcome) => void) {
+    this.#options = options;
+    this.#done = done;
+    const { addresses, family, randomInteger } = options;
+    const indexes = addresses.flatMap((address, index) => (address.local.family === family ? [index] : []));
+    const first = indexes.length === 0 ? 0 : randomInteger(indexes.length);
+    this.#spaces = [...indexes.slice(first), ...indexes.slice(0, first)];
+  }
+
+  tryNext(): void {
+    const { leases, plane, addresses, monotonicMs } = this.#options;
+    for (;;) {
+      const space = this.#spaces[0];
+      const address = space === undefined ? undefined : addresses[space];
+      if (space === undefined || address === undefined) {
+        this.#fail();
+        return;
+      }
+      const port = leases.take(space, this.#options.wish, monotonicMs());
+      if (port === undefined) {
+        this.#spaces.shift();
+        continue;
+      }
+      this.#tries++;
+      plane.openRelaySocket(withPort(address.local, port), (opened) => this.#handleFirst(space, port, opened));
+      return;
+    }
+  }
+
+  #handleFirst(space: number, port: number, opened: Opened): void {
+    const { plane, leases } = this.#options;
+    if (opened.kind === "failed") {
+      if (this.#options.wish === "evenPair") {
+        leases.giveBack(space, port + 1);
+      }
+      this.#handleFailure(space, port, opened);
+      return;
+    }
+    const entry = this.#entry(space, opened);
+    if (this.#options.wish !== "evenPair") {
+      this.#done({ kind: "opened", entry });
+      return;
+    }
+    plane.openRelaySocket(withPort(opened.local, port + 1), (next) => {
+      if (next.kind === "opened") {
+        this.#done({ kind: "opened", entry, neighbour: this.#entry(space, next) });
+        return;
+      }
+      plane.closeRelaySocket(opened.socket, () => {
+        leases.giveBack(space, port);
+        this.#handleFailure(space, port + 1, next);
+      });
+    });
+  }
+
+  #handleFailure(space: number, port: number, failed: Extract<Opened, { kind: "failed" }>): void {
+    const { leases, logger, log, monotonicMs } = this.#options;
+    switch (failed.failure) {
+      case "inUse":
+      case "notPermitted":
+        leases.setAside(space, port, monotonicMs());
+        logger.debug({ port, code: failed.code }, "A relay port is in use by another process: set aside");
+        break;
+      case "addressUnavailable":
+        leases.giveBack(space, port);
+        this.#spaces.shift();
+        log.warn({ code: failed.code }, "A relay address is not available on this machine (any more)");
+        break;
+      case "noResources":
+      case "failed":
+        leases.giveBack(space, port);
+        log.error({ code: failed.code }, "Cannot open a relay socket: raise the limit of open files (ulimit -n)");
+        this.#done({ kind: "failed", code: 508, reason: `Cannot open a relay socket (${failed.code})` });
+        return;
+    }
+    if (this.#tries >= MAX_TRIES) {
+      this.#done({ kind: "failed", code: 508, reason: `${MAX_TRIES} relay ports could not be bound` });
+      return;
+    }
+    this.tryNext();
+  }
+
+  #fail(): void {
+    const { addresses } = this.#options;
+    if (addresses.some((address) => address.local.family === this.#options.family)) {
+      this.#done({ kind: "failed", code: 508, reason: "No relay port is left" });
+    } else {
+      this.#done({ kind: "failed", code: 440, reason: `There is no IPv${this.#options.family} relay address` });
+    }
+  }
+
+  #entry(space: number, opened: Extract<Opened, { kind: "opened" }>): Entry {
+    const { socket, local } = opened;
+    const relayed = withPort(this.#options.addresses[space]?.relayed ?? local, local.port);
+    return { space, socket: { socket, local, relayed } };
+  }
+}
+
+function refusal(questionId: number, reason: string): Answer {
+  return { kind: "relaySocketFailed", questionId, code: 508, reason };
+}
+
+function summary(
+  questionId: number,
+  families: readonly (4 | 6)[],
+  outcomes: readonly (Outcome | undefined)[],
+  reservation: number | undefined,
+): Answer {
+  const sockets: RelaySocket[] = [];
+  const failures: { family: 4 | 6; code: 440 | 508 }[] = [];
+  let reason = "No relay socket was asked for";
+  outcomes.forEach((outcome, index) => {
+    if (outcome?.kind === "opened") {
+      sockets.push(outcome.entry.socket);
+    } else if (outcome !== undefined) {
+      failures.push({ family: families[index] ?? 4, code: outcome.code });
+      ({ reason } = outcome);
+    }
+  });
+  if (sockets.length === 0) {
+    return { kind: "relaySocketFailed", questionId, code: failures[0]?.code ?? 508, reason };
+  }
+  return {
+    kind: "relaySocketOpened",
+    questionId,
+    sockets,
+    ...(reservation !== undefined && { reservation }),
+    ...(failures.length > 0 && { failures }),
+  };
+}
