@@ -1,0 +1,16 @@
+export { allocate } from "./allocate.ts";
+export type { AllocateOptions, CredentialOptions } from "./allocate.ts";
+export type { Abortable, Allocation, AllocationHandlers, AllocationStats } from "./allocation.ts";
+export { binding } from "./binding.ts";
+export type { BindingOptions } from "./binding.ts";
+export type { Datagram } from "./datagram-queue.ts";
+export { TurnClientError } from "./errors.ts";
+export type { TurnClientErrorCode } from "./errors.ts";
+export type { PeerAddress, PeerHost } from "./peer-address.ts";
+export { defaultPort, MAXIMUM_CANDIDATES, resolveUri, transportOf } from "./resolve.ts";
+export type { ResolveOptions, ServerCandidate } from "./resolve.ts";
+export { systemResolver } from "./resolver.ts";
+export type { NaptrRecord, Resolver, SrvRecord } from "./resolver.ts";
+export type { OpenTransportOptions, TlsClientOptions, TransportSecurity } from "./transports/transport.ts";
+export { formatUri, isSecure, parseUri, UriError } from "./uri.ts";
+export type { TurnUri, UriErrorCode, UriScheme, UriTransport } from "./uri.ts";
