@@ -23,6 +23,7 @@ import {
   PACKET_TAILROOM,
   TurnServer,
   Verdict,
+  type Answer,
   type ClientTransport,
   type Listener,
   type Now,
@@ -40,6 +41,10 @@ import type { TestCertificate } from "./certificates.ts";
 export class EngineServer {
   readonly server: TurnServer;
   readonly listening = new Map<ClientTransport, TransportAddress>();
+  /** What becomes of allocations, with `admission: true`. Default: all are admitted. */
+  admit: () => Omit<Extract<Answer, { readonly kind: "admission" }>, "kind" | "questionId"> = () => ({
+    admitted: true,
+  });
   readonly #closers: (() => void)[] = [];
   readonly #udp = new Map<number, DatagramSocket>();
   readonly #streams = new Map<
@@ -225,6 +230,11 @@ export class EngineServer {
         this.#relays.get(output.socket)?.close();
         this.#relays.delete(output.socket);
         return;
+      case "admit": {
+        const { questionId } = output;
+        this.server.handleAnswer({ kind: "admission", questionId, ...this.admit() }, now());
+        return;
+      }
       case "connectPeer": {
         const socket = connect(output.peer.port, formatIpAddress(output.peer));
         const { questionId } = output;

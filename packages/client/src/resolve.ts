@@ -24,7 +24,7 @@ export interface ResolveOptions {
   readonly resolver?: Resolver;
   /** 0 to 1, 1 excluded; decides among SRV records of one priority. Default `Math.random`. */
   readonly random?: () => number;
-  /** Transports to use where the URI names none, best first. Default UDP, TCP, TLS (RFC 5928 §3). */
+  /** Transports to use where the URI names none, best first. Default UDP, TCP; for `turns:` TLS (RFC 5928 §3). */
   readonly transports?: readonly ("udp" | "tcp" | "tls")[];
   /** Default: both. */
   readonly families?: readonly (4 | 6)[];
@@ -57,9 +57,9 @@ export async function resolveUri(uri: TurnUri, options: ResolveOptions = {}): Pr
   return unique.slice(0, MAXIMUM_CANDIDATES);
 }
 
-/** The default port: 3478, with TLS or DTLS 5349 (RFC 8656 §18). */
-export function defaultPort(transport: ClientTransport): number {
-  return transport === "tls" || transport === "dtls" || transport === "wss" ? 5349 : 3478;
+/** The port of a URI that names none: 3478, of `turns:` and `stuns:` 5349 (RFC 7065 §3.2). */
+export function defaultPort(uri: TurnUri): number {
+  return isSecure(uri) ? 5349 : 3478;
 }
 
 /** The transport that a URI names, as Table 1 of RFC 5928 has it; DTLS and WebSocket beside it. */
@@ -86,8 +86,8 @@ class Resolution {
     this.#families = options.families ?? [4, 6];
     this.#signal = options.signal;
     const named = transportOf(uri);
-    const preferred = options.transports ?? ["udp", "tcp", "tls"];
-    const fitting = preferred.filter((transport) => isSecure(uri) === (transport === "tls"));
+    const preferred = options.transports ?? (isSecure(uri) ? ["tls"] : ["udp", "tcp"]);
+    const fitting = isSecure(uri) ? preferred.filter((transport) => transport === "tls") : preferred;
     this.#transports = named === undefined ? fitting : [named];
   }
 
@@ -111,7 +111,7 @@ class Resolution {
 
   #eachTransport(ips: readonly IpAddress[], port: number | undefined): ServerCandidate[] {
     return this.#transports.flatMap((transport) =>
-      ips.map((ip) => this.#candidate(transport, withPort(ip, port ?? defaultPort(transport)))),
+      ips.map((ip) => this.#candidate(transport, withPort(ip, port ?? defaultPort(this.#uri)))),
     );
   }
 
@@ -141,7 +141,7 @@ class Resolution {
     if (records.length === 0) {
       if (fallback === undefined) return [];
       const ips = await this.#addresses(fallback);
-      return ips.map((ip) => this.#candidate(transport, withPort(ip, defaultPort(transport))));
+      return ips.map((ip) => this.#candidate(transport, withPort(ip, defaultPort(this.#uri))));
     }
     const found: ServerCandidate[] = [];
     for (const { name: target, port } of inSrvOrder(records, this.#random)) {
@@ -172,7 +172,7 @@ class Resolution {
     if (flags === "s") return this.#srvTargets(to, transport, undefined);
     if (flags === "a") {
       const ips = await this.#addresses(to);
-      return ips.map((ip) => this.#candidate(transport, withPort(ip, defaultPort(transport))));
+      return ips.map((ip) => this.#candidate(transport, withPort(ip, transport === "tls" ? 5349 : 3478)));
     }
     if (flags !== "" || depth >= MAXIMUM_NAPTR_DEPTH) return [];
     const next = await this.#ask((signal) => this.#resolver.naptr(to, signal), []);

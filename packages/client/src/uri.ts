@@ -119,6 +119,9 @@ function parseHost(text: string, start: number, end: number): Host {
       "a host has letters, digits, dots, hyphens and underscores only",
     );
   }
+  if (next < end && text.slice(next + 1, end).includes(":")) {
+    throw new UriError(text, "badHost", start, "an IPv6 address stands in brackets, and a name has no colon");
+  }
   const ip = parseIpAddress(host);
   if (ip !== undefined) return { host: formatIpAddress(ip), ip, next };
   const labels = (host.endsWith(".") ? host.slice(0, -1) : host).split(".");
@@ -147,8 +150,7 @@ function parsePort(text: string, start: number, end: number): number | undefined
   const digits = text.slice(start + 1, end);
   const port = /^[0-9]{1,5}$/u.test(digits) ? Number(digits) : 0;
   if (port < 1 || port > 65_535) {
-    const hint = digits.includes(":") ? "; an IPv6 address stands in brackets" : "";
-    throw new UriError(text, "badPort", start + 1, `expected a port from 1 to 65535${hint}`);
+    throw new UriError(text, "badPort", start + 1, "expected a port from 1 to 65535");
   }
   return port;
 }

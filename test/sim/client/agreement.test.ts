@@ -9,7 +9,9 @@ const PEERS = [1, 2, 3, 4].map((i) => transportAddress(`8.8.8.${i}`, 5000 + i));
 /** What the application of a client may do. */
 type Step =
   | { readonly kind: "permit" | "bindChannel" | "forget" | "send"; readonly peer: number }
-  | { readonly kind: "refresh" | "close" | "allocate" }
+  | { readonly kind: "refresh" | "close" }
+  /** A client of its own, as a five-tuple has one allocation only. */
+  | { readonly kind: "allocate" }
   | { readonly kind: "wait"; readonly ms: number }
   | { readonly kind: "weather"; readonly loss: number };
 
@@ -53,7 +55,7 @@ function clientView(network: SimNetwork, client: SimClient): { permissions: stri
   };
 }
 
-function play(network: SimNetwork, client: SimClient, step: Step): void {
+function play(network: SimNetwork, client: SimClient, step: Exclude<Step, { readonly kind: "allocate" }>): void {
   const now = network.harness.clock;
   switch (step.kind) {
     case "permit":

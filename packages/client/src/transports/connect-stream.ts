@@ -35,7 +35,7 @@ export async function connectStream(
     return await connect(candidate, options, signal);
   } catch (error) {
     if (options.signal?.aborted === true) throw reasonOf(options.signal);
-    if (error instanceof TurnClientError) throw error;
+    if (error instanceof TurnClientError || error instanceof TypeError) throw error;
     const to = `${candidate.transport} to ${formatTransportAddress(candidate.address)}`;
     const why = timeout.aborted ? "it took too long" : messageOf(error);
     const code = isCertificateProblem(error) ? "certificateRejected" : "notConnected";
