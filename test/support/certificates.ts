@@ -30,7 +30,7 @@ export class TestAuthority {
     const extensions = [extension("551d11", false, sequence(...alternatives))];
     const der = certificate("leaf", publicKey, this.#pair.privateKey, extensions);
     return {
-      key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+      key: privateKey.export({ type: "pkcs8", format: "pem" }),
       cert: pem("CERTIFICATE", der),
       spki: publicKey.export({ type: "spki", format: "der" }),
     };

@@ -32,7 +32,7 @@ describe("DatagramQueue", () => {
     queue.push(datagram(1));
     queue.push(datagram(2));
     const results = await Promise.all(first);
-    expect(results.map(({ value }) => value?.data[0]).toSorted()).toEqual([1, 2]);
+    expect(new Set(results.map(({ value }) => value?.data[0]))).toEqual(new Set([1, 2]));
     const last = Promise.allSettled(readers.map((reader) => reader.next()));
     await Promise.resolve();
     queue.end(new Error("lost"));

@@ -1,6 +1,7 @@
 export type * from "./server/authentication.ts";
 export { ClientSource, PACKET_HEADROOM, PACKET_TAILROOM, Verdict } from "./server/contract.ts";
 export type {
+  AllocationLimits,
   Answer,
   ClientTransport,
   Forward,
@@ -16,8 +17,11 @@ export type {
   ServerOptions,
 } from "./server/contract.ts";
 export type * from "./server/events.ts";
+export { TO_CLIENT, TO_PEERS, TokenBucketMeter } from "./server/meter.ts";
+export type { Direction, Meter, Rate } from "./server/meter.ts";
 export { createPeerPolicy } from "./server/peer-policy.ts";
 export type { PeerDecision, PeerPolicy, PeerPolicyOptions } from "./server/peer-policy.ts";
+export type { AllocationDescription, EndableAllocation } from "./server/server.ts";
 export { TurnServer } from "./server/server.ts";
 export { TurnClient } from "./client/client.ts";
 export { ConnectionBinding } from "./client/connection-binding.ts";

@@ -4,12 +4,13 @@ import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike
 import { Allocation } from "./allocation.ts";
 import { readAllocateRequest, type AllocateDemand } from "./allocate-request.ts";
 import type { Authenticated } from "./authenticate.ts";
-import type { Answer, Now } from "./contract.ts";
+import type { AllocationLimits, Answer, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { grantLifetime } from "./refresh.ts";
 import type { Mobility } from "./mobility.ts";
 import { fiveTupleName } from "./registry.ts";
 import { failure, replyAuthenticated, success, type Answering } from "./reply.ts";
+import { TrafficReports } from "./traffic-reports.ts";
 import { ReservationTokens } from "./reservation-tokens.ts";
 
 /** RFC 8656 §7.2: a reservation is held for at least 30 seconds. */
@@ -22,6 +23,7 @@ interface UnderWay {
   readonly demand: AllocateDemand;
   admissionQuestionId: number | undefined;
   maxLifetimeSeconds: number;
+  limits: AllocationLimits | undefined;
   /** The question that is open. */
   questionId: number;
   /** The client is gone: what is still opened will be closed again. */
@@ -40,12 +42,14 @@ export class AllocateHandler {
   readonly #core: Core;
   readonly #tokens: ReservationTokens;
   readonly #mobility: Mobility;
+  readonly #reports: TrafficReports;
   readonly #byQuestion = new Map<number, UnderWay>();
   readonly #byFiveTuple = new Map<string, UnderWay>();
 
   constructor(core: Core, mobility: Mobility) {
     this.#core = core;
     this.#mobility = mobility;
+    this.#reports = new TrafficReports(core);
     this.#tokens = new ReservationTokens({ key: core.options.nonceKey, crypto: core.crypto });
   }
 
@@ -96,6 +100,7 @@ export class AllocateHandler {
       demand,
       admissionQuestionId: undefined,
       maxLifetimeSeconds: Number.POSITIVE_INFINITY,
+      limits: undefined,
       questionId: this.#core.nextQuestionId(),
       cancelled: false,
     };
@@ -165,6 +170,7 @@ export class AllocateHandler {
       return;
     }
     underWay.maxLifetimeSeconds = answer.maxLifetimeSeconds ?? Number.POSITIVE_INFINITY;
+    underWay.limits = answer.limits;
     underWay.questionId = this.#core.nextQuestionId();
     this.#byQuestion.set(underWay.questionId, underWay);
     this.#openSocket(underWay);
@@ -232,7 +238,9 @@ export class AllocateHandler {
       maxLifetimeSeconds: underWay.maxLifetimeSeconds,
     });
     this.#core.registry.addAllocation(allocation);
+    this.#reports.begin(allocation, now);
     this.#mobility.begin(allocation, request.message);
+    allocation.meters = this.#core.options.metersFor?.({ actor, limits: underWay.limits });
     if (this.#core.wantsEvents) {
       this.#core.event({
         type: "allocationCreated",
@@ -248,8 +256,8 @@ export class AllocateHandler {
 
   /** Whoever claims the port first has it; the relay ignores the release of a port that was claimed. */
   #holdReservation(reservation: number, now: Now): void {
-    const expire = (): void => this.#core.output({ kind: "releaseReservation", reservation });
-    this.#core.registry.timers.set({ kind: "pending", expire }, now.monotonicMs + RESERVATION_LIFETIME_MS);
+    const ring = (): void => this.#core.output({ kind: "releaseReservation", reservation });
+    this.#core.registry.timers.set({ kind: "alarm", ring }, now.monotonicMs + RESERVATION_LIFETIME_MS);
   }
 
   #release(underWay: UnderWay): void {

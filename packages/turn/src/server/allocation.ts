@@ -1,5 +1,6 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import type { ClientTransport, RelaySocket } from "./contract.ts";
+import type { Meter } from "./meter.ts";
 import type { PeerConnection } from "./peer-connection.ts";
 
 /** A client's address as a value, with the transport and the handles that answers need. */
@@ -76,7 +77,7 @@ export interface RelayLeg extends RelaySocket {
   expiresAtMs: number;
 }
 
-/** An allocation: a five-tuple, its relay sockets, permissions and channels (RFC 8656 §2.2). */
+/** An allocation: a five-tuple, its relay sockets, permissions and channels (RFC 8656 §3.2). */
 export class Allocation {
   readonly kind = "allocation";
   /** Unique in this engine's life. */
@@ -105,12 +106,22 @@ export class Allocation {
   readonly channels: Set<Channel> = new Set();
   readonly connections: Set<PeerConnection> = new Set();
   slot = -1;
+  /** How many peer addresses were ever permitted. */
+  peersSeen = 0;
 
   packetsToPeers = 0;
   bytesToPeers = 0;
   packetsFromPeers = 0;
   bytesFromPeers = 0;
-  dropped = 0;
+  /** Packets that were not relayed, by cause. */
+  readonly drops: { permission: number; channel: number; malformed: number; rate: number } = {
+    permission: 0,
+    channel: 0,
+    malformed: 0,
+    rate: 0,
+  };
+  /** Limits that each packet must pass, in this order. Undefined: none. */
+  meters: readonly Meter[] | undefined = undefined;
 
   constructor(options: {
     readonly id: number;

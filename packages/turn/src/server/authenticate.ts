@@ -55,7 +55,7 @@ export function authenticate(
   existing: Allocation | undefined,
   proceed: (authenticated: Authenticated, now: Now) => void,
 ): void {
-  const claim = readClaim(core, request, now);
+  const claim = readClaim(core, request, method, now);
   if (claim === undefined) return;
   const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message);
   if (known !== undefined) {
@@ -71,7 +71,7 @@ export function authenticate(
   pending.add(request, questionId, now, (late, at) => settle(core, request, method, claim, late, at, proceed));
 }
 
-function readClaim(core: Core, request: IncomingRequest, now: Now): Claim | undefined {
+function readClaim(core: Core, request: IncomingRequest, method: AuthenticatedMethod, now: Now): Claim | undefined {
   const { message, client } = request;
   const badRequest = (reason: string): undefined => {
     replyUnauthenticated(core, request, failure(400, reason), now);
@@ -97,6 +97,18 @@ function readClaim(core: Core, request: IncomingRequest, now: Now): Claim | unde
   }
   const state = core.nonces.check(claimedNonce.value, client.remote, now.unixMs);
   if (state !== "valid") {
+    // A made-up nonce is not worth an event: anybody can send millions of them.
+    if (state === "stale" && core.wantsEvents) {
+      const shown = name?.ok ? opaqueString(name.value) : undefined;
+      core.event({
+        type: "authFailed",
+        method,
+        reason: "staleNonce",
+        ...(shown === undefined ? {} : { username: shown }),
+        fiveTuple: core.fiveTuple(client),
+        atUnixMs: now.unixMs,
+      });
+    }
     challenge(core, request, 438, now);
     return undefined;
   }
@@ -198,6 +210,7 @@ function toRequest(
     ...(claim.accessToken === undefined ? {} : { accessToken: claim.accessToken }),
     realm: core.options.realm,
     passwordAlgorithm: claim.passwordAlgorithm,
+    transactionId: request.message.transactionId,
     client: request.client.remote,
     transport: request.client.transport,
     unixMs: now.unixMs,

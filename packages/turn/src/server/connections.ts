@@ -31,7 +31,7 @@ export class Connections {
 
   constructor(core: Core) {
     this.#core = core;
-    core.beforeDelete.push((allocation) => this.#closeAll(allocation));
+    core.beforeDelete.push((allocation, now) => this.#closeAll(allocation, now));
   }
 
   /** RFC 6062 §5.2. Undefined if the answer comes when the peer does. */
@@ -71,7 +71,7 @@ export class Connections {
     const alive = this.#byId.get(connection.id) === connection;
     if (answer.kind === "peerConnectFailed") {
       if (!alive) return;
-      this.#remove(connection);
+      this.#remove(connection, now);
       replyAuthenticated(this.#core, request, failure(447, "Connection Timeout or Failure"), proof);
       return;
     }
@@ -121,7 +121,7 @@ export class Connections {
   }
 
   /** RFC 6062 §5.4. Answers, and then hands the client's connection over to the peer's. */
-  bind(request: IncomingRequest, username: string, proof: Proof): void {
+  bind(request: IncomingRequest, username: string, proof: Proof, now: Now): void {
     const { client, message } = request;
     const id = getAttribute(message, connectionId);
     const connection = id?.ok ? this.#byId.get(id.value) : undefined;
@@ -140,6 +140,7 @@ export class Connections {
     connection.data = client;
     this.#byDataClient.set(fiveTupleName(client), connection);
     this.#core.registry.timers.delete(connection);
+    this.#event("connectionBound", connection, now);
     replyAuthenticated(this.#core, request, success(), proof);
     this.#core.output({
       kind: "bindDataConnection",
@@ -150,36 +151,37 @@ export class Connections {
   }
 
   /** The world closed a peer data connection: the client's goes with it (RFC 6062 §5.5). */
-  handlePeerConnectionClosed(handle: number): void {
+  handlePeerConnectionClosed(handle: number, now: Now): void {
     const connection = this.#byHandle.get(handle);
     if (connection === undefined) return;
-    this.#remove(connection);
+    this.#remove(connection, now);
     if (connection.data !== undefined) this.#closeClient(connection.data);
   }
 
   /** A client's connection ended: if it was a data connection, the peer's goes with it. */
-  handleClientClosed(listener: number, remote: TransportAddress): void {
+  handleClientClosed(listener: number, remote: TransportAddress, now: Now): void {
     const connection = this.#byDataClient.get(fiveTupleName({ listener, remote }));
     if (connection === undefined) return;
-    this.#remove(connection);
+    this.#remove(connection, now);
     this.#closePeer(connection);
   }
 
   /** The peer data connection's ConnectionBind didn't come. */
-  expire(connection: PeerConnection): void {
-    this.#remove(connection);
+  expire(connection: PeerConnection, now: Now): void {
+    this.#remove(connection, now);
     this.#closePeer(connection);
   }
 
-  #closeAll(allocation: Allocation): void {
+  #closeAll(allocation: Allocation, now: Now): void {
     for (const connection of allocation.connections) {
-      this.#remove(connection);
+      this.#remove(connection, now);
       this.#closePeer(connection);
       if (connection.data !== undefined) this.#closeClient(connection.data);
     }
   }
 
   #opened(connection: PeerConnection, handle: number, now: Now): void {
+    this.#event("connectionOpened", connection, now);
     connection.handle = handle;
     this.#byHandle.set(handle, connection);
     this.#core.registry.timers.set(connection, now.monotonicMs + BIND_TIMEOUT_MS);
@@ -190,12 +192,23 @@ export class Connections {
     connection.allocation.connections.add(connection);
   }
 
-  #remove(connection: PeerConnection): void {
+  #remove(connection: PeerConnection, now: Now): void {
+    if (connection.handle !== undefined) this.#event("connectionClosed", connection, now);
     this.#byId.delete(connection.id);
     if (connection.handle !== undefined) this.#byHandle.delete(connection.handle);
     if (connection.data !== undefined) this.#byDataClient.delete(fiveTupleName(connection.data));
     connection.allocation.connections.delete(connection);
     this.#core.registry.timers.delete(connection);
+  }
+
+  #event(
+    type: "connectionOpened" | "connectionBound" | "connectionClosed",
+    connection: PeerConnection,
+    now: Now,
+  ): void {
+    if (!this.#core.wantsEvents) return;
+    const { allocation, id, peer } = connection;
+    this.#core.event({ type, context: this.#core.context(allocation, now), connectionId: id, peer });
   }
 
   #closePeer(connection: PeerConnection): void {

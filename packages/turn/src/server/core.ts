@@ -21,7 +21,7 @@ const DEFAULTS = {
 } as const;
 
 /** RFC 8656 §3.2: what an allocation lives for if nobody asks for more. */
-export const DEFAULT_LIFETIME_SECONDS = 600;
+const DEFAULT_LIFETIME_SECONDS = 600;
 /** RFC 8656 §9: fixed. */
 export const PERMISSION_LIFETIME_MS = 300_000;
 /** RFC 8656 §12: how long a channel's number and peer stay apart from others after it expired. */
@@ -44,7 +44,7 @@ export class Core {
   readonly families: readonly (4 | 6)[];
   readonly passwordAlgorithms: readonly ("md5" | "sha256")[];
   /** Called with each allocation that is about to go, for what hangs on it outside the registry. */
-  readonly beforeDelete: ((allocation: Allocation) => void)[] = [];
+  readonly beforeDelete: ((allocation: Allocation, now: Now) => void)[] = [];
   readonly #listeners = new Map<number, Listener>();
   #outputs: Output[] = [];
   #next = 0;
@@ -128,7 +128,7 @@ export class Core {
   context(allocation: Allocation, now: Now): AllocationContext {
     const { username, actor, scheme } = allocation.credential;
     return {
-      allocationId: `${this.engine}-${allocation.id}`,
+      allocationId: allocationId(this, allocation),
       username,
       realm: this.options.realm,
       actor,
@@ -138,4 +138,9 @@ export class Core {
       atUnixMs: now.unixMs,
     };
   }
+}
+
+/** The id of an allocation as the world knows it: unique in the life of the relay. */
+export function allocationId(core: Core, allocation: Allocation): string {
+  return `${core.engine}-${allocation.id}`;
 }

@@ -45,7 +45,7 @@ export class PendingAuthentications {
     const ofPrefix = this.#perPrefix.get(prefix) ?? 0;
     if (this.#waiting.size >= maxPendingAuthentications || ofPrefix >= maxPendingAuthenticationsPerPrefix) return;
     const transaction = transactionName(request);
-    const timer: Timed = { kind: "pending", expire: () => this.#remove(questionId) };
+    const timer: Timed = { kind: "alarm", ring: () => void this.#remove(questionId) };
     this.#waiting.set(questionId, { resume, transaction, prefix, timer });
     this.#transactions.set(transaction, questionId);
     this.#perPrefix.set(prefix, ofPrefix + 1);
@@ -71,6 +71,6 @@ export class PendingAuthentications {
 }
 
 /** A transaction belongs to a five-tuple. */
-export function transactionName(request: IncomingRequest): string {
+function transactionName(request: IncomingRequest): string {
   return `${fiveTupleName(request.client)}/${request.message.transactionId.join(".")}`;
 }

@@ -5,7 +5,7 @@ import type { DeletionReason, Totals } from "./events.ts";
 
 /** Ends an allocation with all that belongs to it: channels, then permissions, then the allocation. */
 export function deleteAllocation(core: Core, allocation: Allocation, reason: DeletionReason, now: Now): void {
-  for (const hook of core.beforeDelete) hook(allocation);
+  for (const hook of core.beforeDelete) hook(allocation, now);
   for (const channel of allocation.channels) {
     if (channel.bound) unbind(core, channel, now);
     core.registry.removeChannel(channel);
@@ -62,7 +62,8 @@ export function totalsOf(allocation: Allocation, now: Now): Totals {
     bytesToPeers: allocation.bytesToPeers,
     packetsFromPeers: allocation.packetsFromPeers,
     bytesFromPeers: allocation.bytesFromPeers,
-    dropped: allocation.dropped,
+    drops: { ...allocation.drops },
+    peers: allocation.peersSeen,
     durationMs: now.monotonicMs - allocation.createdAtMs,
   };
 }
