@@ -275,7 +275,7 @@ export class EngineServer {
     socket.on("close", () => {
       this.#peers.delete(handle);
       if (this.#isClosed) return;
-      this.server.handlePeerConnectionClosed(handle);
+      this.server.handlePeerConnectionClosed(handle, now());
       this.#drain();
     });
     return handle;

@@ -152,7 +152,7 @@ class Resolution {
     return found;
   }
 
-  /** S-NAPTR (RFC 3958 §2.2) with the service tag RELAY. */
+  /** S-NAPTR (RFC 3958) with the service tag RELAY. */
   async #byNaptr(records: readonly NaptrRecord[], depth: number): Promise<ServerCandidate[]> {
     const found: ServerCandidate[] = [];
     const ordered = records.toSorted((a, b) => a.order - b.order || a.preference - b.preference);
