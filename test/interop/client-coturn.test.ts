@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
-import { allocate, binding, type Allocation } from "@turnpike/client";
+import { allocate, bench, binding, checkServers, formatCheckReports, type Allocation } from "@turnpike/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startStreamCoturn, type Coturn } from "./support/coturn.ts";
 
@@ -72,6 +72,35 @@ test.each(["tcp", "tls"] as const)("a TCP allocation at coturn over %s carries b
   }
   expect(Buffer.concat(chunks).equals(sent)).toBe(true);
   echo.close();
+});
+
+test.each(["udp", "tcp", "tls"] as const)("turnpike check is green at coturn over %s", async (transport) => {
+  const reports = await checkServers([uriOf(transport)], { ...ALICE, tls: { ca: coturn.ca } });
+  const table = formatCheckReports(reports, { color: false });
+  expect(
+    reports[0]?.steps.map(({ step, status }) => `${step} ${status}`),
+    table,
+  ).toEqual(
+    ["connect", "binding", "challenge", "allocate", "permission", "send", "channel", "data"]
+      .concat(transport === "udp" ? [] : ["tcp relay"], ["refresh", "close"])
+      .map((step) => `${step} passed`),
+  );
+});
+
+test("turnpike check finds a coturn that relays for anybody", async () => {
+  await using open = await startStreamCoturn(["--no-auth"]);
+  const [report] = await checkServers([`turn:127.0.0.1:${open.port}?transport=udp`], ALICE);
+  expect(report?.ok).toBe(false);
+  expect(report?.steps.find(({ step }) => step === "challenge")).toMatchObject({
+    status: "failed",
+    detail: "the server relays for anybody: it asked for no credentials",
+  });
+});
+
+test("turnpike bench counts every datagram at coturn", async () => {
+  const report = await bench(uriOf("udp"), { ...ALICE, flows: 2, rate: 100, seconds: 1 });
+  expect(report).toMatchObject({ kind: "traffic", sent: 200, notSent: 0 });
+  expect(report.kind === "traffic" && report.received).toBeGreaterThan(190);
 });
 
 test("a mobile allocation at coturn follows its client", async () => {

@@ -89,7 +89,12 @@ export async function allocate(uri: string | TurnUri, options: AllocateOptions =
 /** RFC 8656 §7.4: after a 437 the client takes another port; three times is enough to say that it isn't the port. */
 const MAXIMUM_MISMATCHES = 3;
 
-async function allocateAt(candidate: ServerCandidate, options: AllocateOptions, isLast: boolean): Promise<Allocation> {
+/** As {@link allocate}, at one server. `isLast`: there is no other to try, so that it has the RFC's time. */
+export async function allocateAt(
+  candidate: ServerCandidate,
+  options: AllocateOptions,
+  isLast: boolean,
+): Promise<TurnAllocation> {
   for (let attempt = 1; ; attempt++) {
     const limit = isLast ? undefined : AbortSignal.timeout(options.attemptTimeoutMs ?? 10_000);
     try {
@@ -108,7 +113,7 @@ async function allocateOnce(
   candidate: ServerCandidate,
   options: AllocateOptions,
   limit: AbortSignal | undefined,
-): Promise<Allocation> {
+): Promise<TurnAllocation> {
   const signals = [options.signal, limit].filter((each) => each !== undefined);
   const signal = signals.length === 0 ? undefined : AbortSignal.any(signals);
   const opening = openingOptions(options);
@@ -159,6 +164,12 @@ export function credentialsOf(options: CredentialOptions): ClientCredentials | u
     throw new TypeError("Cannot authenticate: username and credential go together");
   }
   return { kind: "password", username, password: credential };
+}
+
+/** The part of the options that says who asks. */
+export function pickCredentials({ username, credential, accessToken }: CredentialOptions): CredentialOptions {
+  if (accessToken !== undefined) return { accessToken };
+  return username === undefined || credential === undefined ? {} : { username, credential };
 }
 
 /** The part of the options that opening a transport takes. */

@@ -14,3 +14,18 @@ export type { NaptrRecord, Resolver, SrvRecord } from "./resolver.ts";
 export type { OpenTransportOptions, TlsClientOptions, TransportSecurity } from "./transports/transport.ts";
 export { formatUri, isSecure, parseUri, UriError } from "./uri.ts";
 export type { TurnUri, UriErrorCode, UriScheme, UriTransport } from "./uri.ts";
+export { bench } from "./bench/bench.ts";
+export type { BenchOptions } from "./bench/bench.ts";
+export { benchReportJson, formatBenchProgress, formatBenchReport } from "./bench/report.ts";
+export type {
+  AllocationReport,
+  BenchProgress,
+  BenchReport,
+  HistogramBucket,
+  Percentiles,
+  TrafficReport,
+} from "./bench/report.ts";
+export { checkServers } from "./check/check.ts";
+export type { CheckOptions } from "./check/check.ts";
+export { CHECK_STEPS, checkReportsJson, formatCheckReports } from "./check/report.ts";
+export type { CheckReport, CheckStep, CheckStepResult, CheckTraffic } from "./check/report.ts";

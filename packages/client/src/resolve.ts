@@ -6,7 +6,7 @@ import {
   type TransportAddress,
 } from "@turnpike/stun";
 import type { ClientTransport } from "@turnpike/turn";
-import { reasonOf, TurnClientError } from "./errors.ts";
+import { reasonOf, TurnClientError, unlessAborted } from "./errors.ts";
 import { systemResolver, type NaptrRecord, type Resolver, type SrvRecord } from "./resolver.ts";
 import { formatUri, isSecure, type TurnUri } from "./uri.ts";
 
@@ -194,7 +194,7 @@ class Resolution {
     const timeout = AbortSignal.timeout(QUESTION_TIMEOUT_MS);
     const signal = this.#signal === undefined ? timeout : AbortSignal.any([timeout, this.#signal]);
     try {
-      return await untilAborted(question(signal), signal);
+      return await unlessAborted(question(signal), signal);
     } catch {
       this.#throwIfAborted();
       return nothing;
@@ -230,18 +230,4 @@ function inSrvOrder(records: readonly SrvRecord[], random: () => number): SrvRec
     }
   }
   return ordered;
-}
-
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) throw reasonOf(signal);
-  let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    stop = () => reject(reasonOf(signal));
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    if (stop !== undefined) signal.removeEventListener("abort", stop);
-  }
 }

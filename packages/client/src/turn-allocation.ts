@@ -5,7 +5,7 @@ import type { Abortable, Allocation, AllocationHandlers, AllocationStats } from 
 import { openDataConnection } from "./data-connection.ts";
 import { DatagramQueue, type Datagram, type QueueLimits } from "./datagram-queue.ts";
 import type { ClientDriver, Notice } from "./driver.ts";
-import { failureError, TurnClientError } from "./errors.ts";
+import { asError, failureError, TurnClientError } from "./errors.ts";
 import { readHost, readPeer, type PeerAddress, type PeerHost } from "./peer-address.ts";
 import type { ServerCandidate } from "./resolve.ts";
 import { openTransport } from "./transports/open.ts";
@@ -48,7 +48,7 @@ export class TurnAllocation implements Allocation {
   readonly #waiting = new Map<string, { readonly peer: TransportAddress; readonly data: Uint8Array }[]>();
   #end!: (error: TurnClientError | undefined) => void;
   #isOver = false;
-  #closing: Promise<void> | undefined;
+  #closing: Promise<Error | undefined> | undefined;
   #sent = 0;
   #received = 0;
   #droppedOutgoing = 0;
@@ -181,6 +181,11 @@ export class TurnAllocation implements Allocation {
   }
 
   async close(): Promise<void> {
+    await this.end();
+  }
+
+  /** As {@link close}; says why the server could not be told. */
+  end(): Promise<Error | undefined> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
@@ -286,16 +291,19 @@ export class TurnAllocation implements Allocation {
     });
   }
 
-  async #close(): Promise<void> {
+  async #close(): Promise<Error | undefined> {
+    let error: Error | undefined;
     if (!this.#isOver) {
       try {
         const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
         await this.#driver.perform("close the allocation", (engine, now) => engine.close(now), signal);
-      } catch {
+      } catch (thrown) {
         // The server ends it by itself when its lifetime is over.
+        error = asError(thrown);
       }
     }
     this.#finish(undefined);
+    return error;
   }
 
   #finish(error: TurnClientError | undefined): void {
