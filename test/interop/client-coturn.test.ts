@@ -88,7 +88,7 @@ test.each(["udp", "tcp", "tls"] as const)("turnpike check is green at coturn ove
 });
 
 test("turnpike check finds a coturn that relays for anybody", async () => {
-  await using open = await startStreamCoturn(["--no-auth"]);
+  await using open = await startStreamCoturn({ anybody: true });
   const [report] = await checkServers([`turn:127.0.0.1:${open.port}?transport=udp`], ALICE);
   expect(report?.ok).toBe(false);
   expect(report?.steps.find(({ step }) => step === "challenge")).toMatchObject({

@@ -6,6 +6,7 @@ export type { BindingOptions } from "./binding.ts";
 export type { Datagram } from "./datagram-queue.ts";
 export { TurnClientError } from "./errors.ts";
 export type { TurnClientErrorCode } from "./errors.ts";
+export { readPeer as parsePeer } from "./peer-address.ts";
 export type { PeerAddress, PeerHost } from "./peer-address.ts";
 export { defaultPort, MAXIMUM_CANDIDATES, resolveUri, transportOf } from "./resolve.ts";
 export type { ResolveOptions, ServerCandidate } from "./resolve.ts";

@@ -14,8 +14,8 @@ export interface Coturn extends AsyncDisposable {
   output(): string;
 }
 
-/** Starts coturn with the user alice:wonderland and waits until it listens. */
-export async function startStreamCoturn(args: readonly string[] = []): Promise<Coturn> {
+/** Starts coturn with the user alice:wonderland, or open to anybody, and waits until it listens. */
+export async function startStreamCoturn(options: { readonly anybody?: boolean } = {}): Promise<Coturn> {
   const authority = new TestAuthority();
   const { key, cert } = authority.issue(["localhost", "127.0.0.1"]);
   const folder = mkdtempSync(join(tmpdir(), "turnpike-coturn-"));
@@ -35,8 +35,7 @@ export async function startStreamCoturn(args: readonly string[] = []): Promise<C
       `--cert=${join(folder, "cert.pem")}`,
       `--pkey=${join(folder, "key.pem")}`,
       "--realm=coturn.test",
-      "--lt-cred-mech",
-      "--user=alice:wonderland",
+      ...(options.anybody === true ? ["--no-auth"] : ["--lt-cred-mech", "--user=alice:wonderland"]),
       "--allow-loopback-peers",
       "--mobility",
       "--no-cli",
@@ -45,7 +44,6 @@ export async function startStreamCoturn(args: readonly string[] = []): Promise<C
       "--simple-log",
       `--pidfile=${folder}/pid`,
       `--userdb=${folder}/db`,
-      ...args,
     ],
   });
   await child.waitFor((it) => it.output().includes("(admin thread)"), 30_000);
