@@ -40,7 +40,7 @@ describe("bench", () => {
     const good = await bench(server.uri("udp"), { ...ALICE, allocate: true, flows: 4, seconds: 0.5 });
     if (good.kind !== "allocations") throw new TypeError("Expected a report of allocations");
     expect(good).toMatchObject({ flows: 4, failed: 0, failures: {} });
-    expect(good.allocated).toBeGreaterThan(4);
+    expect(good.allocated).toBeGreaterThan(0);
     const bad = await bench(server.uri("udp"), { ...ALICE, credential: "no", allocate: true, flows: 2, seconds: 0.2 });
     if (bad.kind !== "allocations") throw new TypeError("Expected a report of allocations");
     expect(bad.allocated).toBe(0);

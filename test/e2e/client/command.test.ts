@@ -54,6 +54,14 @@ test("turnpike bench counts and draws", async () => {
   expect(out).toMatch(/sent +100 /);
   expect(out).toMatch(/round trip +min /);
   expect(out).toContain("#");
-  const json = await turnpike("bench", uri, ...credentials(), "--transport=udp", "--seconds=0.5", "--allocate", "--json");
+  const json = await turnpike(
+    "bench",
+    uri,
+    ...credentials(),
+    "--transport=udp",
+    "--seconds=0.5",
+    "--allocate",
+    "--json",
+  );
   expect(JSON.parse(json.out)).toMatchObject({ benches: [{ kind: "allocations", failed: 0 }] });
 });
