@@ -116,6 +116,12 @@ test("a mobile allocation at coturn follows its client", async () => {
   }
 });
 
+test("a coturn that redirects to another is followed", async () => {
+  await using first = await startStreamCoturn({ alternateServer: `127.0.0.1:${coturn.port}` });
+  await using allocation = await allocate(`turn:127.0.0.1:${first.port}?transport=udp`, ALICE);
+  expect(allocation.server.port).toBe(coturn.port);
+});
+
 test("an even port with its neighbour at coturn, and the neighbour by its token", async () => {
   await using first = await at("udp", { port: "evenPair" });
   expect(first.relayedAddress.port % 2).toBe(0);

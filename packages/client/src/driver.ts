@@ -92,6 +92,8 @@ export class ClientDriver {
     };
     signal?.addEventListener("abort", abort, { once: true });
     this.#drain();
+    // Nobody would ever answer.
+    if (this.#transport.isClosed) this.tell((engine, now) => engine.handleTransportFailed(now));
     try {
       return await ended;
     } finally {
@@ -108,7 +110,7 @@ export class ClientDriver {
 
   /** False if the datagram was dropped: congestion, or no allocation. */
   sendDatagram(peer: TransportAddress, data: Uint8Array): boolean {
-    if (this.#isClosed || this.#transport.isCongested) return false;
+    if (this.#isClosed || this.#transport.isClosed || this.#transport.isCongested) return false;
     const bytes = this.engine.encodeDatagram(peer, data, this.now());
     if (bytes === undefined) return false;
     this.#transport.send(bytes);

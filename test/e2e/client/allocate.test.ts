@@ -235,6 +235,17 @@ describe("what goes wrong", () => {
     await allocation.close();
   });
 
+  test("a mobile allocation whose connection broke says so at once, and lives on by another", async () => {
+    const server = await serve();
+    const allocation = await allocated(server, "tcp", { mobility: true });
+    await allocation.permit("127.0.0.1");
+    server.breakStreams();
+    while (allocation.send("127.0.0.1:9", "x")) await new Promise((resolve) => setImmediate(resolve));
+    await expect(allocation.refresh()).rejects.toMatchObject({ code: "transportFailed" });
+    await allocation.move();
+    expect(await allocation.refresh()).toBe(600);
+  });
+
   test("a peer that the policy forbids: the datagram is dropped, and counted, and told", async () => {
     const server = await serve();
     const lost = Promise.withResolvers<string>();

@@ -15,7 +15,9 @@ export interface Coturn extends AsyncDisposable {
 }
 
 /** Starts coturn with the user alice:wonderland, or open to anybody, and waits until it listens. */
-export async function startStreamCoturn(options: { readonly anybody?: boolean } = {}): Promise<Coturn> {
+export async function startStreamCoturn(
+  options: { readonly anybody?: boolean; readonly alternateServer?: string } = {},
+): Promise<Coturn> {
   const authority = new TestAuthority();
   const { key, cert } = authority.issue(["localhost", "127.0.0.1"]);
   const folder = mkdtempSync(join(tmpdir(), "turnpike-coturn-"));
@@ -36,6 +38,7 @@ export async function startStreamCoturn(options: { readonly anybody?: boolean } 
       `--pkey=${join(folder, "key.pem")}`,
       "--realm=coturn.test",
       ...(options.anybody === true ? ["--no-auth"] : ["--lt-cred-mech", "--user=alice:wonderland"]),
+      ...(options.alternateServer === undefined ? [] : [`--alternate-server=${options.alternateServer}`]),
       "--allow-loopback-peers",
       "--mobility",
       "--no-cli",

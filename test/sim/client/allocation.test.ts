@@ -216,6 +216,24 @@ describe("credentials (RFC 8489 §9.2)", () => {
     expect(requests(network).length).toBe(2);
   });
 
+  test.each([
+    ["an empty realm", attribute(realm, ""), attribute(passwordAlgorithms, [])],
+    ["a realm with a control character", attribute(realm, "a\u0000b"), attribute(passwordAlgorithms, [])],
+    [
+      "algorithms that fill a message",
+      attribute(realm, "x"),
+      attribute(passwordAlgorithms, [{ algorithm: 2, parameters: new Uint8Array(60_000) }]),
+    ],
+  ])("a challenge with %s is useless, and harms nothing", (_name, badRealm, offers) => {
+    const network = world();
+    const client = network.client(HOME);
+    network.drop = () => true;
+    const operation = network.act(client, (engine) => engine.allocate({}, network.harness.clock));
+    const error = attribute(errorCode, { code: 401, reason: "" });
+    answer(network, client, "error", [error, badRealm, attribute(nonce, BIT_SET), offers]);
+    expect(client.ending(operation)).toMatchObject({ failure: { code: "malformedResponse" } });
+  });
+
   test("algorithms that nobody knows end it", () => {
     const network = world();
     const client = network.client(HOME);

@@ -14,6 +14,7 @@ export class StreamTransport implements Transport {
   readonly #sendQueueBytes: number;
   #receiver: TransportReceiver | undefined;
   #isClosed = false;
+  #error: Error | undefined;
 
   constructor(
     stream: Duplex,
@@ -34,6 +35,10 @@ export class StreamTransport implements Transport {
     stream.on("end", () => this.#end(undefined));
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   get isCongested(): boolean {
     return this.#stream.writableLength > this.#sendQueueBytes;
   }
@@ -43,6 +48,10 @@ export class StreamTransport implements Transport {
   }
 
   start(receiver: TransportReceiver): void {
+    if (this.#isClosed) {
+      queueMicrotask(() => receiver.onClosed(this.#error));
+      return;
+    }
     this.#receiver = receiver;
     this.#stream.on("data", (chunk: Uint8Array) => this.#receive(chunk));
   }
@@ -71,6 +80,7 @@ export class StreamTransport implements Transport {
   #end(error: Error | undefined): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#error = error;
     this.#stream.destroy();
     this.#receiver?.onClosed(error);
   }

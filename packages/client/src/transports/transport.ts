@@ -9,6 +9,8 @@ export interface Transport {
   readonly remote: TransportAddress;
   /** TLS version, cipher and application protocol, where there are any. */
   readonly security: TransportSecurity | undefined;
+  /** True: it broke or was closed, and `send` does nothing. */
+  readonly isClosed: boolean;
   /** True: `send` would pile up bytes that the network doesn't take. */
   readonly isCongested: boolean;
   /** Sends one STUN message or ChannelData message. */
@@ -21,7 +23,7 @@ export interface Transport {
 /** What a transport tells. Buffers are used again after the call. */
 export interface TransportReceiver {
   onPacket(buffer: Uint8Array, offset: number, length: number): void;
-  /** It is broken, or the server closed it. Said once; not after `close`. */
+  /** It is broken, or the server closed it. Said once, also if that was before `start`; not after `close`. */
   onClosed(error: Error | undefined): void;
 }
 

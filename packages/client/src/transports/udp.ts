@@ -53,6 +53,10 @@ class UdpTransport implements Transport {
     socket.on("message", (message) => this.#receiver?.onPacket(message, 0, message.length));
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   get isCongested(): boolean {
     return !this.#isClosed && this.#socket.getSendQueueSize() > this.#sendQueueBytes;
   }

@@ -106,11 +106,19 @@ export class Session {
     if (!givenNonce?.ok || realmText === undefined) {
       return { code: "malformedResponse", detail: `${code} without REALM or NONCE` };
     }
+    if (opaqueString(realmText) === undefined) {
+      return { code: "malformedResponse", detail: "REALM is no OpaqueString (RFC 8265)" };
+    }
     const features = securityFeatures(givenNonce.value);
     const offers = getAttribute(message, passwordAlgorithms);
     if (features.passwordAlgorithms && offers === undefined) return { code: "bidDown" };
     if (offers !== undefined && !offers.ok) {
       return { code: "malformedResponse", detail: "PASSWORD-ALGORITHMS can't be read" };
+    }
+    // It goes back as it came, in every request.
+    const offeredBytes = offers?.value.reduce((sum, { parameters }) => sum + 4 + parameters.length, 0) ?? 0;
+    if (offeredBytes > MAXIMUM_OFFER_BYTES) {
+      return { code: "malformedResponse", detail: "PASSWORD-ALGORITHMS is too long" };
     }
     if (this.#credentials === undefined) {
       const authorizationServer = getAttribute(message, thirdPartyAuthorization);
@@ -180,6 +188,9 @@ function prepare(credentials: ClientCredentials): ClientCredentials {
   }
   return { ...credentials, username: name };
 }
+
+/** What a request still carries with everything else. Two algorithms without parameters have 8. */
+const MAXIMUM_OFFER_BYTES = 512;
 
 /** RFC 8489 §9.2: what a nonce of a server that knows that specification begins with. */
 const NONCE_COOKIE = "obMatJos2";
