@@ -45,6 +45,8 @@ export class ClientDriver {
   readonly #handlers: DriverHandlers;
   readonly #waiting = new Map<number, Waiting>();
   #transport: Transport;
+  /** What broke the transport, if that is known. */
+  #lastError: Error | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #isClosed = false;
@@ -147,8 +149,9 @@ export class ClientDriver {
   #listen(transport: Transport): void {
     transport.start({
       onPacket: (buffer, offset, length) => this.#receive(buffer, offset, length, transport),
-      onClosed: () => {
+      onClosed: (error) => {
         if (transport !== this.#transport) return;
+        this.#lastError = error;
         // A refused UDP packet may be a server that restarts: once there is an allocation its lifetime decides.
         if (!transport.reliable && this.engine.isAllocated) return;
         this.tell((engine, now) => engine.handleTransportFailed(now));
@@ -187,7 +190,7 @@ export class ClientDriver {
         return;
       case "failed": {
         const waiting = this.#waiting.get(output.operation);
-        waiting?.reject(failureError(waiting.what, output.failure));
+        waiting?.reject(failureError(waiting.what, output.failure, this.#lastError));
         this.#waiting.delete(output.operation);
         return;
       }

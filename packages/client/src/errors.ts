@@ -41,8 +41,15 @@ export class TurnClientError extends Error {
 }
 
 /** A failure of the engine as an error: "Cannot allocate: the server answered 486 (Allocation Quota Reached)". */
-export function failureError(what: string, failure: ClientFailure): TurnClientError {
-  return new TurnClientError(failure.code, `Cannot ${what}: ${describeFailure(failure)}`, { failure });
+export function failureError(what: string, failure: ClientFailure, transportError?: Error): TurnClientError {
+  const message = `Cannot ${what}: ${describeFailure(failure)}`;
+  if (failure.code !== "transportFailed" || transportError === undefined) {
+    return new TurnClientError(failure.code, message, { failure });
+  }
+  return new TurnClientError(failure.code, `${message} (${transportError.message})`, {
+    failure,
+    cause: transportError,
+  });
 }
 
 /** What `signal` was aborted with. */
