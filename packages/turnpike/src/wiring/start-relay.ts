@@ -31,19 +31,18 @@ export interface ConfiguredRelay {
  */
 export async function startConfiguredRelay(options: StartConfiguredRelayOptions): Promise<ConfiguredRelay> {
   const { configuration, credentials, logger, unixMs, stampSecrets } = options;
-  let relay: Relay | undefined;
   const revocations = createRevocationList({
     onRevoked: ({ by }) => {
       const nowUnixMs = unixMs();
       const isRevoked = (allocation: Parameters<RevocationList["isRevoked"]>[0]): boolean =>
         revocations.isRevoked(allocation, { nowUnixMs });
-      const ended = relay?.endAllocations(isRevoked, "credentialRevoked") ?? 0;
+      const ended = relay.endAllocations(isRevoked, "credentialRevoked");
       logger.info({ by, ended }, "Credentials were revoked");
     },
     onOverflow: ({ by }) => logger.warn({ by }, "The list of revocations is full: one of them is in force no more"),
   });
   const authenticator = createAuthenticator({ configuration, credentials, logger, revocations, stampSecrets });
-  relay = await startRelay(relayOptionsOf({ configuration, authenticator, logger }));
+  const relay = await startRelay(relayOptionsOf({ configuration, authenticator, logger }));
   if (authenticator.schemes.length === 0) {
     logger.warn({}, "Neither users nor secrets, OAuth keys or a webhook are configured: nobody can allocate");
   }
