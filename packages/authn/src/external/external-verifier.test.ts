@@ -97,9 +97,9 @@ describe("createExternalVerifier", () => {
   });
 
   it("answers nothing after it was closed", async () => {
-    const { login, close } = await open();
-    await close();
-    expect(await login("alice", "wonderland")).toMatchObject({ kind: "unavailable" });
+    const external = await open();
+    await external.close();
+    expect(await external.login("alice", "wonderland")).toMatchObject({ kind: "unavailable" });
   });
 
   it.each<[Partial<ExternalVerifierConfig>, RegExp]>([

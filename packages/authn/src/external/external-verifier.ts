@@ -30,7 +30,7 @@ export interface ExternalVerifier {
   /** To look into, to flush and to change while in use. */
   readonly cache: CredentialCache;
   /** Lets connections, workers and what is cached go. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /**
