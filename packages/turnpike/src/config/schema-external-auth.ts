@@ -1,4 +1,4 @@
-import { Secret } from "@turnpike/authn";
+import type { Secret } from "@turnpike/authn";
 import type { ExternalAuth, ExternalVerifierConfig } from "@turnpike/authn/external";
 import { z } from "zod";
 import { secretText } from "./checked-text.ts";
