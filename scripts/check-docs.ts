@@ -8,6 +8,7 @@ import { repositoryFiles, ROOT } from "./lib/files.ts";
 import { report } from "./lib/findings.ts";
 import { generatedPages } from "./lib/generated.ts";
 import { checkCitations, readSectionTable } from "./lib/citations.ts";
+import { checkConformance } from "./lib/conformance.ts";
 import { checkExamples, checkLinks, type Page } from "./lib/markdown.ts";
 
 const read = (path: string): string => readFileSync(ROOT + path, "utf8");
@@ -17,6 +18,8 @@ const sources = repositoryFiles("packages/*.ts", "packages/*.json", "test/*.ts",
   text: read(path),
 }));
 const files = new Set(repositoryFiles());
+
+const sections = readSectionTable(read("scripts/rfc-sections.json"));
 
 const stale = [...generatedPages()].flatMap(([path, text]) =>
   files.has(path) && read(path) === text
@@ -36,7 +39,11 @@ report(
     ...untested,
     ...checkLinks(markdown, files),
     ...checkExamples(markdown, { files, read }),
-    ...checkCitations(sources, readSectionTable(read("scripts/rfc-sections.json"))),
+    ...checkCitations(sources, sections),
+    ...checkConformance(
+      { path: "docs/conformance.md", text: read("docs/conformance.md") },
+      { sections, readTest: (path) => (files.has(path) ? read(path) : undefined) },
+    ),
   ],
   `${generatedPages().size} generated page(s), links and examples of ${markdown.length} pages, citations of ${sources.length} files: in step`,
 );

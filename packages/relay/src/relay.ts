@@ -1,14 +1,8 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { formatTransportAddress, formatIpAddress, type IpAddress } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import {
-  createPeerPolicy,
-  type DeletionReason,
-  type EndableAllocation,
-  type Listener,
-  type PeerPolicy,
-  TurnServer,
-} from "@turnpike/turn";
+import { createPeerPolicy, type DeletionReason, type Listener, type PeerPolicy, TurnServer } from "@turnpike/turn";
+import { type AllocationSelector, selects } from "./allocation-selector.ts";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
@@ -58,8 +52,11 @@ export interface Relay {
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
-  /** Ends the allocations that `matches`, with events; the number of them. See `TurnServer.endAllocations`. */
-  endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): number;
+  /**
+   * Ends the allocations that are meant, with events, and those that are being made; resolves with the number of those
+   * that lived.
+   */
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number>;
   /**
    * Refuses new allocations (508) and resolves when the last one has ended; at the latest when the relay is stopped.
    */
@@ -224,12 +221,12 @@ class RunningRelay implements Relay {
     };
   }
 
-  endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): number {
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
     let ended = 0;
     this.#reactor.administer((now) => {
-      ended = this.#engine.endAllocations(matches, reason, now);
+      ended = this.#engine.endAllocations(selects(selector), reason, now);
     });
-    return ended;
+    return Promise.resolve(ended);
   }
 
   drain(): Promise<void> {

@@ -1,4 +1,4 @@
-import { createRevocationList, type RevocationList, type Secrets } from "@turnpike/authn/turn";
+import { createRevocationList, normalizeUser, type RevocationList, type Secrets } from "@turnpike/authn/turn";
 import { type Relay, startRelay } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
@@ -11,7 +11,6 @@ export interface StartConfiguredRelayOptions {
   readonly configuration: Configuration;
   readonly credentials: Credentials;
   readonly logger: Logger;
-  readonly unixMs: () => number;
   /** What the relay told its portal to stamp credentials with. Default: there is no portal. */
   readonly stampSecrets?: Secrets;
 }
@@ -30,14 +29,13 @@ export interface ConfiguredRelay {
  *   refuses.
  */
 export async function startConfiguredRelay(options: StartConfiguredRelayOptions): Promise<ConfiguredRelay> {
-  const { configuration, credentials, logger, unixMs, stampSecrets } = options;
+  const { configuration, credentials, logger, stampSecrets } = options;
   const revocations = createRevocationList({
-    onRevoked: ({ by }) => {
-      const nowUnixMs = unixMs();
-      const isRevoked = (allocation: Parameters<RevocationList["isRevoked"]>[0]): boolean =>
-        revocations.isRevoked(allocation, { nowUnixMs });
-      const ended = relay.endAllocations(isRevoked, "credentialRevoked");
-      logger.info({ by, ended }, "Credentials were revoked");
+    onRevoked: ({ by, value }) => {
+      const selector = { by, value: by === "actor" ? normalizeUser(value) : value };
+      void relay.endAllocations(selector, "credentialRevoked").then((ended) => {
+        logger.info({ by, ended }, "Credentials were revoked");
+      });
     },
     onOverflow: ({ by }) => logger.warn({ by }, "The list of revocations is full: one of them is in force no more"),
   });
