@@ -176,7 +176,7 @@ function provenByAllocation(
     if (renews && credential.boundsLifetime) return undefined;
     return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
   }
-  const { expiresAtUnixMs, credentialId } = credential;
+  const { expiresAtUnixMs, credentialId, label } = credential;
   return {
     kind: "authenticated",
     username: credential.username,
@@ -185,6 +185,7 @@ function provenByAllocation(
     key: credential.key,
     ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
     ...(credentialId === undefined ? {} : { credentialId }),
+    ...(label === undefined ? {} : { label }),
   };
 }
 
@@ -248,6 +249,7 @@ function settle(
             passwordAlgorithm: claim.passwordAlgorithm,
             expiresAtUnixMs: decision.expiresAtUnixMs,
             credentialId: decision.credentialId,
+            label: decision.label,
             boundsLifetime: decision.boundsLifetime ?? false,
           },
           proof: { key: decision.key, integrity: claim.answerIntegrity },
@@ -269,6 +271,8 @@ function settle(
       } else {
         challenge(core, request, 401, now);
       }
+      return;
+    case "discarded":
       return;
     case "pending":
       throw new TypeError("The answer to a pending authentication can't be pending");
