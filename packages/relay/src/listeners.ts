@@ -26,7 +26,7 @@ export class RelayStartError extends Error {
 
 /** What {@link openListeners} goes by. */
 export interface OpenListenersOptions {
-  readonly plane: ForwardingPlane;
+  readonly plane: Pick<ForwardingPlane, "openListener">;
   readonly specs: readonly ListenSpec[];
   /** The machine's addresses, which wildcards stand for. */
   readonly machine: readonly LocalAddress[];
@@ -103,7 +103,7 @@ async function openSpec(
   return listeners;
 }
 
-function open(plane: ForwardingPlane, id: number, local: TransportAddress): Promise<Opened> {
+function open(plane: OpenListenersOptions["plane"], id: number, local: TransportAddress): Promise<Opened> {
   return new Promise((done) => plane.openListener(id, local, done));
 }
 
