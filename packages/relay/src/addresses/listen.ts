@@ -20,9 +20,12 @@ export function parseListenSpec(text: string): ListenSpec {
   const transport = TRANSPORTS.find((each) => each === name);
   const local = parseTransportAddress(text.slice(colon + 1));
   if (transport === undefined || local === undefined) {
+    const form =
+      transport === undefined
+        ? `TRANSPORT:ADDRESS:PORT, with one of ${TRANSPORTS.join(", ")}`
+        : `${transport}:ADDRESS:PORT`;
     throw new TypeError(
-      `Cannot listen on ${JSON.stringify(text)}: expected ${transport ?? TRANSPORTS.join("|")}:ADDRESS:PORT, ` +
-        "e.g. udp:0.0.0.0:3478 or udp:[::]:3478",
+      `Cannot listen on ${JSON.stringify(text)}: expected ${form}, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
     );
   }
   return { transport, local };
