@@ -1,28 +1,44 @@
 import { randomBytes } from "node:crypto";
-import { formatIpAddress, formatTransportAddress, type IpAddress, type TransportAddress } from "@turnpike/stun";
-import { createPeerPolicy, type Listener } from "@turnpike/turn";
+import {
+  AddressRegister,
+  formatIpAddress,
+  formatTransportAddress,
+  type IpAddress,
+  type TransportAddress,
+} from "@turnpike/stun";
+import { ClientSource, createPeerPolicy, type Listener, type NatDiscovery } from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import { EventLoopReactor } from "./event-loop-reactor.ts";
 import { Arena } from "./libc/arena.ts";
 import { describeErrno, type Libc, SystemCallError } from "./libc/libc.ts";
 import { SocketFactory } from "./libc/sockets.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
+import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
 import { openFailure } from "./planes/batched/open-failure.ts";
 import { sumCounts } from "./planes/counters.ts";
 import type { Opened } from "./planes/plane.ts";
 import { MAX_REACTOR, PortTable } from "./ports/port-table.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
-import { type AuthenticateModule, Gauge } from "./reactor-worker/protocol.ts";
-import { ReactorThread } from "./reactor-worker/reactor-thread.ts";
-import type { RelayOptions } from "./relay-options.ts";
+import { type Clock, createSystemClock } from "./reactor/clock.ts";
+import {
+  type AuthenticateModule,
+  type CreateAuthenticate,
+  type ForeignPacket,
+  Gauge,
+} from "./reactor-worker/protocol.ts";
+import { type ForeignMessage, ReactorThread } from "./reactor-worker/reactor-thread.ts";
+import { type Authenticate, DEFAULT_LISTEN, type RelayOptions } from "./relay-options.ts";
 import type { Relay, RelayStats } from "./relay.ts";
+import { createEventLoopPlane, type EventLoopParts } from "./streams/create-plane.ts";
+import { SharedDatagrams } from "./streams/shared-datagrams.ts";
 
 /** What {@link startBatchedRelay} takes beside what every relay takes. */
-export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" | "plane"> {
+export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" | "plane" | "redirect"> {
   /** The system calls, tested (`testLibc`). */
   readonly libc: Libc;
   readonly authenticate: AuthenticateModule;
@@ -40,7 +56,10 @@ export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" |
 
 const MAX_THREADS = 64;
 const MAX_COALESCE_US = 200;
-const DEFAULT_LISTEN: readonly string[] = ["udp:0.0.0.0:3478", "udp:[::]:3478"];
+/** Tokens name their engine: with several, any of these numbers may be the next reactor's. */
+const ENGINES = MAX_REACTOR + 1;
+/** The number of the reactor that serves streams and DTLS, on the main thread. */
+const STREAM_ENGINE = 0;
 
 /**
  * Starts a relay on the batched plane: this thread opens the listening sockets and administers, each reactor relays on
@@ -53,7 +72,9 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   checkRange("coalesceUs", options.coalesceUs ?? 0, 0, MAX_COALESCE_US);
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
-  const specs = (options.listen ?? DEFAULT_LISTEN).map(parseListenSpec);
+  const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
+    parseListenSpec,
+  );
   const machine = listLocalAddresses({ isGlobal: (ip) => createPeerPolicy().decide(ip) === "global" });
   const relayAddresses = await findRelayAddresses({
     relayAddresses: options.relayAddresses ?? [],
@@ -61,10 +82,21 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     machine,
     logger,
   });
-  const sockets = new ListeningSockets(options);
+  const clock = createSystemClock();
+  const parts = createEventLoopPlane({
+    options: { ...options, plane: {} },
+    specs,
+    logger,
+    monotonicMs: () => clock.now().monotonicMs,
+  });
+  const { ports, certificate } = parts;
+  const hasStreams = specs.some(({ transport }) => transport !== "udp");
+  const sockets = new ListeningSockets(options, hasStreams);
   try {
     await tryRelayAddresses(sockets, relayAddresses);
-    const listening = await openListeners({ plane: sockets, specs, machine, logger });
+    const hasCertificate = certificate !== undefined;
+    const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
+    const authenticate = hasStreams ? await createOwnAuthenticate(options) : undefined;
     const relay = new BatchedRelay({
       options,
       logger,
@@ -72,13 +104,36 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
       relayAddresses,
       sockets,
       ownAddresses: machine.map(({ ip }) => ip),
+      clock,
+      parts,
+      authenticate,
     });
     await relay.start();
     return relay;
   } catch (error) {
+    certificate?.close();
+    await parts.plane.stop();
     sockets.close();
     throw error;
   }
+}
+
+/** Authenticates for the reactor on this thread, as the others do on theirs. */
+async function createOwnAuthenticate(options: BatchedRelayOptions): Promise<Authenticate> {
+  // The caller named the module; there is nothing to check its type by.
+  const module: { readonly createAuthenticate: CreateAuthenticate } = await import(options.authenticate.module);
+  return module.createAuthenticate(options.authenticate.data, (question, answer) => {
+    void options.answer?.(question).then(answer);
+  });
+}
+
+function sourceOf(packet: ForeignPacket): ClientSource {
+  const remote = new AddressRegister();
+  remote.set(packet.client);
+  const source = new ClientSource(remote);
+  source.listener = packet.listener;
+  source.connection = packet.connection;
+  return source;
 }
 
 function checkRange(name: string, value: number, min: number, max: number): void {
@@ -95,7 +150,11 @@ class ListeningSockets {
   readonly #factory: SocketFactory;
   readonly #bufferBytes: number | undefined;
 
-  constructor(options: BatchedRelayOptions) {
+  readonly #isShared: boolean;
+
+  /** `isShared`: another reactor may adopt some of the clients, even if there is but one share. */
+  constructor(options: BatchedRelayOptions, isShared: boolean) {
+    this.#isShared = isShared || options.threads > 1;
     this.#libc = options.libc;
     this.#factory = new SocketFactory(options.libc, new Arena(options.libc, SocketFactory.SCRATCH));
     this.#bufferBytes = options.bufferBytes;
@@ -111,7 +170,7 @@ class ListeningSockets {
         const socket = this.#factory.open({
           local: bound,
           // Alone, nobody shall be able to take a part of the clients.
-          reusePort: this.shares.length > 1,
+          reusePort: this.#isShared,
           ...(bufferBytes !== undefined && { bufferBytes }),
         });
         fds.push(socket.fd);
@@ -163,6 +222,10 @@ interface Parts {
   readonly relayAddresses: readonly RelayAddress[];
   readonly ownAddresses: readonly IpAddress[];
   readonly sockets: ListeningSockets;
+  readonly clock: Clock;
+  readonly parts: EventLoopParts;
+  /** Undefined if only UDP is served. */
+  readonly authenticate: Authenticate | undefined;
 }
 
 /** A relay whose reactors run on threads. Made by {@link startBatchedRelay}. */
@@ -173,7 +236,10 @@ export class BatchedRelay implements Relay {
   readonly reactors: readonly ReactorThread[];
   readonly #logger: Logger;
   readonly #sockets: ListeningSockets;
-  #nextReactor = 0;
+  /** Serves streams and DTLS; undefined if only UDP is served. */
+  readonly #streams: EventLoopReactor | undefined;
+  readonly #parts: EventLoopParts;
+  #nextReactor = STREAM_ENGINE + 1;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -185,13 +251,22 @@ export class BatchedRelay implements Relay {
     const portRange = options.portRange ?? DEFAULT_PORT_RANGE;
     const portTable = new PortTable({ range: portRange, spaces: relayAddresses.length });
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses });
+    const nonceKey = randomBytes(32);
+    const natDiscovery = findNatDiscovery(options.natDiscovery, parts.listening);
+    const isAlone = parts.authenticate === undefined && options.threads === 1;
+    this.#parts = parts.parts;
+    this.#streams =
+      parts.authenticate &&
+      this.#createStreams(parts, { portTable, hairpin, nonceKey, natDiscovery, authenticate: parts.authenticate });
     const start = {
+      engines: isAlone ? 1 : ENGINES,
+      natDiscovery,
       listeners: parts.listening,
       relayAddresses,
       ownAddresses,
       portRange,
       realm: options.realm ?? "turnpike",
-      nonceKey: randomBytes(32),
+      nonceKey,
       peers: options.peers ?? {},
       engine: options.engine ?? {},
       authenticate: options.authenticate,
@@ -201,7 +276,7 @@ export class BatchedRelay implements Relay {
       bufferBytes: options.bufferBytes ?? 4 << 20,
     };
     this.reactors = sockets.shares.map(
-      (descriptors) =>
+      (descriptors, index) =>
         new ReactorThread({
           libc: options.libc,
           start,
@@ -210,6 +285,7 @@ export class BatchedRelay implements Relay {
           hairpin,
           logger,
           nextReactor: () => this.#freeReactor(),
+          onForeign: (message) => this.#handleForeign(this.reactors[index]?.reactor ?? -1, message),
           ...(options.onEvent && { onEvent: options.onEvent }),
           ...(options.answer && { answer: options.answer }),
         }),
@@ -220,6 +296,7 @@ export class BatchedRelay implements Relay {
   async start(): Promise<void> {
     try {
       await Promise.all(this.reactors.map((reactor) => reactor.start()));
+      this.#streams?.start();
     } catch (error) {
       await Promise.all(this.reactors.map((reactor) => reactor.stop()));
       throw error;
@@ -235,22 +312,31 @@ export class BatchedRelay implements Relay {
   }
 
   stats(): RelayStats {
+    const own = this.#streams?.stats();
     const sum = (place: number): number => this.reactors.reduce((total, reactor) => total + reactor.gauge(place), 0);
     return {
-      allocations: sum(Gauge.allocations),
-      relaySockets: sum(Gauge.relaySockets),
-      reservedPorts: sum(Gauge.reservedPorts),
-      portsInUse: sum(Gauge.portsInUse),
-      portsSetAside: sum(Gauge.portsSetAside),
-      suppressedReplies: sum(Gauge.suppressedReplies),
-      internalErrors: sum(Gauge.internalErrors),
-      traffic: sumCounts(this.reactors.map((reactor) => reactor.counters.snapshot())),
+      allocations: sum(Gauge.allocations) + (own?.allocations ?? 0),
+      relaySockets: sum(Gauge.relaySockets) + (own?.relaySockets ?? 0),
+      reservedPorts: sum(Gauge.reservedPorts) + (own?.reservedPorts ?? 0),
+      portsInUse: sum(Gauge.portsInUse) + (own?.portsInUse ?? 0),
+      portsSetAside: sum(Gauge.portsSetAside) + (own?.portsSetAside ?? 0),
+      suppressedReplies: sum(Gauge.suppressedReplies) + (own?.suppressedReplies ?? 0),
+      internalErrors: sum(Gauge.internalErrors) + (own?.internalErrors ?? 0),
+      traffic: sumCounts([
+        ...this.reactors.map((reactor) => reactor.counters.snapshot()),
+        ...(own === undefined ? [] : [own.traffic]),
+      ]),
+      streams: { ...this.#parts.counts },
     };
+  }
+
+  reloadCertificate(): boolean {
+    return this.#parts.certificate?.reload() ?? false;
   }
 
   async drain(): Promise<void> {
     this.#logger.info({ allocations: this.stats().allocations }, "Draining: new allocations are refused");
-    await Promise.all(this.reactors.map((reactor) => reactor.drain()));
+    await Promise.all([...this.reactors.map((reactor) => reactor.drain()), this.#streams?.drain()]);
   }
 
   stop(): Promise<void> {
@@ -260,17 +346,96 @@ export class BatchedRelay implements Relay {
 
   async #stop(): Promise<void> {
     const { allocations } = this.stats();
-    await Promise.all(this.reactors.map((reactor) => reactor.stop()));
+    await Promise.all([...this.reactors.map((reactor) => reactor.stop()), this.#streams?.stop()]);
+    this.#parts.certificate?.close();
+    await this.#parts.plane.stop();
     this.#sockets.close();
     this.#logger.info({ allocations }, "The relay has stopped");
+  }
+
+  #createStreams(
+    { options, logger, listening, relayAddresses, sockets, clock, parts }: Parts,
+    shared: {
+      readonly portTable: PortTable;
+      readonly hairpin: HairpinMap;
+      readonly nonceKey: Uint8Array;
+      readonly natDiscovery: NatDiscovery | undefined;
+      readonly authenticate: Authenticate;
+    },
+  ): EventLoopReactor {
+    const { authenticate, ...rest } = shared;
+    const datagrams = new SharedDatagrams({
+      libc: options.libc,
+      descriptors: sockets.shares[0] ?? [],
+      listeners: listening,
+      counters: parts.plane.counters,
+    });
+    parts.plane.share(datagrams);
+    for (const { id, transport } of listening) {
+      if (transport === "udp") parts.plane.setKind(id, "shared");
+    }
+    const { authenticate: _module, ...forAll } = options;
+    return new EventLoopReactor({
+      ...rest,
+      options: { ...forAll, authenticate },
+      logger,
+      clock,
+      parts,
+      listeners: listening,
+      peerPolicy: createPeerPolicy(options.peers),
+      relayAddresses,
+      engine: STREAM_ENGINE,
+      engines: ENGINES,
+      others: {
+        isForeign: () => false,
+        sendToClient: () => {},
+        closeClient: () => {},
+        handlePacket: (owner, frame) => this.#find(owner)?.give({ kind: "clientPacket", ...frame }),
+        handleClosed: (owner, client) => this.#find(owner)?.give({ kind: "clientClosed", ...client }),
+        carryOut: (output) => {
+          if (output.kind === "adoptClient") {
+            datagrams.adopt(output.listener, output.client);
+          } else if (output.kind === "releaseClient") {
+            datagrams.release(output.listener, output.client);
+          } else {
+            const { engine, listener, connection, client, bytes } = output;
+            this.#find(engine)?.give({ kind: "handedOver", listener, connection, client, bytes });
+          }
+        },
+      },
+    });
+  }
+
+  #find(engine: number): ReactorThread | undefined {
+    return this.reactors.find(({ reactor }) => reactor === engine);
+  }
+
+  /** What the reactor `from` wants of another. */
+  #handleForeign(from: number, message: ForeignMessage): void {
+    switch (message.kind) {
+      case "handOver": {
+        const { engine, packet } = message;
+        if (engine === STREAM_ENGINE) this.#streams?.handleHandedOver(sourceOf(packet), packet.bytes);
+        else this.#find(engine)?.give({ kind: "handedOver", ...packet });
+        return;
+      }
+      case "sendToClient":
+        this.#streams?.sendForOther(from, message);
+        return;
+      case "closeClient":
+        this.#streams?.closeForOther(message.listener, message.connection);
+        return;
+    }
   }
 
   /** The next number that no living reactor has: tokens and ids of a dead one shall not be taken for another's. */
   #freeReactor(): number {
     for (;;) {
       const reactor = this.#nextReactor;
-      this.#nextReactor = (reactor + 1) % (MAX_REACTOR + 1);
-      if (this.reactors === undefined || this.reactors.every((living) => living.reactor !== reactor)) return reactor;
+      this.#nextReactor = reactor === MAX_REACTOR ? STREAM_ENGINE + 1 : reactor + 1;
+      if (this.reactors === undefined || this.reactors.every((living) => living.reactor !== reactor)) {
+        return reactor;
+      }
     }
   }
 }

@@ -1,25 +1,23 @@
-import { randomBytes, randomInt } from "node:crypto";
-import { formatTransportAddress, formatIpAddress, type IpAddress } from "@turnpike/stun";
-import { nodeCrypto } from "@turnpike/stun/node";
-import { createPeerPolicy, type Listener, type PeerPolicy, TurnServer } from "@turnpike/turn";
+import { randomBytes } from "node:crypto";
+import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
+import { createPeerPolicy, type Listener } from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import { EventLoopReactor } from "./event-loop-reactor.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
+import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
 import type { PlaneCounterName } from "./planes/counters.ts";
-import type { ForwardingPlane } from "./planes/plane.ts";
-import { PortablePlane } from "./planes/portable/portable-plane.ts";
-import { PortLeases } from "./ports/port-leases.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { PortTable } from "./ports/port-table.ts";
-import { Admissions } from "./reactor/admissions.ts";
 import { createSystemClock } from "./reactor/clock.ts";
-import { Reactor } from "./reactor/reactor.ts";
-import { RelaySockets } from "./reactor/relay-sockets.ts";
-import type { RelayOptions } from "./relay-options.ts";
+import { DEFAULT_LISTEN, type RelayOptions } from "./relay-options.ts";
+import type { CertificateFiles } from "./streams/certificate-files.ts";
+import { createEventLoopPlane } from "./streams/create-plane.ts";
+import type { StreamCounts } from "./streams/stream-options.ts";
 
 /** What a relay holds and has done. */
 export interface RelayStats {
@@ -39,6 +37,8 @@ export interface RelayStats {
   readonly internalErrors: number;
   /** Packets, bytes, drops and errors since the start. */
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
+  /** Connections of clients over streams and DTLS, and of peers (RFC 6062). */
+  readonly streams: Readonly<StreamCounts>;
 }
 
 /** A running relay. */
@@ -48,6 +48,8 @@ export interface Relay {
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
+  /** Reads the certificate's files again, at once. False if the one before stays in use, or there is none. */
+  reloadCertificate(): boolean;
   /**
    * Refuses new allocations (508) and resolves when the last one has ended; at the latest when the relay is stopped.
    */
@@ -71,7 +73,9 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const logger = options.logger ?? silentLogger;
   // Whatever is wrong in the configuration is found before a socket is opened.
   const peerPolicy = createPeerPolicy(options.peers);
-  const specs = (options.listen ?? DEFAULT_LISTEN).map(parseListenSpec);
+  const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
+    parseListenSpec,
+  );
   const machine = listLocalAddresses({ isGlobal: (ip) => createPeerPolicy().decide(ip) === "global" });
   const relayAddresses = await findRelayAddresses({
     relayAddresses: options.relayAddresses ?? [],
@@ -79,129 +83,81 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     machine,
     logger,
   });
-  const table = new PortTable({ range: options.portRange ?? DEFAULT_PORT_RANGE, spaces: relayAddresses.length });
-  const leases = new PortLeases({ table, reactor: 0, randomInteger });
-  const plane = new PortablePlane(options.plane);
+  const portTable = new PortTable({ range: options.portRange ?? DEFAULT_PORT_RANGE, spaces: relayAddresses.length });
+  const clock = createSystemClock();
+  const parts = createEventLoopPlane({ options, specs, logger, monotonicMs: () => clock.now().monotonicMs });
+  const { plane, ports, certificate } = parts;
   try {
     await tryRelayAddresses(plane, relayAddresses);
-    const listening = await openListeners({ plane, specs, machine, logger });
-    return new RunningRelay({
+    const hasCertificate = certificate !== undefined;
+    const listening = await openListeners({ plane, ports, hasCertificate, specs, machine, logger });
+    const reactor = new EventLoopReactor({
       options,
       logger,
+      clock,
+      parts,
+      listeners: listening,
+      natDiscovery: findNatDiscovery(options.natDiscovery, listening),
       peerPolicy,
-      listening,
       relayAddresses,
-      ownAddresses: machine.map(({ ip }) => ip),
-      leases,
-      plane,
+      portTable,
+      hairpin: new HairpinMap({ relayAddresses, ownAddresses: machine.map(({ ip }) => ip) }),
+      nonceKey: randomBytes(32),
+      engine: 0,
+      engines: 1,
     });
+    return new RunningRelay({ logger, listening, relayAddresses, reactor, certificate });
   } catch (error) {
+    certificate?.close();
     await plane.stop();
     throw error;
   }
 }
 
-const DEFAULT_LISTEN: readonly string[] = ["udp:0.0.0.0:3478", "udp:[::]:3478"];
-
-function randomInteger(bound: number): number {
-  return randomInt(bound);
-}
-
-/** What has been opened for a {@link RunningRelay}. */
+/** What a {@link RunningRelay} is made of. */
 interface Parts {
-  readonly options: RelayOptions;
   readonly logger: Logger;
-  readonly peerPolicy: PeerPolicy;
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
-  readonly ownAddresses: readonly IpAddress[];
-  readonly leases: PortLeases;
-  readonly plane: ForwardingPlane;
+  readonly reactor: EventLoopReactor;
+  readonly certificate: CertificateFiles | undefined;
 }
 
 class RunningRelay implements Relay {
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
   readonly #logger: Logger;
-  readonly #plane: ForwardingPlane;
-  readonly #leases: PortLeases;
-  readonly #relaySockets: RelaySockets;
-  readonly #admissions = new Admissions();
-  readonly #engine: TurnServer;
-  readonly #reactor: Reactor;
+  readonly #reactor: EventLoopReactor;
+  readonly #certificate: CertificateFiles | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
-    const { options, logger, plane, leases, relayAddresses } = parts;
     this.listening = parts.listening;
-    this.relayAddresses = relayAddresses;
-    this.#logger = logger;
-    this.#plane = plane;
-    this.#leases = leases;
-    const hairpin = new HairpinMap({ relayAddresses, ownAddresses: parts.ownAddresses });
-    const clock = createSystemClock();
-    this.#relaySockets = new RelaySockets({
-      plane,
-      leases,
-      addresses: relayAddresses,
-      hairpin,
-      logger,
-      randomInteger,
-      monotonicMs: () => clock.now().monotonicMs,
-    });
-    this.#engine = new TurnServer({
-      ...options.engine,
-      crypto: nodeCrypto,
-      random: (length) => randomBytes(length),
-      realm: options.realm ?? "turnpike",
-      listeners: parts.listening,
-      authenticate: (request) =>
-        options.authenticate(request, (decision) =>
-          this.#reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
-        ),
-      peerPolicy: parts.peerPolicy,
-      hairpin,
-      families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
-      nonceKey: randomBytes(32),
-      admission: true,
-      events: options.onEvent !== undefined,
-    });
-    this.#reactor = new Reactor({
-      engine: this.#engine,
-      plane,
-      relaySockets: this.#relaySockets,
-      clock,
-      logger,
-      admit: (question) => this.#admissions.admit(question),
-      release: (questionId) => this.#admissions.release(questionId),
-      ...(options.onEvent && { onEvent: options.onEvent }),
-    });
-    plane.start(this.#reactor);
-    logger.info(
+    this.relayAddresses = parts.relayAddresses;
+    this.#logger = parts.logger;
+    this.#reactor = parts.reactor;
+    this.#certificate = parts.certificate;
+    this.#reactor.start();
+    this.#logger.info(
       {
         listening: this.listening.map(({ transport, local }) => `${transport}:${formatTransportAddress(local)}`),
-        relayAddresses: relayAddresses.map(({ relayed }) => formatIpAddress(relayed)),
+        relayAddresses: this.relayAddresses.map(({ relayed }) => formatIpAddress(relayed)),
       },
       "The relay is serving",
     );
   }
 
   stats(): RelayStats {
-    return {
-      allocations: this.#admissions.count,
-      relaySockets: this.#relaySockets.liveCount,
-      reservedPorts: this.#relaySockets.heldCount,
-      portsInUse: this.#leases.inUse,
-      portsSetAside: this.#leases.setAsideCount,
-      suppressedReplies: this.#engine.suppressedReplies,
-      internalErrors: this.#reactor.internalErrors,
-      traffic: this.#plane.counters.snapshot(),
-    };
+    return this.#reactor.stats();
+  }
+
+  reloadCertificate(): boolean {
+    return this.#certificate?.reload() ?? false;
   }
 
   drain(): Promise<void> {
-    this.#logger.info({ allocations: this.#admissions.count }, "Draining: new allocations are refused");
-    return this.#admissions.drain();
+    this.#logger.info({ allocations: this.stats().allocations }, "Draining: new allocations are refused");
+    return this.#reactor.drain();
   }
 
   stop(): Promise<void> {
@@ -210,12 +166,8 @@ class RunningRelay implements Relay {
   }
 
   async #stop(): Promise<void> {
-    const ended = this.#admissions.count;
-    this.#reactor.stop();
-    await this.#plane.stop();
-    // Sockets that were being opened when the reactor stopped are closed with the plane; their ports come back here.
-    this.#relaySockets.closeAll();
-    this.#admissions.end();
-    this.#logger.info({ allocations: ended }, "The relay has stopped");
+    const { allocations } = this.stats();
+    await this.#reactor.stop();
+    this.#logger.info({ allocations }, "The relay has stopped");
   }
 }

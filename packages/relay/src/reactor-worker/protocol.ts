@@ -1,5 +1,5 @@
-import type { IpAddress } from "@turnpike/stun";
-import type { LifecycleEvent, Listener } from "@turnpike/turn";
+import type { IpAddress, TransportAddress } from "@turnpike/stun";
+import type { LifecycleEvent, Listener, NatDiscovery } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
 import type { RelayAddress } from "../addresses/relay-address.ts";
 import type { PortRange } from "../ports/port-range.ts";
@@ -23,8 +23,11 @@ export type CreateAuthenticate = (data: unknown, ask: Ask) => Authenticate | Pro
 export interface WorkerStart {
   /** Leases ports and names tokens: no two living reactors share it. */
   readonly reactor: number;
+  readonly engines: number;
+  /** All of the relay's, those of other reactors included. */
   readonly listeners: readonly Listener[];
-  /** A bound socket for each listener, owned by the main thread. */
+  readonly natDiscovery: NatDiscovery | undefined;
+  /** A bound socket for each `udp` listener by its id, owned by the main thread. */
   readonly descriptors: readonly number[];
   /** An eventfd, owned by the main thread. */
   readonly wakeDescriptor: number;
@@ -57,8 +60,19 @@ interface WorkerMemory {
   readonly arena: number;
 }
 
+/** A packet of a client that is connected to another reactor, or was handed over by it. */
+export interface ForeignPacket {
+  readonly listener: number;
+  readonly connection: number;
+  readonly client: TransportAddress;
+  readonly bytes: Uint8Array;
+}
+
 /** From the main thread. */
 export type ToWorker =
+  | ({ readonly kind: "handedOver" } & ForeignPacket)
+  | ({ readonly kind: "clientPacket" } & ForeignPacket)
+  | ({ readonly kind: "clientClosed" } & Omit<ForeignPacket, "bytes">)
   | { readonly kind: "drain" }
   | { readonly kind: "stop" }
   | { readonly kind: "answer"; readonly id: number; readonly answer: unknown };
@@ -68,6 +82,14 @@ export type FromWorker =
   | { readonly kind: "ready" }
   | { readonly kind: "drained" }
   | { readonly kind: "events"; readonly events: readonly LifecycleEvent[] }
+  | { readonly kind: "handOver"; readonly engine: number; readonly packet: ForeignPacket }
+  | {
+      readonly kind: "sendToClient";
+      readonly listener: number;
+      readonly connection: number;
+      readonly bytes: Uint8Array;
+    }
+  | { readonly kind: "closeClient"; readonly listener: number; readonly connection: number }
   | { readonly kind: "ask"; readonly id: number; readonly question: unknown }
   | {
       readonly kind: "log";

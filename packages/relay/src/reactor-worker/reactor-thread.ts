@@ -11,6 +11,12 @@ import type { PortTable } from "../ports/port-table.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
 import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
 
+/** What a reactor wants of others. */
+export type ForeignMessage = Extract<FromWorker, { kind: "handOver" | "sendToClient" | "closeClient" }>;
+
+/** What others give a reactor. */
+export type ForeignInput = Extract<ToWorker, { kind: "handedOver" | "clientPacket" | "clientClosed" }>;
+
 /** What all threads of a relay have in common, and the main thread's ends of it. */
 export interface ReactorThreadOptions {
   readonly libc: Libc;
@@ -20,6 +26,8 @@ export interface ReactorThreadOptions {
   readonly portTable: PortTable;
   readonly hairpin: HairpinMap;
   readonly logger: Logger;
+  /** Takes what the reactor wants of others. */
+  readonly onForeign: (message: ForeignMessage) => void;
   /** A number that no living reactor has. */
   readonly nextReactor: () => number;
   readonly onEvent?: (event: LifecycleEvent) => void;
@@ -91,6 +99,11 @@ export class ReactorThread {
   /** One of its {@link Gauge}s. */
   gauge(place: number): number {
     return this.#gauges[place] ?? 0;
+  }
+
+  /** Gives the reactor what another received for it. */
+  give(input: ForeignInput): void {
+    this.#post(input);
   }
 
   /** Starts the thread. Rejects if it dies before it serves. */
@@ -189,6 +202,11 @@ export class ReactorThread {
         return;
       case "drained":
         this.#drained?.();
+        return;
+      case "handOver":
+      case "sendToClient":
+      case "closeClient":
+        this.#options.onForeign(message);
         return;
       case "ask":
         void this.#answer(message.id, message.question);

@@ -1,7 +1,8 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import { AddressRegister } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import { ClientSource, createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
 import { loadLibc } from "../libc/libc.ts";
 import { createTimeSource } from "../libc/time-source.ts";
@@ -13,9 +14,17 @@ import { PortTable } from "../ports/port-table.ts";
 import { Admissions } from "../reactor/admissions.ts";
 import { Reactor } from "../reactor/reactor.ts";
 import { RelaySockets } from "../reactor/relay-sockets.ts";
+import { AdoptedClients } from "./adopted-clients.ts";
 import { Coalescing } from "./coalescing.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
-import { type CreateAuthenticate, type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
+import {
+  type CreateAuthenticate,
+  type ForeignPacket,
+  type FromWorker,
+  Gauge,
+  type ToWorker,
+  type WorkerStart,
+} from "./protocol.ts";
 import { TurnClock } from "./turn-clock.ts";
 
 /** The longest wait for packets, in milliseconds; the second while an authentication runs on this thread's own promises. */
@@ -90,10 +99,12 @@ const authenticate = await module.createAuthenticate(start.authenticate.data, (q
 });
 
 const engine = new TurnServer({
+  mobility: true,
   ...start.engine,
   crypto: nodeCrypto,
   random: (length) => randomBytes(length),
   engine: start.reactor,
+  engines: start.engines,
   realm: start.realm,
   listeners: start.listeners,
   authenticate: (request) => {
@@ -109,9 +120,18 @@ const engine = new TurnServer({
   hairpin,
   families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
   dontFragment: true,
+  ...(start.natDiscovery && { natDiscovery: start.natDiscovery }),
   nonceKey: start.nonceKey,
   admission: true,
   events: start.events,
+});
+const isForeign = new Set(start.listeners.filter(({ transport }) => transport !== "udp").map(({ id }) => id));
+const adoptedClients = new AdoptedClients({
+  libc,
+  plane,
+  listeners: start.listeners,
+  bufferBytes: start.bufferBytes,
+  logger,
 });
 const reactor: Reactor = new Reactor({
   engine,
@@ -124,6 +144,21 @@ const reactor: Reactor = new Reactor({
     admissions.release(questionId);
     visitEventLoop = true;
   },
+  others: {
+    isForeign: (listener) => isForeign.has(listener),
+    sendToClient: (listener, connection, bytes) => post({ kind: "sendToClient", listener, connection, bytes }),
+    closeClient: (listener, connection) => post({ kind: "closeClient", listener, connection }),
+    carryOut: (output) => {
+      if (output.kind === "handOver") {
+        const { engine: owner, listener, connection, client, bytes } = output;
+        post({ kind: "handOver", engine: owner, packet: { listener, connection, client, bytes } });
+      } else if (output.kind === "adoptClient") {
+        adoptedClients.adopt(output.listener, output.client);
+      } else {
+        adoptedClients.release(output.listener, output.client);
+      }
+    },
+  },
   ...(start.events && { onEvent: (event: LifecycleEvent) => events.push(event) }),
 });
 const coalescing = new Coalescing({ coalesceUs: start.coalesceUs, monotonicMs: clock.now().monotonicMs });
@@ -133,8 +168,8 @@ let stopped = false;
 
 if (start.coalesceUs > 0) libc.setTimerSlack(TIMER_SLACK_NS);
 plane.start(reactor);
-for (const [index, listener] of start.listeners.entries()) {
-  plane.adoptListener(listener.id, start.descriptors[index] ?? -1);
+for (const { id, transport } of start.listeners) {
+  if (transport === "udp") plane.adoptListener(id, start.descriptors[id] ?? -1);
 }
 post({ kind: "ready" });
 setImmediate(takeTurns);
@@ -184,6 +219,15 @@ function handle(message: ToWorker): void {
       answer?.(message.answer);
       return;
     }
+    case "handedOver":
+      reactor.handleHandedOver(sourceOf(message), message.bytes);
+      return;
+    case "clientPacket":
+      reactor.handleClientPacket(sourceOf(message), message.bytes, 0, message.bytes.length);
+      return;
+    case "clientClosed":
+      reactor.handleClientClosed(sourceOf(message));
+      return;
     case "stop":
       reactor.stop();
       admissions.end();
@@ -193,6 +237,15 @@ function handle(message: ToWorker): void {
       port.close();
       return;
   }
+}
+
+function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {
+  const remote = new AddressRegister();
+  remote.set(packet.client);
+  const source = new ClientSource(remote);
+  source.listener = packet.listener;
+  source.connection = packet.connection;
+  return source;
 }
 
 /** Shows the main thread what this reactor holds, and gives it the events of the turn. */

@@ -1,4 +1,4 @@
-import { withPort } from "@turnpike/stun";
+import { type TransportAddress, withPort } from "@turnpike/stun";
 import type { Answer, OpenRelaySocket, RelaySocket } from "@turnpike/turn";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import type { RelayAddress } from "../addresses/relay-address.ts";
@@ -67,7 +67,7 @@ export class RelaySockets {
   /** Answers the engine's question, before or after the call returns. */
   open(question: OpenRelaySocket, answer: (answer: Answer) => void): void {
     const { questionId } = question;
-    if (question.transport !== "udp") {
+    if (question.transport === "tcp" && this.#options.plane.tcpRelay === undefined) {
       answer(refusal(questionId, "TCP relay sockets are not available"));
       return;
     }
@@ -129,12 +129,12 @@ export class RelaySockets {
   }
 
   #openFamilies(question: OpenRelaySocket, wish: PortWish, answer: (answer: Answer) => void): void {
-    const { questionId, families } = question;
+    const { questionId, families, transport } = question;
     const outcomes: (Outcome | undefined)[] = families.map(() => undefined);
     let missing = families.length;
     let reservation: number | undefined;
     families.forEach((family, index) => {
-      new Opening({ ...this.#options, log: this.#log, family, wish }, (outcome) => {
+      new Opening({ ...this.#options, log: this.#log, transport, family, wish }, (outcome) => {
         outcomes[index] = outcome;
         if (outcome.kind === "opened") {
           this.#adopt(outcome.entry);
@@ -185,6 +185,7 @@ type Outcome =
 
 interface OpeningOptions extends RelaySocketsOptions {
   readonly log: SampledLog;
+  readonly transport: "udp" | "tcp";
   readonly family: 4 | 6;
   readonly wish: PortWish;
 }
@@ -207,7 +208,7 @@ class Opening {
   }
 
   tryNext(): void {
-    const { leases, plane, addresses, monotonicMs } = this.#options;
+    const { leases, addresses, monotonicMs } = this.#options;
     for (;;) {
       const space = this.#spaces[0];
       const address = space === undefined ? undefined : addresses[space];
@@ -221,9 +222,15 @@ class Opening {
         continue;
       }
       this.#tries++;
-      plane.openRelaySocket(withPort(address.local, port), (opened) => this.#handleFirst(space, port, opened));
+      this.#open(withPort(address.local, port), (opened) => this.#handleFirst(space, port, opened));
       return;
     }
+  }
+
+  #open(local: TransportAddress, done: (opened: Opened) => void): void {
+    const { plane, transport } = this.#options;
+    const opener = transport === "tcp" ? (plane.tcpRelay ?? plane) : plane;
+    opener.openRelaySocket(local, done);
   }
 
   #handleFirst(space: number, port: number, opened: Opened): void {
@@ -240,7 +247,7 @@ class Opening {
       this.#done({ kind: "opened", entry });
       return;
     }
-    plane.openRelaySocket(withPort(opened.local, port + 1), (next) => {
+    this.#open(withPort(opened.local, port + 1), (next) => {
       if (next.kind === "opened") {
         this.#done({ kind: "opened", entry, neighbour: this.#entry(space, next) });
         return;

@@ -192,6 +192,15 @@ export class BatchedPlane implements ForwardingPlane {
     this.#watch(fd, socket);
   }
 
+  /** Receives what one client sends to a listener, from a socket connected to it. `closeRelaySocket` closes it. */
+  adoptClient(listener: number, fd: number): number {
+    const ipv6 = this.#factory.localAddress(fd).family === 6;
+    const socket = this.#sockets.add(fd, SocketRole.listener, ipv6, listener);
+    this.#prepare(fd, ipv6);
+    this.#watch(fd, socket);
+    return socket;
+  }
+
   openRelaySocket(local: TransportAddress, done: (opened: Opened) => void): void {
     const socket = this.#open(local, SocketRole.relay, 0);
     if (typeof socket !== "number") return done(socket);

@@ -1,0 +1,197 @@
+import { randomBytes, randomInt } from "node:crypto";
+import { AddressRegister, type TransportAddress } from "@turnpike/stun";
+import { nodeCrypto } from "@turnpike/stun/node";
+import { type ClientSource, type Listener, type NatDiscovery, type PeerPolicy, TurnServer } from "@turnpike/turn";
+import type { HairpinMap } from "./addresses/hairpin-map.ts";
+import type { RelayAddress } from "./addresses/relay-address.ts";
+import type { Logger } from "./logger.ts";
+import type { PortTable } from "./ports/port-table.ts";
+import { PortLeases } from "./ports/port-leases.ts";
+import { Admissions } from "./reactor/admissions.ts";
+import type { Clock } from "./reactor/clock.ts";
+import { EngineRouter, type OwnerGate } from "./reactor/engine-router.ts";
+import type { OtherReactors } from "./reactor/other-reactors.ts";
+import { type AdmissionDecision, type AdmissionQuestion, Reactor } from "./reactor/reactor.ts";
+import { RelaySockets } from "./reactor/relay-sockets.ts";
+import type { RelayOptions } from "./relay-options.ts";
+import type { RelayStats } from "./relay.ts";
+import type { EventLoopParts } from "./streams/create-plane.ts";
+
+/** Connections are found by their handle. */
+const NOWHERE: TransportAddress = new AddressRegister();
+
+/** What {@link EventLoopReactor} is made of. */
+export interface EventLoopReactorOptions {
+  readonly options: Pick<RelayOptions, "authenticate" | "realm" | "engine" | "redirect" | "onEvent">;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly parts: EventLoopParts;
+  /** All of the relay's. */
+  readonly listeners: readonly Listener[];
+  readonly natDiscovery: NatDiscovery | undefined;
+  readonly peerPolicy: PeerPolicy;
+  readonly relayAddresses: readonly RelayAddress[];
+  readonly portTable: PortTable;
+  readonly hairpin: HairpinMap;
+  /** 32 bytes, shared by all engines of the relay. */
+  readonly nonceKey: Uint8Array;
+  /** Which of the relay's engines this is. */
+  readonly engine: number;
+  readonly engines: number;
+  /** Where the relay has several reactors. */
+  readonly others?: OtherReactors & OwnerGate;
+}
+
+/**
+ * One engine on this thread's event loop, with every kind of socket: the whole of a relay on the portable plane, and of
+ * one on the batched plane the part that serves streams and DTLS.
+ */
+export class EventLoopReactor {
+  readonly #parts: EventLoopParts;
+  readonly #options: EventLoopReactorOptions;
+  readonly #leases: PortLeases;
+  readonly #relaySockets: RelaySockets;
+  readonly #admissions = new Admissions();
+  readonly #engine: TurnServer;
+  readonly #reactor: Reactor;
+  readonly #router: EngineRouter | undefined;
+
+  constructor(given: EventLoopReactorOptions) {
+    const { options, logger, clock, parts, relayAddresses, hairpin } = given;
+    this.#options = given;
+    this.#parts = parts;
+    const { plane } = parts;
+    const randomInteger = (bound: number): number => randomInt(bound);
+    this.#leases = new PortLeases({ table: given.portTable, reactor: given.engine, randomInteger });
+    this.#relaySockets = new RelaySockets({
+      plane,
+      leases: this.#leases,
+      addresses: relayAddresses,
+      hairpin,
+      logger,
+      randomInteger,
+      monotonicMs: () => clock.now().monotonicMs,
+    });
+    this.#engine = new TurnServer({
+      mobility: true,
+      ...options.engine,
+      crypto: nodeCrypto,
+      random: (length) => randomBytes(length),
+      engine: given.engine,
+      engines: given.engines,
+      realm: options.realm ?? "turnpike",
+      listeners: given.listeners,
+      authenticate: (request) =>
+        options.authenticate(request, (decision) =>
+          this.#reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
+        ),
+      peerPolicy: given.peerPolicy,
+      hairpin,
+      families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
+      tcpRelay: plane.tcpRelay !== undefined,
+      ...(given.natDiscovery && { natDiscovery: given.natDiscovery }),
+      nonceKey: given.nonceKey,
+      admission: true,
+      events: options.onEvent !== undefined,
+    });
+    this.#reactor = new Reactor({
+      engine: this.#engine,
+      plane,
+      relaySockets: this.#relaySockets,
+      clock,
+      logger,
+      admit: (question) => this.#admit(question),
+      release: (questionId) => this.#admissions.release(questionId),
+      ...(given.others && { others: given.others }),
+      ...(options.onEvent && { onEvent: options.onEvent }),
+    });
+    this.#router =
+      given.others && new EngineRouter({ streams: parts.streams, local: this.#reactor, gate: given.others });
+  }
+
+  /** Takes what sockets receive from here on. */
+  start(): void {
+    const reactor = this.#reactor;
+    const router = this.#router;
+    if (router === undefined) {
+      this.#parts.plane.start(reactor);
+      return;
+    }
+    this.#parts.plane.start({
+      handleClientPacket: (source, buffer, offset, length) => router.handleClientPacket(source, buffer, offset, length),
+      handleClientClosed: (source, owner) => router.handleClientClosed(source, owner),
+      isClientNeeded: (source) => router.isClientNeeded(source),
+      handlePeerPacket: (socket, peer, buffer, offset, length) =>
+        reactor.handlePeerPacket(socket, peer, buffer, offset, length),
+      handlePeerIcmp: (socket, peer, icmp) => reactor.handlePeerIcmp(socket, peer, icmp),
+      handleRelaySocketError: (socket, code) => reactor.handleRelaySocketError(socket, code),
+      handlePeerConnection: (socket, peer, connection) => reactor.handlePeerConnection(socket, peer, connection),
+      handlePeerConnectionClosed: (connection) => reactor.handlePeerConnectionClosed(connection),
+    });
+  }
+
+  /** Another reactor's engine sends to a client that is connected here. */
+  sendForOther(
+    engine: number,
+    message: { readonly listener: number; readonly connection: number; readonly bytes: Uint8Array },
+  ): void {
+    const { listener, connection, bytes } = message;
+    this.#router?.noteAnswer(connection, engine, bytes);
+    this.#parts.plane.sendToClient(listener, connection, NOWHERE, bytes, 0, bytes.length);
+  }
+
+  /** Another reactor's engine closes a connection of a client here. */
+  closeForOther(listener: number, connection: number): void {
+    this.#parts.plane.closeClient(listener, connection);
+  }
+
+  /** A request that another reactor's engine handed over. */
+  handleHandedOver(source: ClientSource, bytes: Uint8Array): void {
+    this.#reactor.handleHandedOver(source, bytes);
+  }
+
+  stats(): RelayStats {
+    return {
+      allocations: this.#admissions.count,
+      relaySockets: this.#relaySockets.liveCount,
+      reservedPorts: this.#relaySockets.heldCount,
+      portsInUse: this.#leases.inUse,
+      portsSetAside: this.#leases.setAsideCount,
+      suppressedReplies: this.#engine.suppressedReplies,
+      internalErrors: this.#reactor.internalErrors,
+      traffic: this.#parts.plane.counters.snapshot(),
+      streams: { ...this.#parts.counts },
+    };
+  }
+
+  drain(): Promise<void> {
+    return this.#admissions.drain();
+  }
+
+  /** Ends every allocation and closes every socket. Resolves when none is left. */
+  async stop(): Promise<void> {
+    this.#reactor.stop();
+    this.#parts.certificate?.close();
+    await this.#parts.plane.stop();
+    // Sockets that were being opened when the reactor stopped are closed with the plane; their ports come back here.
+    this.#relaySockets.closeAll();
+    this.#admissions.end();
+  }
+
+  #admit(question: AdmissionQuestion): AdmissionDecision {
+    const redirection = this.#redirect(question);
+    if (redirection !== undefined) {
+      return { admitted: false, code: 300, reason: "Try Alternate", ...redirection };
+    }
+    return this.#admissions.admit(question);
+  }
+
+  #redirect(question: AdmissionQuestion): ReturnType<NonNullable<RelayOptions["redirect"]>> {
+    try {
+      return this.#options.options.redirect?.(question);
+    } catch (error) {
+      this.#options.logger.error({ err: error }, "The redirect policy threw: the user stays");
+      return undefined;
+    }
+  }
+}
