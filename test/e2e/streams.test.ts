@@ -1,9 +1,13 @@
+import { writeFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { once } from "node:events";
+import type { Readable } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import type { Relay, RelayOptions } from "@turnpike/relay";
 import {
+  alternateServer,
   attribute,
+  connectionId,
   formatIpAddress,
   getAttribute,
   mobilityTicket,
@@ -12,6 +16,8 @@ import {
   type TransportAddress,
   transportAddress,
   xorMappedAddress,
+  xorPeerAddress,
+  xorRelayedAddress,
 } from "@turnpike/stun";
 import type { ClientTransport } from "@turnpike/turn";
 import { describe, expect, test, vi } from "vitest";
@@ -59,8 +65,9 @@ async function allocated(client: LinkTurnClient, transport: "udp" | "tcp" = "udp
 async function raw(server: TransportAddress): Promise<{ readonly socket: Socket; readonly ended: Promise<unknown> }> {
   const socket = connect({ host: formatIpAddress(server), port: server.port });
   socket.on("error", () => {});
-  const ended = once(socket, "close");
+  const ended = new Promise((resolve) => socket.once("close", resolve));
   await once(socket, "connect");
+  socket.resume();
   keep({
     async [Symbol.asyncDispose]() {
       socket.destroy();
@@ -104,17 +111,19 @@ async function openTcpPeer(): Promise<{
 }
 
 /** Reads exactly `length` bytes. */
-async function read(stream: import("node:stream").Readable, length: number): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  for (let missing = length; missing > 0;) {
-    const part: Buffer | null = stream.read(Math.min(missing, stream.readableLength || missing));
-    if (part === null) await once(stream, "readable");
-    else {
-      parts.push(part);
-      missing -= part.length;
-    }
-  }
-  return Buffer.concat(parts);
+function read(stream: Readable, length: number): Promise<Buffer> {
+  let got = Buffer.alloc(0);
+  return new Promise((resolve) => {
+    const take = (chunk: Buffer): void => {
+      got = Buffer.concat([got, chunk]);
+      if (got.length < length) return;
+      stream.off("data", take);
+      if (got.length > length) stream.unshift(got.subarray(length));
+      resolve(got.subarray(0, length));
+    };
+    stream.on("data", take);
+    stream.resume();
+  });
 }
 
 describe.each(["tcp", "tls", "ws", "wss", "dtls"] as const)("a client over %s", (transport) => {
@@ -217,7 +226,6 @@ describe("one port for all streams", () => {
       expect((await allocated(client)).family).toBe(4);
       await expect(LinkTurnClient.open({ transport, server, ca: before, credentials: ALICE })).rejects.toThrow();
     }
-    const { writeFileSync } = await import("node:fs");
     writeFileSync(own.key, "no key");
     expect(relay.reloadCertificate()).toBe(false);
   });
@@ -247,9 +255,6 @@ describe("TCP relay (RFC 6062)", () => {
       expect(await dataClient.bindConnection(id)).toBe("success");
       const { stream } = dataClient.link;
       if (stream === undefined) throw new Error("No stream");
-      stream.removeAllListeners("data");
-      stream.removeAllListeners("end");
-      stream.pause();
       atPeer.write("client");
       expect(String(await read(stream, 12))).toBe("hello client");
       const large = bytes(5_000_000);
@@ -276,7 +281,6 @@ describe("TCP relay (RFC 6062)", () => {
     const id = await control.connectPeer(peer.local);
     const atPeer = await peer.next();
     const dataClient = await link(relay, "tcp");
-    const { connectionId } = await import("@turnpike/stun");
     dataClient.stun.learn(
       await dataClient.exchange(dataClient.stun.plain("connectionBind", [attribute(connectionId, id)])),
     );
@@ -296,13 +300,13 @@ describe("TCP relay (RFC 6062)", () => {
     expect(await dataClient.bindConnection(id)).toBe("success");
     const { stream } = dataClient.link;
     if (stream === undefined) throw new Error("No stream");
-    stream.removeAllListeners("data");
-    stream.pause();
     atPeer.write("secret");
     expect(String(await read(stream, 6))).toBe("secret");
     stream.write(bytes(100_000));
     expect((await read(atPeer, 100_000)).length).toBe(100_000);
+    stream.resume();
     atPeer.destroy();
+    stream.end();
     await dataClient.closed;
     await vi.waitUntil(() => relay.stats().streams.peerConnections === 0);
   });
@@ -317,15 +321,12 @@ describe("TCP relay (RFC 6062)", () => {
     const { socket } = await raw(relayed);
     const attempt = stunOf((await control.receive()) ?? new Uint8Array());
     expect(attempt.methodName).toBe("connectionAttempt");
-    const { connectionId } = await import("@turnpike/stun");
     const id = getAttribute(attempt, connectionId);
     if (!id?.ok) throw new Error("CONNECTION-ID is missing");
     const dataClient = await link(relay, "tcp");
     expect(await dataClient.bindConnection(id.value)).toBe("success");
     socket.write("called");
     const { stream } = dataClient.link;
-    stream?.removeAllListeners("data");
-    stream?.pause();
     expect(stream && String(await read(stream, 6))).toBe("called");
   });
 
@@ -348,7 +349,6 @@ describe("TCP relay (RFC 6062)", () => {
     await allocated(control, "tcp");
     expect(await control.connectPeer(peer.local)).toBeGreaterThan(0);
     expect(await control.connectPeer(peer.local)).toBe(-446);
-    const { xorPeerAddress } = await import("@turnpike/stun");
     // Nobody answers there, or nobody is there: 447 comes at once or late, and meanwhile all goes on.
     const silent = transportAddress("192.0.2.1", 9);
     control.send(control.stun.signed("connect", [attribute(xorPeerAddress, silent)]));
@@ -432,7 +432,8 @@ describe("limits", () => {
     const busy = await link(relay, "tls");
     await allocated(busy);
     await Promise.all(idle.map(({ closed }) => closed));
-    expect(relay.stats().streams).toMatchObject({ idle: 3, connections: 1 });
+    await vi.waitUntil(() => relay.stats().streams.connections === 1);
+    expect(relay.stats().streams.idle).toBe(3);
     expect(await busy.refresh(600)).toBe("success");
   });
 
@@ -465,26 +466,6 @@ describe("limits", () => {
       expect(message?.length).toBe(datagram.length + 4);
     }
     expect(relay.stats().streams.unread).toBe(0);
-  });
-
-  test("a client that asks without end and reads nothing is closed", async () => {
-    const relay = await startStreams({
-      streams: { maxOutputQueueBytes: 4096 },
-      engine: { unauthenticatedBytesPerSecond: 1e9 },
-    });
-    const { socket, ended } = await raw(serverOf(relay, "tcp"));
-    socket.pause();
-    const client = await link(relay, "tcp");
-    const binding = client.stun.plain("binding");
-    const many = Buffer.concat(Array.from({ length: 3000 }, () => binding));
-    const flood = (): void => {
-      while (!socket.destroyed && socket.write(many));
-    };
-    socket.on("drain", flood);
-    flood();
-    await vi.waitUntil(() => relay.stats().streams.unread === 1, { timeout: 20_000 });
-    socket.resume();
-    await ended;
   });
 });
 
@@ -530,7 +511,6 @@ describe("mobility (RFC 8016)", () => {
       attribute(requestedTransport, 17),
       attribute(mobilityTicket, new Uint8Array()),
     ]);
-    const { xorRelayedAddress } = await import("@turnpike/stun");
     const relayed = getAttribute(answer, xorRelayedAddress);
     let ticket = getAttribute(answer, mobilityTicket);
     if (!relayed?.ok) throw new Error("Not allocated");
@@ -575,7 +555,6 @@ test("300: the policy sends users elsewhere", async () => {
   expect((await allocated(await link(relay, "tls"))).family).toBe(4);
   const bob = await link(relay, "tls", { credentials: BOB });
   const answer = await bob.request("allocate", [attribute(requestedTransport, 17)]);
-  const { alternateServer } = await import("@turnpike/stun");
   const alternate = getAttribute(answer, alternateServer);
   expect(outcomeOf(answer)).toBe(300);
   expect(alternate?.ok && sameTransportAddress(alternate.value, elsewhere)).toBe(true);

@@ -89,6 +89,62 @@ test("an authenticator that can't be reached gets 500, not 401", () => {
   expect(outcomeOf(harness.answer())).toBe(500);
 });
 
+test("what is discarded gets no answer and no event, at once or late", () => {
+  for (const isLate of [false, true]) {
+    const asked: AuthenticationRequest[] = [];
+    const { harness, client } = challenged({
+      events: true,
+      authenticate: (request) => {
+        asked.push(request);
+        return { kind: isLate ? "pending" : "discarded" };
+      },
+    });
+    harness.take();
+    harness.fromClient(CLIENT, client.signed("allocate", [UDP]));
+    const questionId = asked[0]?.questionId ?? -1;
+    harness.server.handleAnswer({ kind: "authentication", questionId, decision: { kind: "discarded" } }, harness.clock);
+    harness.drain();
+    expect(harness.take()).toEqual([]);
+    expect(harness.server.pollTimeout()).toBeUndefined();
+  }
+});
+
+test("security case 15: a revocation that comes while the allocation is being made ends it too", () => {
+  const key = longTermKey({ ...ALICE, algorithm: "md5", realm: "example.org", crypto: nodeCrypto });
+  const { harness, client } = challenged({
+    admission: true,
+    authenticate: () => ({
+      kind: "authenticated",
+      username: "alice",
+      actor: "alice",
+      scheme: "webhook",
+      key,
+      credentialId: "c1",
+      label: "laptop",
+    }),
+  });
+  harness.take();
+  harness.fromClient(CLIENT, client.signed("allocate", [UDP]));
+  const admit = harness.take().find((output) => output.kind === "admit");
+  const seen: unknown[] = [];
+  const revoke = (): number =>
+    harness.server.endAllocations(
+      (allocation) => {
+        seen.push(allocation);
+        return allocation.label === "laptop";
+      },
+      "credentialRevoked",
+      harness.clock,
+    );
+  expect(revoke()).toBe(0);
+  expect(seen).toEqual([{ id: "", username: "alice", actor: "alice", credentialId: "c1", label: "laptop" }]);
+  const questionId = admit?.kind === "admit" ? admit.questionId : -1;
+  harness.server.handleAnswer({ kind: "admission", questionId, admitted: true }, harness.clock);
+  harness.drain();
+  expect(harness.take()).toEqual([{ kind: "releaseAdmission", questionId }]);
+  expect(harness.server.allocationCount).toBe(0);
+});
+
 test("admission is asked before a socket is opened, and given back when the allocation goes", () => {
   const { harness, client } = challenged({ admission: true });
   harness.take();

@@ -6,13 +6,22 @@ import {
   type IpAddress,
   type TransportAddress,
 } from "@turnpike/stun";
-import { ClientSource, createPeerPolicy, type Listener, type NatDiscovery } from "@turnpike/turn";
+import {
+  ClientSource,
+  createPeerPolicy,
+  type DeletionReason,
+  type EndableAllocation,
+  type Listener,
+  type NatDiscovery,
+} from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
-import { EventLoopReactor } from "./event-loop-reactor.ts";
+import { type AuthenticateModule, createMainAuthenticator, type ThreadAuthenticator } from "./authenticate-module.ts";
+import type { BanNotice } from "./defence/turn-penalties.ts";
+import { EventLoopReactor, redirectionOf } from "./event-loop-reactor.ts";
 import { Arena } from "./libc/arena.ts";
 import { describeErrno, type Libc, SystemCallError } from "./libc/libc.ts";
 import { SocketFactory } from "./libc/sockets.ts";
@@ -25,20 +34,16 @@ import type { Opened } from "./planes/plane.ts";
 import { MAX_REACTOR, PortTable } from "./ports/port-table.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { type Clock, createSystemClock } from "./reactor/clock.ts";
-import {
-  type AuthenticateModule,
-  type CreateAuthenticate,
-  type ForeignPacket,
-  Gauge,
-} from "./reactor-worker/protocol.ts";
+import type { HeldPort } from "./reactor/relay-sockets.ts";
+import { type ForeignPacket, Gauge, type ReservationClaim } from "./reactor-worker/protocol.ts";
 import { type ForeignMessage, ReactorThread } from "./reactor-worker/reactor-thread.ts";
-import { type Authenticate, DEFAULT_LISTEN, type RelayOptions } from "./relay-options.ts";
+import { DEFAULT_LISTEN, type RelayOptions } from "./relay-options.ts";
 import type { Relay, RelayStats } from "./relay.ts";
 import { createEventLoopPlane, type EventLoopParts } from "./streams/create-plane.ts";
 import { SharedDatagrams } from "./streams/shared-datagrams.ts";
 
 /** What {@link startBatchedRelay} takes beside what every relay takes. */
-export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" | "plane" | "redirect"> {
+export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" | "plane" | "forwarding"> {
   /** The system calls, tested (`testLibc`). */
   readonly libc: Libc;
   readonly authenticate: AuthenticateModule;
@@ -50,11 +55,10 @@ export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" |
   readonly coalesceUs?: number;
   /** Size of each socket's kernel buffers. Default 4 MiB. */
   readonly bufferBytes?: number;
-  /** Answers what the reactors' authenticators ask. */
-  readonly answer?: (question: unknown) => Promise<unknown>;
 }
 
-const MAX_THREADS = 64;
+/** How many threads a relay can have. */
+export const MAX_THREADS = 64;
 const MAX_COALESCE_US = 200;
 /** Tokens name their engine: with several, any of these numbers may be the next reactor's. */
 const ENGINES = MAX_REACTOR + 1;
@@ -68,8 +72,7 @@ const STREAM_ENGINE = 0;
  * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses.
  */
 export async function startBatchedRelay(options: BatchedRelayOptions): Promise<BatchedRelay> {
-  checkRange("threads", options.threads, 1, MAX_THREADS);
-  checkRange("coalesceUs", options.coalesceUs ?? 0, 0, MAX_COALESCE_US);
+  checkForwarding(options.threads, options.coalesceUs ?? 0);
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
@@ -96,7 +99,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     await tryRelayAddresses(sockets, relayAddresses);
     const hasCertificate = certificate !== undefined;
     const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
-    const authenticate = hasStreams ? await createOwnAuthenticate(options) : undefined;
+    const authenticator = hasStreams ? await createMainAuthenticator(options.authenticate, logger) : undefined;
     const relay = new BatchedRelay({
       options,
       logger,
@@ -106,7 +109,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
       ownAddresses: machine.map(({ ip }) => ip),
       clock,
       parts,
-      authenticate,
+      authenticator,
     });
     await relay.start();
     return relay;
@@ -118,15 +121,6 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   }
 }
 
-/** Authenticates for the reactor on this thread, as the others do on theirs. */
-async function createOwnAuthenticate(options: BatchedRelayOptions): Promise<Authenticate> {
-  // The caller named the module; there is nothing to check its type by.
-  const module: { readonly createAuthenticate: CreateAuthenticate } = await import(options.authenticate.module);
-  return module.createAuthenticate(options.authenticate.data, (question, answer) => {
-    void options.answer?.(question).then(answer);
-  });
-}
-
 function sourceOf(packet: ForeignPacket): ClientSource {
   const remote = new AddressRegister();
   remote.set(packet.client);
@@ -134,6 +128,12 @@ function sourceOf(packet: ForeignPacket): ClientSource {
   source.listener = packet.listener;
   source.connection = packet.connection;
   return source;
+}
+
+/** @throws RangeError if one of them makes no sense. */
+export function checkForwarding(threads: number, coalesceUs: number): void {
+  checkRange("threads", threads, 1, MAX_THREADS);
+  checkRange("coalesceUs", coalesceUs, 0, MAX_COALESCE_US);
 }
 
 function checkRange(name: string, value: number, min: number, max: number): void {
@@ -225,7 +225,7 @@ interface Parts {
   readonly clock: Clock;
   readonly parts: EventLoopParts;
   /** Undefined if only UDP is served. */
-  readonly authenticate: Authenticate | undefined;
+  readonly authenticator: ThreadAuthenticator | undefined;
 }
 
 /** A relay whose reactors run on threads. Made by {@link startBatchedRelay}. */
@@ -239,6 +239,8 @@ export class BatchedRelay implements Relay {
   /** Serves streams and DTLS; undefined if only UDP is served. */
   readonly #streams: EventLoopReactor | undefined;
   readonly #parts: EventLoopParts;
+  readonly #portTable: PortTable;
+  readonly #hasPenalties: boolean;
   #nextReactor = STREAM_ENGINE + 1;
   #stopping: Promise<void> | undefined;
 
@@ -250,14 +252,16 @@ export class BatchedRelay implements Relay {
     this.#sockets = sockets;
     const portRange = options.portRange ?? DEFAULT_PORT_RANGE;
     const portTable = new PortTable({ range: portRange, spaces: relayAddresses.length });
+    this.#portTable = portTable;
+    this.#hasPenalties = options.penalties !== false;
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses });
     const nonceKey = randomBytes(32);
     const natDiscovery = findNatDiscovery(options.natDiscovery, parts.listening);
-    const isAlone = parts.authenticate === undefined && options.threads === 1;
+    const isAlone = parts.authenticator === undefined && options.threads === 1;
     this.#parts = parts.parts;
     this.#streams =
-      parts.authenticate &&
-      this.#createStreams(parts, { portTable, hairpin, nonceKey, natDiscovery, authenticate: parts.authenticate });
+      parts.authenticator &&
+      this.#createStreams(parts, { portTable, hairpin, nonceKey, natDiscovery, authenticator: parts.authenticator });
     const start = {
       engines: isAlone ? 1 : ENGINES,
       natDiscovery,
@@ -269,7 +273,8 @@ export class BatchedRelay implements Relay {
       nonceKey,
       peers: options.peers ?? {},
       engine: options.engine ?? {},
-      authenticate: options.authenticate,
+      penalties: options.penalties,
+      redirects: options.redirect !== undefined,
       events: options.onEvent !== undefined,
       aggregate: options.aggregate ?? true,
       coalesceUs: options.coalesceUs ?? 0,
@@ -280,6 +285,7 @@ export class BatchedRelay implements Relay {
         new ReactorThread({
           libc: options.libc,
           start,
+          authenticate: options.authenticate,
           descriptors,
           portTable,
           hairpin,
@@ -287,7 +293,7 @@ export class BatchedRelay implements Relay {
           nextReactor: () => this.#freeReactor(),
           onForeign: (message) => this.#handleForeign(this.reactors[index]?.reactor ?? -1, message),
           ...(options.onEvent && { onEvent: options.onEvent }),
-          ...(options.answer && { answer: options.answer }),
+          ...(options.redirect && { redirect: (question) => redirectionOf(options, question) }),
         }),
     );
   }
@@ -326,12 +332,32 @@ export class BatchedRelay implements Relay {
         ...this.reactors.map((reactor) => reactor.counters.snapshot()),
         ...(own === undefined ? [] : [own.traffic]),
       ]),
+      ...(this.#hasPenalties && {
+        penalties: {
+          failures: sum(Gauge.penaltyFailures) + (own?.penalties?.failures ?? 0),
+          discarded: sum(Gauge.penaltyDiscarded) + (own?.penalties?.discarded ?? 0),
+          automaticBans: sum(Gauge.automaticBans) + (own?.penalties?.automaticBans ?? 0),
+          waiting: sum(Gauge.penaltyWaiting) + (own?.penalties?.waiting ?? 0),
+          sources: sum(Gauge.penaltySources) + (own?.penalties?.sources ?? 0),
+        },
+      }),
       streams: { ...this.#parts.counts },
     };
   }
 
   reloadCertificate(): boolean {
     return this.#parts.certificate?.reload() ?? false;
+  }
+
+  async endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): Promise<number> {
+    const own = this.#streams?.endAllocations(matches, reason) ?? 0;
+    const ended = await Promise.all(this.reactors.map((reactor) => reactor.endAllocations(matches, reason)));
+    return ended.reduce((total, count) => total + count, own);
+  }
+
+  tellAuthenticators(notice: unknown): void {
+    this.#streams?.tellAuthenticator(notice);
+    for (const thread of this.reactors) thread.give({ kind: "notice", notice });
   }
 
   async drain(): Promise<void> {
@@ -360,10 +386,9 @@ export class BatchedRelay implements Relay {
       readonly hairpin: HairpinMap;
       readonly nonceKey: Uint8Array;
       readonly natDiscovery: NatDiscovery | undefined;
-      readonly authenticate: Authenticate;
+      readonly authenticator: ThreadAuthenticator;
     },
   ): EventLoopReactor {
-    const { authenticate, ...rest } = shared;
     const datagrams = new SharedDatagrams({
       libc: options.libc,
       descriptors: sockets.shares[0] ?? [],
@@ -374,10 +399,9 @@ export class BatchedRelay implements Relay {
     for (const { id, transport } of listening) {
       if (transport === "udp") parts.plane.setKind(id, "shared");
     }
-    const { authenticate: _module, ...forAll } = options;
     return new EventLoopReactor({
-      ...rest,
-      options: { ...forAll, authenticate },
+      ...shared,
+      options,
       logger,
       clock,
       parts,
@@ -386,6 +410,8 @@ export class BatchedRelay implements Relay {
       relayAddresses,
       engine: STREAM_ENGINE,
       engines: ENGINES,
+      claim: (owner, claim) => this.#claim(owner, claim),
+      onBan: (ban) => this.#spreadBan(STREAM_ENGINE, ban),
       others: {
         isForeign: () => false,
         sendToClient: () => {},
@@ -425,6 +451,44 @@ export class BatchedRelay implements Relay {
       case "closeClient":
         this.#streams?.closeForOther(message.listener, message.connection);
         return;
+      case "claim":
+        this.#claim(message.owner, message.claim);
+        return;
+      case "surrendered":
+        this.#settleClaim(message.claim, message.port);
+        return;
+      case "banned":
+        this.#spreadBan(from, message.ban);
+        return;
+    }
+  }
+
+  /** A reactor wants a port that another holds. */
+  #claim(owner: number, claim: ReservationClaim): void {
+    if (owner === STREAM_ENGINE && this.#streams !== undefined) {
+      this.#streams.surrender(claim, (port) => this.#settleClaim(claim, port));
+      return;
+    }
+    const thread = this.#find(owner);
+    if (thread === undefined) this.#settleClaim(claim, undefined);
+    else thread.give({ kind: "surrender", ...claim });
+  }
+
+  #settleClaim({ id, claimant }: ReservationClaim, port: HeldPort | undefined): void {
+    if (claimant === STREAM_ENGINE) {
+      this.#streams?.settleClaim(id, port);
+      return;
+    }
+    const thread = this.#find(claimant);
+    if (thread !== undefined) thread.give({ kind: "claimed", id, port });
+    // It died meanwhile, and what it held was freed before the port was passed on to it.
+    else if (port !== undefined) this.#portTable.giveBack(port.space, port.port, claimant);
+  }
+
+  #spreadBan(from: number, ban: BanNotice): void {
+    if (from !== STREAM_ENGINE) this.#streams?.ban(ban);
+    for (const thread of this.reactors) {
+      if (thread.reactor !== from) thread.give({ kind: "ban", ban });
     }
   }
 

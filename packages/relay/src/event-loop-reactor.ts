@@ -1,9 +1,19 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { AddressRegister, type TransportAddress } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { type ClientSource, type Listener, type NatDiscovery, type PeerPolicy, TurnServer } from "@turnpike/turn";
+import {
+  type ClientSource,
+  type DeletionReason,
+  type EndableAllocation,
+  type Listener,
+  type NatDiscovery,
+  type PeerPolicy,
+  TurnServer,
+} from "@turnpike/turn";
 import type { HairpinMap } from "./addresses/hairpin-map.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import type { ThreadAuthenticator } from "./authenticate-module.ts";
+import { type BanNotice, PenalizedAuthenticator } from "./defence/turn-penalties.ts";
 import type { Logger } from "./logger.ts";
 import type { PortTable } from "./ports/port-table.ts";
 import { PortLeases } from "./ports/port-leases.ts";
@@ -12,7 +22,9 @@ import type { Clock } from "./reactor/clock.ts";
 import { EngineRouter, type OwnerGate } from "./reactor/engine-router.ts";
 import type { OtherReactors } from "./reactor/other-reactors.ts";
 import { type AdmissionDecision, type AdmissionQuestion, Reactor } from "./reactor/reactor.ts";
-import { RelaySockets } from "./reactor/relay-sockets.ts";
+import { type HeldPort, RelaySockets } from "./reactor/relay-sockets.ts";
+import { ReservationClaims } from "./reactor/reservation-claims.ts";
+import type { ReservationClaim } from "./reactor-worker/protocol.ts";
 import type { RelayOptions } from "./relay-options.ts";
 import type { RelayStats } from "./relay.ts";
 import type { EventLoopParts } from "./streams/create-plane.ts";
@@ -22,7 +34,8 @@ const NOWHERE: TransportAddress = new AddressRegister();
 
 /** What {@link EventLoopReactor} is made of. */
 export interface EventLoopReactorOptions {
-  readonly options: Pick<RelayOptions, "authenticate" | "realm" | "engine" | "redirect" | "onEvent">;
+  readonly options: Pick<RelayOptions, "realm" | "engine" | "redirect" | "onEvent" | "penalties">;
+  readonly authenticator: ThreadAuthenticator;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly parts: EventLoopParts;
@@ -40,6 +53,10 @@ export interface EventLoopReactorOptions {
   readonly engines: number;
   /** Where the relay has several reactors. */
   readonly others?: OtherReactors & OwnerGate;
+  /** Asks another reactor for a port that it holds. `id` names the claim for {@link EventLoopReactor.settleClaim}. */
+  readonly claim?: (owner: number, claim: ReservationClaim) => void;
+  /** Told of each automatic ban. */
+  readonly onBan?: (ban: BanNotice) => void;
 }
 
 /**
@@ -55,12 +72,15 @@ export class EventLoopReactor {
   readonly #engine: TurnServer;
   readonly #reactor: Reactor;
   readonly #router: EngineRouter | undefined;
+  readonly #penalized: PenalizedAuthenticator | undefined;
+  readonly #claims: ReservationClaims;
 
   constructor(given: EventLoopReactorOptions) {
     const { options, logger, clock, parts, relayAddresses, hairpin } = given;
     this.#options = given;
     this.#parts = parts;
     const { plane } = parts;
+    this.#claims = new ReservationClaims({ clock });
     const randomInteger = (bound: number): number => randomInt(bound);
     this.#leases = new PortLeases({ table: given.portTable, reactor: given.engine, randomInteger });
     this.#relaySockets = new RelaySockets({
@@ -71,7 +91,24 @@ export class EventLoopReactor {
       logger,
       randomInteger,
       monotonicMs: () => clock.now().monotonicMs,
+      ...(given.claim && {
+        claim: (owner, reservation, done) =>
+          given.claim?.(owner, { id: this.#claims.add(done), reservation, claimant: given.engine }),
+      }),
     });
+    const { maxPendingAuthentications: maxPending } = options.engine ?? {};
+    const { authenticator, onBan } = given;
+    if (options.penalties !== false) {
+      this.#penalized = new PenalizedAuthenticator({
+        authenticate: authenticator.authenticate,
+        clock,
+        logger,
+        ...(options.penalties && { settings: options.penalties }),
+        ...(maxPending !== undefined && { maxPending }),
+        ...(onBan && { onBan }),
+      });
+    }
+    const authenticate = this.#penalized?.authenticate ?? authenticator.authenticate;
     this.#engine = new TurnServer({
       mobility: true,
       ...options.engine,
@@ -82,7 +119,7 @@ export class EventLoopReactor {
       realm: options.realm ?? "turnpike",
       listeners: given.listeners,
       authenticate: (request) =>
-        options.authenticate(request, (decision) =>
+        authenticate(request, (decision) =>
           this.#reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
         ),
       peerPolicy: given.peerPolicy,
@@ -160,8 +197,38 @@ export class EventLoopReactor {
       suppressedReplies: this.#engine.suppressedReplies,
       internalErrors: this.#reactor.internalErrors,
       traffic: this.#parts.plane.counters.snapshot(),
+      ...(this.#penalized && { penalties: this.#penalized.counters }),
       streams: { ...this.#parts.counts },
     };
+  }
+
+  /** See {@link AuthenticateModule}. */
+  tellAuthenticator(notice: unknown): void {
+    this.#options.authenticator.take?.(notice);
+  }
+
+  /** Ends the allocations that `matches`; the number of them. */
+  endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): number {
+    let ended = 0;
+    this.#reactor.administer((now) => {
+      ended = this.#engine.endAllocations(matches, reason, now);
+    });
+    return ended;
+  }
+
+  /** Shuts out whom another reactor has banned. */
+  ban(ban: BanNotice): void {
+    this.#penalized?.ban(ban);
+  }
+
+  /** Gives up a port that it holds, for another reactor. */
+  surrender(claim: ReservationClaim, done: (port: HeldPort | undefined) => void): void {
+    this.#relaySockets.surrender(claim.reservation, claim.claimant, done);
+  }
+
+  /** What came of its claim of a port. */
+  settleClaim(id: number, port: HeldPort | undefined): void {
+    if (!this.#claims.settle(id, port) && port !== undefined) this.#relaySockets.decline(port);
   }
 
   drain(): Promise<void> {
@@ -170,6 +237,7 @@ export class EventLoopReactor {
 
   /** Ends every allocation and closes every socket. Resolves when none is left. */
   async stop(): Promise<void> {
+    this.#penalized?.close();
     this.#reactor.stop();
     this.#parts.certificate?.close();
     await this.#parts.plane.stop();
@@ -179,19 +247,21 @@ export class EventLoopReactor {
   }
 
   #admit(question: AdmissionQuestion): AdmissionDecision {
-    const redirection = this.#redirect(question);
-    if (redirection !== undefined) {
-      return { admitted: false, code: 300, reason: "Try Alternate", ...redirection };
-    }
-    return this.#admissions.admit(question);
+    const { options, logger } = this.#options;
+    return redirectionOf({ ...options, logger }, question) ?? this.#admissions.admit(question);
   }
+}
 
-  #redirect(question: AdmissionQuestion): ReturnType<NonNullable<RelayOptions["redirect"]>> {
-    try {
-      return this.#options.options.redirect?.(question);
-    } catch (error) {
-      this.#options.logger.error({ err: error }, "The redirect policy threw: the user stays");
-      return undefined;
-    }
+/** Who is sent elsewhere (RFC 8489 §10). */
+export function redirectionOf(
+  { redirect, logger }: Pick<RelayOptions, "redirect" | "logger">,
+  question: AdmissionQuestion,
+): AdmissionDecision | undefined {
+  try {
+    const redirection = redirect?.(question);
+    return redirection && { admitted: false, code: 300, reason: "Try Alternate", ...redirection };
+  } catch (error) {
+    logger?.error({ err: error }, "The redirect policy threw: the user stays");
+    return undefined;
   }
 }

@@ -1,20 +1,13 @@
+import type { PenaltySettings } from "@turnpike/authn/penalties";
 import type { TransportAddress } from "@turnpike/stun";
-import type { AuthenticationDecision, AuthenticationRequest, LifecycleEvent, ServerOptions } from "@turnpike/turn";
-
+import type { LifecycleEvent, ServerOptions } from "@turnpike/turn";
+import type { Authenticate, AuthenticateModule } from "./authenticate-module.ts";
 import type { Logger } from "./logger.ts";
 import type { PortablePlaneOptions } from "./planes/portable/portable-plane.ts";
 import type { PortRange } from "./ports/port-range.ts";
 import type { AdmissionQuestion } from "./reactor/reactor.ts";
 import type { CertificatePaths } from "./streams/certificate-files.ts";
 import type { StreamLimits } from "./streams/stream-options.ts";
-
-/**
- * Who is asking? Answers at once, or `pending`; then `settle` is called once with the decision, at any later time.
- */
-export type Authenticate = (
-  request: AuthenticationRequest,
-  settle: (decision: AuthenticationDecision) => void,
-) => AuthenticationDecision;
 
 /** Which peers clients may reach: addresses, CIDR prefixes or `A-B` ranges. In both lists: allow wins. */
 export interface PeerRules {
@@ -26,7 +19,10 @@ export interface PeerRules {
 
 /** What {@link startRelay} takes. Everything but `authenticate` has a default. */
 export interface RelayOptions {
-  readonly authenticate: Authenticate;
+  /** A function serves the portable plane alone: the threads of the batched plane need a module. */
+  readonly authenticate: Authenticate | AuthenticateModule;
+  /** How packets are forwarded. */
+  readonly forwarding?: ForwardingOptions;
   /**
    * Where clients reach the relay: `TRANSPORT:ADDRESS:PORT`, transport udp, tcp, tls, dtls, ws or wss. A wildcard stands
    * for each address that the machine has at the start. Port 0 finds a free one. A `tcp:` port tells TURN, WebSocket and
@@ -66,6 +62,12 @@ export interface RelayOptions {
   /** Ports of relayed transport addresses. Default 49152–65535. */
   readonly portRange?: PortRange;
   readonly peers?: PeerRules;
+  /**
+   * What wrong credentials cost: delays, and bans of who goes on. Default: each failure delays by 4 to 5 seconds what is
+   * answered next to the same address about the same user, and 100 failures in ten minutes shut an address out for as
+   * long. `false`: nothing.
+   */
+  readonly penalties?: PenaltySettings | false;
   /** Lifetimes, limits and deviations of the engine, each with its default. */
   readonly engine?: EngineSettings;
   /** Buffers and queues of sockets. */
@@ -77,6 +79,20 @@ export interface RelayOptions {
    * built.
    */
   readonly onEvent?: (event: LifecycleEvent) => void;
+}
+
+/** How packets are forwarded. */
+export interface ForwardingOptions {
+  /**
+   * `batched`: UDP by many packets a system call, on threads (Linux x64 with glibc and the optional package koffi).
+   * `portable`: by the runtime's own sockets, anywhere. `auto`, the default: `batched` if the machine passes its
+   * self-test and `authenticate` is a module.
+   */
+  readonly plane?: "auto" | "portable" | "batched";
+  /** Threads of the batched plane, 1 to 64. Default: as many as the process may use cores. */
+  readonly threads?: number;
+  /** On the batched plane: up to so many microseconds of latency for less CPU at middle loads, 0–200. Default 0. */
+  readonly coalesceUs?: number;
 }
 
 /** Two addresses of one family and two ports, each combination of which is a listener (RFC 5780 §7.1). */

@@ -1,15 +1,20 @@
 import { randomBytes } from "node:crypto";
+import { availableParallelism } from "node:os";
 import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
-import { createPeerPolicy, type Listener } from "@turnpike/turn";
+import { createPeerPolicy, type DeletionReason, type EndableAllocation, type Listener } from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import { createMainAuthenticator } from "./authenticate-module.ts";
+import { checkForwarding, MAX_THREADS, startBatchedRelay } from "./batched-relay.ts";
 import { EventLoopReactor } from "./event-loop-reactor.ts";
+import type { TurnPenaltyCounters } from "./defence/turn-penalties.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
+import { choosePlane, type PlaneChoice } from "./planes/choose-plane.ts";
 import type { PlaneCounterName } from "./planes/counters.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { PortTable } from "./ports/port-table.ts";
@@ -35,6 +40,8 @@ export interface RelayStats {
   readonly suppressedReplies: number;
   /** Inputs that failed by an error of the program. Should be 0. */
   readonly internalErrors: number;
+  /** Wrong credentials and what they cost; absent without penalties. */
+  readonly penalties?: TurnPenaltyCounters;
   /** Packets, bytes, drops and errors since the start. */
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
   /** Connections of clients over streams and DTLS, and of peers (RFC 6062). */
@@ -48,6 +55,13 @@ export interface Relay {
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
+  /**
+   * Ends the allocations that `matches`, with events; the number of them. Those that are being made come to nothing, and
+   * are asked about with an empty id.
+   */
+  endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): Promise<number>;
+  /** Tells the authenticators of all threads something, such as a revocation: see `ThreadAuthenticator.take`. */
+  tellAuthenticators(notice: unknown): void;
   /** Reads the certificate's files again, at once. False if the one before stays in use, or there is none. */
   reloadCertificate(): boolean;
   /**
@@ -62,14 +76,42 @@ export interface Relay {
 }
 
 /**
- * Starts a relay: one reactor on this event loop, with the portable plane.
+ * Starts a relay: on the batched plane if it can be had, else on the portable one.
  *
- * @throws TypeError or RangeError for a wrong configuration, {@link RelayStartError} if the system refuses.
+ * @throws TypeError or RangeError for a wrong configuration, {@link RelayStartError} if the system refuses,
+ *   PlaneUnavailableError if `forwarding.plane` can't be had.
  * @example
  * const relay = await startRelay({ listen: ["udp:127.0.0.1:3478"], authenticate });
  * await relay.stop();
  */
 export async function startRelay(options: RelayOptions): Promise<Relay> {
+  const { authenticate, forwarding = {}, plane, ...forAll } = options;
+  const threads = forwarding.threads ?? Math.min(MAX_THREADS, availableParallelism());
+  checkForwarding(threads, forwarding.coalesceUs ?? 0);
+  const choice = chooseForwarding(options);
+  if (choice.plane === "portable" || typeof authenticate === "function") return startPortableRelay(options);
+  return startBatchedRelay({
+    ...forAll,
+    authenticate,
+    threads,
+    libc: choice.libc,
+    aggregate: choice.aggregate,
+    ...(forwarding.coalesceUs !== undefined && { coalesceUs: forwarding.coalesceUs }),
+    ...(plane?.socketBufferBytes !== undefined && { bufferBytes: plane.socketBufferBytes }),
+  });
+}
+
+function chooseForwarding({ authenticate, forwarding, logger = silentLogger }: RelayOptions): PlaneChoice {
+  const wanted = forwarding?.plane ?? "auto";
+  if (typeof authenticate !== "function") return choosePlane({ wanted, logger });
+  if (wanted === "batched") {
+    throw new TypeError("Cannot use the batched plane: its threads need `authenticate` as a module, not as a function");
+  }
+  return { plane: "portable" };
+}
+
+/** One reactor on this event loop. */
+async function startPortableRelay(options: RelayOptions): Promise<Relay> {
   const logger = options.logger ?? silentLogger;
   // Whatever is wrong in the configuration is found before a socket is opened.
   const peerPolicy = createPeerPolicy(options.peers);
@@ -93,6 +135,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     const listening = await openListeners({ plane, ports, hasCertificate, specs, machine, logger });
     const reactor = new EventLoopReactor({
       options,
+      authenticator: await createMainAuthenticator(options.authenticate, logger),
       logger,
       clock,
       parts,
@@ -153,6 +196,14 @@ class RunningRelay implements Relay {
 
   reloadCertificate(): boolean {
     return this.#certificate?.reload() ?? false;
+  }
+
+  async endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): Promise<number> {
+    return this.#reactor.endAllocations(matches, reason);
+  }
+
+  tellAuthenticators(notice: unknown): void {
+    this.#reactor.tellAuthenticator(notice);
   }
 
   drain(): Promise<void> {

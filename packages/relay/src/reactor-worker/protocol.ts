@@ -1,23 +1,13 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
-import type { LifecycleEvent, Listener, NatDiscovery } from "@turnpike/turn";
+import type { PenaltySettings } from "@turnpike/authn/penalties";
+import type { DeletionReason, EndableAllocation, LifecycleEvent, Listener, NatDiscovery } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
 import type { RelayAddress } from "../addresses/relay-address.ts";
 import type { PortRange } from "../ports/port-range.ts";
-import type { Authenticate, EngineSettings, PeerRules } from "../relay-options.ts";
-
-/** Where a reactor's thread finds who authenticates: functions don't cross threads. */
-export interface AuthenticateModule {
-  /** URL of an ES module that exports {@link CreateAuthenticate} as `createAuthenticate`. */
-  readonly module: string;
-  /** Given to it; must survive a structured clone. */
-  readonly data: unknown;
-}
-
-/** Asks the main thread something slow; `answer` is called once, later, with what it said. */
-export type Ask = (question: unknown, answer: (answer: unknown) => void) => void;
-
-/** What the module of an {@link AuthenticateModule} exports. */
-export type CreateAuthenticate = (data: unknown, ask: Ask) => Authenticate | Promise<Authenticate>;
+import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
+import type { HeldPort } from "../reactor/relay-sockets.ts";
+import type { EngineSettings, PeerRules } from "../relay-options.ts";
+import type { BanNotice } from "../defence/turn-penalties.ts";
 
 /** What a reactor's thread is started with. */
 export interface WorkerStart {
@@ -38,7 +28,11 @@ export interface WorkerStart {
   readonly nonceKey: Uint8Array;
   readonly peers: PeerRules;
   readonly engine: EngineSettings;
-  readonly authenticate: AuthenticateModule;
+  /** Of an {@link AuthenticateModule}: the module, and its data at this thread's start. */
+  readonly authenticate: { readonly module: string; readonly data: unknown };
+  readonly penalties: PenaltySettings | false | undefined;
+  /** Ask the main thread who is sent elsewhere. */
+  readonly redirects: boolean;
   readonly events: boolean;
   readonly aggregate: boolean;
   readonly coalesceUs: number;
@@ -68,6 +62,15 @@ export interface ForeignPacket {
   readonly bytes: Uint8Array;
 }
 
+/** A port that another reactor holds is wanted (RESERVATION-TOKEN). */
+export interface ReservationClaim {
+  /** The claimant's name for it. */
+  readonly id: number;
+  readonly reservation: number;
+  /** The reactor that wants it. */
+  readonly claimant: number;
+}
+
 /** From the main thread. */
 export type ToWorker =
   | ({ readonly kind: "handedOver" } & ForeignPacket)
@@ -75,7 +78,20 @@ export type ToWorker =
   | ({ readonly kind: "clientClosed" } & Omit<ForeignPacket, "bytes">)
   | { readonly kind: "drain" }
   | { readonly kind: "stop" }
-  | { readonly kind: "answer"; readonly id: number; readonly answer: unknown };
+  | { readonly kind: "answer"; readonly id: number; readonly answer: unknown }
+  | { readonly kind: "noAnswer"; readonly id: number; readonly reason: string }
+  | { readonly kind: "notice"; readonly notice: unknown }
+  | { readonly kind: "ban"; readonly ban: BanNotice }
+  | { readonly kind: "list"; readonly id: number }
+  | {
+      readonly kind: "end";
+      readonly id: number;
+      readonly allocations: readonly EndableAllocation[];
+      readonly reason: DeletionReason;
+    }
+  | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision | undefined }
+  | ({ readonly kind: "surrender" } & ReservationClaim)
+  | { readonly kind: "claimed"; readonly id: number; readonly port: HeldPort | undefined };
 
 /** To the main thread. */
 export type FromWorker =
@@ -91,6 +107,12 @@ export type FromWorker =
     }
   | { readonly kind: "closeClient"; readonly listener: number; readonly connection: number }
   | { readonly kind: "ask"; readonly id: number; readonly question: unknown }
+  | { readonly kind: "banned"; readonly ban: BanNotice }
+  | { readonly kind: "listed"; readonly id: number; readonly allocations: readonly EndableAllocation[] }
+  | { readonly kind: "ended"; readonly id: number; readonly count: number }
+  | { readonly kind: "admit"; readonly question: AdmissionQuestion }
+  | { readonly kind: "claim"; readonly owner: number; readonly claim: ReservationClaim }
+  | { readonly kind: "surrendered"; readonly claim: ReservationClaim; readonly port: HeldPort | undefined }
   | {
       readonly kind: "log";
       readonly level: "debug" | "info" | "warn" | "error";
@@ -107,6 +129,11 @@ export const Gauge = {
   portsSetAside: 4,
   suppressedReplies: 5,
   internalErrors: 6,
+  penaltyFailures: 7,
+  penaltyDiscarded: 8,
+  automaticBans: 9,
+  penaltyWaiting: 10,
+  penaltySources: 11,
 } as const;
 
 export const GAUGE_BYTES: number = Object.keys(Gauge).length * Float64Array.BYTES_PER_ELEMENT;

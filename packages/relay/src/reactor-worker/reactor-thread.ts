@@ -1,5 +1,6 @@
-import type { AllocationContext, LifecycleEvent } from "@turnpike/turn";
+import type { AllocationContext, DeletionReason, EndableAllocation, LifecycleEvent } from "@turnpike/turn";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
+import { type AuthenticateModule, refuseToAnswer } from "../authenticate-module.ts";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import { Arena } from "../libc/arena.ts";
 import * as L from "../libc/layout.ts";
@@ -9,18 +10,26 @@ import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
+import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
 import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
 
 /** What a reactor wants of others. */
-export type ForeignMessage = Extract<FromWorker, { kind: "handOver" | "sendToClient" | "closeClient" }>;
+export type ForeignMessage = Extract<
+  FromWorker,
+  { kind: "handOver" | "sendToClient" | "closeClient" | "claim" | "surrendered" | "banned" }
+>;
 
 /** What others give a reactor. */
-export type ForeignInput = Extract<ToWorker, { kind: "handedOver" | "clientPacket" | "clientClosed" }>;
+export type ForeignInput = Extract<
+  ToWorker,
+  { kind: "handedOver" | "clientPacket" | "clientClosed" | "surrender" | "claimed" | "ban" | "notice" }
+>;
 
 /** What all threads of a relay have in common, and the main thread's ends of it. */
 export interface ReactorThreadOptions {
   readonly libc: Libc;
-  readonly start: Omit<WorkerStart, "reactor" | "descriptors" | "wakeDescriptor" | "memory" | "port">;
+  readonly start: Omit<WorkerStart, "reactor" | "descriptors" | "wakeDescriptor" | "memory" | "port" | "authenticate">;
+  readonly authenticate: AuthenticateModule;
   /** One bound socket for each listener, this thread's own share of the clients. */
   readonly descriptors: readonly number[];
   readonly portTable: PortTable;
@@ -31,8 +40,8 @@ export interface ReactorThreadOptions {
   /** A number that no living reactor has. */
   readonly nextReactor: () => number;
   readonly onEvent?: (event: LifecycleEvent) => void;
-  /** Answers what a reactor asks. Default: questions stay without an answer. */
-  readonly answer?: (question: unknown) => Promise<unknown>;
+  /** Who is sent elsewhere. Called if `start.redirects`. */
+  readonly redirect?: (question: AdmissionQuestion) => AdmissionDecision | undefined;
 }
 
 /** After a death, the next life begins at once; after deaths in a row, this long later at first, then twice as long. */
@@ -72,6 +81,9 @@ export class ReactorThread {
   #startedMs = 0;
   #deaths = 0;
   #restart: NodeJS.Timeout | undefined;
+  /** What was asked of the thread. Each is called once, at the latest when the thread has ended. */
+  readonly #asked = new Map<number, (answer: FromWorker | undefined) => void>();
+  #lastAsked = 0;
   #drained: (() => void) | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -106,6 +118,15 @@ export class ReactorThread {
     this.#post(input);
   }
 
+  /** Ends the allocations that `matches`; the number of them. Those of a thread that dies meanwhile end anyway. */
+  async endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): Promise<number> {
+    const listed = await this.#ask((id) => ({ kind: "list", id }));
+    const allocations = listed?.kind === "listed" ? listed.allocations.filter(matches) : [];
+    if (allocations.length === 0) return 0;
+    const ended = await this.#ask((id) => ({ kind: "end", id, allocations, reason }));
+    return ended?.kind === "ended" ? ended.count : 0;
+  }
+
   /** Starts the thread. Rejects if it dies before it serves. */
   start(): Promise<void> {
     return new Promise((resolve, reject) => this.#live(resolve, reject));
@@ -135,7 +156,7 @@ export class ReactorThread {
   }
 
   #live(ready: () => void, failed: (error: Error) => void): void {
-    const { libc: _libc, start, portTable, hairpin, descriptors } = this.#options;
+    const { start, portTable, hairpin, descriptors, authenticate } = this.#options;
     const { port1, port2 } = new MessageChannel();
     this.#reactor = this.#options.nextReactor();
     this.#startedMs = performance.now();
@@ -143,6 +164,7 @@ export class ReactorThread {
     this.#control.fill(0);
     const data: WorkerStart = {
       ...start,
+      authenticate: { module: authenticate.module, data: authenticate.data() },
       reactor: this.#reactor,
       descriptors,
       wakeDescriptor: this.#wakeDescriptor,
@@ -206,8 +228,20 @@ export class ReactorThread {
       case "handOver":
       case "sendToClient":
       case "closeClient":
+      case "claim":
+      case "surrendered":
+      case "banned":
         this.#options.onForeign(message);
         return;
+      case "listed":
+      case "ended":
+        this.#asked.get(message.id)?.(message);
+        return;
+      case "admit": {
+        const { questionId } = message.question;
+        this.#post({ kind: "admission", questionId, decision: this.#options.redirect?.(message.question) });
+        return;
+      }
       case "ask":
         void this.#answer(message.id, message.question);
         return;
@@ -216,9 +250,26 @@ export class ReactorThread {
 
   async #answer(id: number, question: unknown): Promise<void> {
     const asked = this.#port;
-    const answer = await this.#options.answer?.(question);
+    const { answer = refuseToAnswer } = this.#options.authenticate;
+    const reply = await answer(question).then(
+      (said): ToWorker => ({ kind: "answer", id, answer: said }),
+      (error: unknown): ToWorker => ({ kind: "noAnswer", id, reason: String(error) }),
+    );
     // Only the life that asked may be told.
-    if (asked === this.#port) this.#post({ kind: "answer", id, answer });
+    if (asked === this.#port) this.#post(reply);
+  }
+
+  /** Undefined if the thread ends, or has ended. */
+  #ask(message: (id: number) => ToWorker): Promise<FromWorker | undefined> {
+    if (this.#port === undefined) return Promise.resolve(undefined);
+    const id = ++this.#lastAsked;
+    return new Promise((resolve) => {
+      this.#asked.set(id, (answer) => {
+        this.#asked.delete(id);
+        resolve(answer);
+      });
+      this.#post(message(id));
+    });
   }
 
   #deliver(event: LifecycleEvent): void {
@@ -235,6 +286,7 @@ export class ReactorThread {
   #bury(): void {
     this.#worker = undefined;
     this.#port = undefined;
+    for (const asked of this.#asked.values()) asked(undefined);
     this.#gauges.fill(0);
     this.#registry.closeAll(this.#options.libc);
     const { portTable, hairpin } = this.#options;

@@ -2,8 +2,16 @@ import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { AddressRegister } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { ClientSource, createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import {
+  ClientSource,
+  createPeerPolicy,
+  type EndableAllocation,
+  type LifecycleEvent,
+  TurnServer,
+} from "@turnpike/turn";
+import { type Authenticate, createThreadAuthenticator } from "../authenticate-module.ts";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
+import { PenalizedAuthenticator } from "../defence/turn-penalties.ts";
 import { loadLibc } from "../libc/libc.ts";
 import { createTimeSource } from "../libc/time-source.ts";
 import type { Logger } from "../logger.ts";
@@ -12,19 +20,13 @@ import { PlaneCounters } from "../planes/counters.ts";
 import { PortLeases } from "../ports/port-leases.ts";
 import { PortTable } from "../ports/port-table.ts";
 import { Admissions } from "../reactor/admissions.ts";
-import { Reactor } from "../reactor/reactor.ts";
+import { type AdmissionDecision, type AdmissionQuestion, Reactor } from "../reactor/reactor.ts";
 import { RelaySockets } from "../reactor/relay-sockets.ts";
+import { ReservationClaims } from "../reactor/reservation-claims.ts";
 import { AdoptedClients } from "./adopted-clients.ts";
 import { Coalescing } from "./coalescing.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
-import {
-  type CreateAuthenticate,
-  type ForeignPacket,
-  type FromWorker,
-  Gauge,
-  type ToWorker,
-  type WorkerStart,
-} from "./protocol.ts";
+import { type ForeignPacket, type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
 import { TurnClock } from "./turn-clock.ts";
 
 /** The longest wait for packets, in milliseconds; the second while an authentication runs on this thread's own promises. */
@@ -80,9 +82,14 @@ const relaySockets = new RelaySockets({
   logger,
   randomInteger: (bound) => randomInt(bound),
   monotonicMs: () => clock.now().monotonicMs,
+  claim: (owner, reservation, done) =>
+    post({ kind: "claim", owner, claim: { id: claims.add(done), reservation, claimant: start.reactor } }),
 });
+const claims = new ReservationClaims({ clock });
 const admissions = new Admissions();
-const questions = new Map<number, (answer: unknown) => void>();
+/** Allocations about which the main thread was asked. */
+const redirections = new Map<number, (decision: AdmissionDecision) => void>();
+const questions = new Map<number, PromiseWithResolvers<unknown>>();
 let lastQuestion = 0;
 let events: LifecycleEvent[] = [];
 /** Questions of authentications that wait for `settle`. */
@@ -90,13 +97,41 @@ const pending = new Set<number>();
 /** Something may have resolved a promise. */
 let visitEventLoop = false;
 
-// The main thread named the module; there is nothing to check its type by.
-const module: { readonly createAuthenticate: CreateAuthenticate } = await import(start.authenticate.module);
-const authenticate = await module.createAuthenticate(start.authenticate.data, (question, answer) => {
-  const id = ++lastQuestion;
-  questions.set(id, answer);
-  post({ kind: "ask", id, question });
+const authenticator = await createThreadAuthenticator({
+  ...start.authenticate,
+  logger,
+  ask: (question) => {
+    const id = ++lastQuestion;
+    const asked = Promise.withResolvers<unknown>();
+    questions.set(id, asked);
+    post({ kind: "ask", id, question });
+    return asked.promise;
+  },
 });
+/** The authenticator, with those who wait for their promises counted. */
+const authenticateNow: Authenticate = (request, settle) => {
+  const { questionId } = request;
+  const decided = authenticator.authenticate(request, (decision) => {
+    pending.delete(questionId);
+    settle(decision);
+  });
+  if (decided.kind === "pending") pending.add(questionId);
+  return decided;
+};
+const penalized =
+  start.penalties === false
+    ? undefined
+    : new PenalizedAuthenticator({
+        authenticate: authenticateNow,
+        clock,
+        logger,
+        ...(start.penalties && { settings: start.penalties }),
+        ...(start.engine.maxPendingAuthentications !== undefined && {
+          maxPending: start.engine.maxPendingAuthentications,
+        }),
+        onBan: (ban) => post({ kind: "banned", ban }),
+      });
+const authenticate = penalized?.authenticate ?? authenticateNow;
 
 const engine = new TurnServer({
   mobility: true,
@@ -107,15 +142,10 @@ const engine = new TurnServer({
   engines: start.engines,
   realm: start.realm,
   listeners: start.listeners,
-  authenticate: (request) => {
-    const { questionId } = request;
-    const decided = authenticate(request, (decision) => {
-      pending.delete(questionId);
-      reactor.handleAnswer({ kind: "authentication", questionId, decision });
-    });
-    if (decided.kind === "pending") pending.add(questionId);
-    return decided;
-  },
+  authenticate: (request) =>
+    authenticate(request, (decision) =>
+      reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
+    ),
   peerPolicy: createPeerPolicy(start.peers),
   hairpin,
   families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
@@ -139,7 +169,7 @@ const reactor: Reactor = new Reactor({
   relaySockets,
   clock,
   logger,
-  admit: (question) => admissions.admit(question),
+  admit,
   release: (questionId) => {
     admissions.release(questionId);
     visitEventLoop = true;
@@ -180,6 +210,8 @@ function takeTurns(): void {
   for (;;) {
     readMessages();
     if (stopped) return;
+    // What promises and messages have changed is seen before the thread waits.
+    show();
     const packets = plane.turn(clock.waitMs(pending.size > 0 ? LONGEST_WAIT_PENDING_MS : LONGEST_WAIT_MS));
     clock.fire();
     show();
@@ -213,12 +245,46 @@ function handle(message: ToWorker): void {
     case "drain":
       void admissions.drain().then(() => post({ kind: "drained" }));
       return;
-    case "answer": {
-      const answer = questions.get(message.id);
+    case "answer":
+      questions.get(message.id)?.resolve(message.answer);
       questions.delete(message.id);
-      answer?.(message.answer);
+      visitEventLoop = true;
+      return;
+    case "noAnswer":
+      questions.get(message.id)?.reject(new Error(message.reason));
+      questions.delete(message.id);
+      visitEventLoop = true;
+      return;
+    case "notice":
+      takeNotice(message.notice);
+      return;
+    case "ban":
+      penalized?.ban(message.ban);
+      return;
+    case "list": {
+      const allocations: EndableAllocation[] = [];
+      reactor.administer((now) =>
+        engine.endAllocations((allocation) => allocations.push(allocation) < 0, "administrator", now),
+      );
+      post({ kind: "listed", id: message.id, allocations });
       return;
     }
+    case "end":
+      end(message);
+      return;
+    case "admission":
+      settleRedirection(message.questionId, message.decision);
+      return;
+    case "surrender": {
+      const { id, reservation, claimant } = message;
+      relaySockets.surrender(reservation, claimant, (port) =>
+        post({ kind: "surrendered", claim: { id, reservation, claimant }, port }),
+      );
+      return;
+    }
+    case "claimed":
+      if (!claims.settle(message.id, message.port) && message.port !== undefined) relaySockets.decline(message.port);
+      return;
     case "handedOver":
       reactor.handleHandedOver(sourceOf(message), message.bytes);
       return;
@@ -229,6 +295,7 @@ function handle(message: ToWorker): void {
       reactor.handleClientClosed(sourceOf(message));
       return;
     case "stop":
+      penalized?.close();
       reactor.stop();
       admissions.end();
       void plane.stop();
@@ -237,6 +304,50 @@ function handle(message: ToWorker): void {
       port.close();
       return;
   }
+}
+
+function takeNotice(notice: unknown): void {
+  try {
+    authenticator.take?.(notice);
+  } catch (error) {
+    logger.error({ err: error }, "The authenticator of a thread could not take a notice");
+  }
+}
+
+/** Ends allocations by their ids; those that are being made, which have none, by their credentials. */
+function end({ id, allocations, reason }: Extract<ToWorker, { kind: "end" }>): void {
+  const ids = new Set(allocations.map((allocation) => allocation.id));
+  const credentials = new Set(allocations.filter((allocation) => allocation.id === "").map(credentialName));
+  let count = 0;
+  reactor.administer((now) => {
+    count = engine.endAllocations(
+      (allocation) => (allocation.id !== "" && ids.has(allocation.id)) || credentials.has(credentialName(allocation)),
+      reason,
+      now,
+    );
+  });
+  post({ kind: "ended", id, count });
+}
+
+function credentialName({ username, actor, credentialId, label }: EndableAllocation): string {
+  return JSON.stringify([username, actor, credentialId, label]);
+}
+
+/** Whether a user may allocate here: where users may be sent elsewhere, the main thread knows. */
+function admit(question: AdmissionQuestion): AdmissionDecision | Promise<AdmissionDecision> {
+  const { questionId } = question;
+  if (!start.redirects) return admissions.admit(question);
+  const { promise, resolve } = Promise.withResolvers<AdmissionDecision>();
+  redirections.set(questionId, (redirection) => resolve(redirection));
+  post({ kind: "admit", question });
+  return promise;
+}
+
+function settleRedirection(questionId: number, decision: AdmissionDecision | undefined): void {
+  const settle = redirections.get(questionId);
+  redirections.delete(questionId);
+  settle?.(decision ?? admissions.admit({ questionId }));
+  visitEventLoop = true;
 }
 
 function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {
@@ -257,10 +368,19 @@ function show(): void {
   gauges[Gauge.portsSetAside] = leases.setAsideCount;
   gauges[Gauge.suppressedReplies] = engine.suppressedReplies;
   gauges[Gauge.internalErrors] = reactor.internalErrors;
+  if (penalized !== undefined) showPenalties(penalized);
   if (events.length > 0) {
     post({ kind: "events", events });
     events = [];
   }
+}
+
+function showPenalties(from: PenalizedAuthenticator): void {
+  gauges[Gauge.penaltyFailures] = from.failures;
+  gauges[Gauge.penaltyDiscarded] = from.discarded;
+  gauges[Gauge.automaticBans] = from.automaticBans;
+  gauges[Gauge.penaltyWaiting] = from.waiting;
+  gauges[Gauge.penaltySources] = from.sources;
 }
 
 function post(message: FromWorker): void {

@@ -31,7 +31,7 @@ export interface ReactorOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   /** Decides on new allocations. */
-  readonly admit: (question: AdmissionQuestion) => AdmissionDecision;
+  readonly admit: (question: AdmissionQuestion) => AdmissionDecision | Promise<AdmissionDecision>;
   /** Called when an admitted allocation ended. */
   readonly release: (questionId: number) => void;
   /** Where the relay has several reactors. Default: it has one. */
@@ -161,6 +161,16 @@ export class Reactor implements PacketReceiver {
     }
   }
 
+  /**
+   * An input by an administrator: `act` calls the engine.
+   *
+   * @throws Error from within another input, such as an authentication decision.
+   */
+  administer(act: (now: Now) => void): void {
+    if (this.#busy) throw new Error("Cannot administer the engine while it is at work: do it later");
+    this.#input(act);
+  }
+
   /** Ends every allocation, then takes no further input. Sockets are closing when it returns. */
   stop(): void {
     this.#input((now) => this.#engine.shutdown(now));
@@ -269,7 +279,7 @@ export class Reactor implements PacketReceiver {
         this.#relaySockets.releaseReservation(output.reservation);
         return;
       case "admit":
-        this.handleAnswer({ kind: "admission", questionId: output.questionId, ...this.#options.admit(output) });
+        this.#admit(output);
         return;
       case "releaseAdmission":
         this.#options.release(output.questionId);
@@ -308,6 +318,21 @@ export class Reactor implements PacketReceiver {
         this.#events.push(output.event);
         return;
     }
+  }
+
+  #admit(question: AdmissionQuestion): void {
+    const { questionId } = question;
+    const answer = (decision: AdmissionDecision): void =>
+      this.handleAnswer({ kind: "admission", questionId, ...decision });
+    const decision = this.#options.admit(question);
+    if (!(decision instanceof Promise)) {
+      answer(decision);
+      return;
+    }
+    void decision.then(answer, (error: unknown) => {
+      this.#reportInternalError(error);
+      answer({ admitted: false, code: 508, reason: "Insufficient Capacity" });
+    });
   }
 
   #tcpRelay(): TcpRelayPlane {

@@ -1,7 +1,7 @@
 import { attribute, type EncodedAttribute, type TransportAddress } from "@turnpike/stun";
 import { addressErrorCode, alternateDomain, alternateServer, lifetime } from "@turnpike/stun";
 import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike/stun";
-import { Allocation } from "./allocation.ts";
+import { Allocation, type Credential } from "./allocation.ts";
 import { readAllocateRequest, type AllocateDemand } from "./allocate-request.ts";
 import type { Authenticated } from "./authenticate.ts";
 import type { AllocationLimits, Answer, Now } from "./contract.ts";
@@ -137,6 +137,15 @@ export class AllocateHandler {
     if (underWay === undefined) return;
     underWay.cancelled = true;
     this.#byFiveTuple.delete(fiveTupleName(underWay.request.client));
+  }
+
+  /** What `matches` comes to nothing: a revocation or an administrator was quicker. */
+  cancelThose(matches: (credential: Credential) => boolean): void {
+    for (const [name, underWay] of this.#byFiveTuple) {
+      if (!matches(underWay.authenticated.credential)) continue;
+      underWay.cancelled = true;
+      this.#byFiveTuple.delete(name);
+    }
   }
 
   cancelAll(): void {

@@ -20,6 +20,8 @@ export interface Credential {
   readonly passwordAlgorithm: "md5" | "sha256";
   readonly expiresAtUnixMs: number | undefined;
   readonly credentialId: string | undefined;
+  /** Links credentials that are revoked together. */
+  readonly label: string | undefined;
   /** True if no allocation may outlive the credential, whatever the configuration says. */
   readonly boundsLifetime: boolean;
 }

@@ -169,7 +169,7 @@ function provenByAllocation(
   if (!verify(core, message, claim, credential.key)) {
     return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
   }
-  const { expiresAtUnixMs, credentialId } = credential;
+  const { expiresAtUnixMs, credentialId, label } = credential;
   return {
     kind: "authenticated",
     username: credential.username,
@@ -178,6 +178,7 @@ function provenByAllocation(
     key: credential.key,
     ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
     ...(credentialId === undefined ? {} : { credentialId }),
+    ...(label === undefined ? {} : { label }),
   };
 }
 
@@ -241,6 +242,7 @@ function settle(
             passwordAlgorithm: claim.passwordAlgorithm,
             expiresAtUnixMs: decision.expiresAtUnixMs,
             credentialId: decision.credentialId,
+            label: decision.label,
             boundsLifetime: decision.boundsLifetime ?? false,
           },
           proof: { key: decision.key, integrity: claim.answerIntegrity },
@@ -262,6 +264,8 @@ function settle(
       } else {
         challenge(core, request, 401, now);
       }
+      return;
+    case "discarded":
       return;
     case "pending":
       throw new TypeError("The answer to a pending authentication can't be pending");

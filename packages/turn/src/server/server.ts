@@ -44,6 +44,7 @@ export interface EndableAllocation {
   readonly username: string;
   readonly actor: string;
   readonly credentialId: string | undefined;
+  readonly label: string | undefined;
 }
 
 /** A living allocation. */
@@ -202,13 +203,20 @@ export class TurnServer implements ServerEngine {
     }
   }
 
-  /** Ends the allocations that `matches`; the number of them. For administrators, quotas and revocation. */
+  /**
+   * Ends the allocations that `matches`; the number of them. For administrators, quotas and revocation. Those that are
+   * being made come to nothing, and their clients must ask again; they have no id yet, and are asked about with an empty
+   * one.
+   */
   endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason, now: Now): number {
     let ended = 0;
+    this.#allocate.cancelThose(({ username, actor, credentialId, label }) =>
+      matches({ id: "", username, actor, credentialId, label }),
+    );
     for (const allocation of this.#core.registry.allocations()) {
-      const { username, actor, credentialId } = allocation.credential;
+      const { username, actor, credentialId, label } = allocation.credential;
       const id = allocationId(this.#core, allocation);
-      if (!matches({ id, username, actor, credentialId })) continue;
+      if (!matches({ id, username, actor, credentialId, label })) continue;
       deleteAllocation(this.#core, allocation, reason, now);
       ended++;
     }

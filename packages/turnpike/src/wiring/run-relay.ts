@@ -1,10 +1,10 @@
-import { type Relay, RelayStartError, startRelay } from "@turnpike/relay";
+import { PlaneUnavailableError, type Relay, RelayStartError } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { usesColors, type World } from "../world.ts";
-import { relayOptionsOf } from "./relay-options.ts";
+import { startConfiguredRelay } from "./start-relay.ts";
 
 /** What {@link runRelay} goes by. */
 export interface RunRelayOptions {
@@ -25,12 +25,9 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
     write: world.err,
   });
   // Signals are listened to before anything can be asked of the relay.
-  const starting = start({ configuration, credentials, logger });
+  const starting = start({ configuration, credentials, logger, unixMs: world.unixMs });
   const announce = async (): Promise<void> => {
     const relay = await starting;
-    if (credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
-      logger.warn({}, "There is no user and no shared secret: nobody can allocate, only STUN Binding is served");
-    }
     options.onReady?.(relay);
   };
   await Promise.all([untilStopped({ starting, world, logger }), announce()]);
@@ -40,11 +37,13 @@ async function start(options: {
   readonly configuration: Configuration;
   readonly credentials: Credentials;
   readonly logger: Logger;
+  readonly unixMs: () => number;
 }): Promise<Relay> {
   try {
-    return await startRelay(relayOptionsOf(options));
+    return (await startConfiguredRelay(options)).relay;
   } catch (error) {
-    if (error instanceof RelayStartError) throw new CommandError(error.message, { exitCode: 1, cause: error });
+    if (error instanceof RelayStartError || error instanceof PlaneUnavailableError)
+      throw new CommandError(error.message, { exitCode: 1, cause: error });
     // The rooms below throw these for what can't be told from a single value of the configuration.
     if (error instanceof TypeError || error instanceof RangeError) {
       throw new CommandError(error.message, { exitCode: 2, cause: error });

@@ -1,0 +1,110 @@
+import { createRevocationList, type RevocationList, type Secrets, type TurnAuthenticator } from "@turnpike/authn/turn";
+import { type Relay, startRelay } from "@turnpike/relay";
+import type { Credentials } from "../config/credentials.ts";
+import type { Configuration } from "../config/schema.ts";
+import type { Logger } from "../log.ts";
+import { authenticatorData, type AuthenticatorData, createAuthenticator } from "./authenticator.ts";
+import { answerQuestion, createSlowAnswers, type Question } from "./questions.ts";
+import { relayOptionsOf } from "./relay-options.ts";
+import type { Notice } from "./thread-authenticator.ts";
+
+/** What {@link startConfiguredRelay} goes by. */
+export interface StartConfiguredRelayOptions {
+  readonly configuration: Configuration;
+  readonly credentials: Credentials;
+  readonly logger: Logger;
+  readonly unixMs: () => number;
+  /** What the relay told its portal to stamp credentials with. Default: there is no portal. */
+  readonly stampSecrets?: Secrets;
+}
+
+/** A relay and what is refused at it. */
+export interface ConfiguredRelay {
+  readonly relay: Relay;
+  /** What is revoked here is refused from that moment on, and the allocations that live by it end. */
+  readonly revocations: RevocationList;
+  /**
+   * Takes users and secrets over in place of those that were, the stamp secrets of the portal among them; living
+   * allocations stay. Which schemes there are, and what they offer in challenges, stays as it was at the start.
+   *
+   * @throws TypeError if they can't be used; then nothing has changed.
+   */
+  replaceCredentials(credentials?: Credentials): void;
+}
+
+/**
+ * Starts a relay as configured.
+ *
+ * @throws TypeError or RangeError if parts of the configuration don't fit together, RelayStartError if the system
+ *   refuses.
+ */
+export async function startConfiguredRelay(options: StartConfiguredRelayOptions): Promise<ConfiguredRelay> {
+  const { configuration, logger, unixMs, stampSecrets } = options;
+  let { credentials } = options;
+  const tell = (notice: Notice): void => relay.tellAuthenticators(notice);
+  const revocations = createRevocationList({
+    onRevoked: (revocation) => {
+      const { by } = revocation;
+      // Told first: what is being authenticated meanwhile is refused by it, or ended below.
+      tell({ kind: "revoked", revocation });
+      const nowUnixMs = unixMs();
+      void relay
+        .endAllocations((allocation) => revocations.isRevoked(allocation, { nowUnixMs }), "credentialRevoked")
+        .then((ended) => logger.info({ by, ended }, "Credentials were revoked"));
+    },
+    onOverflow: ({ by }) => logger.warn({ by }, "The list of revocations is full: one of them is in force no more"),
+  });
+  const describe = (): AuthenticatorData =>
+    authenticatorData({
+      configuration,
+      credentials,
+      logger,
+      stampSecrets: stampSecrets && textsOf(stampSecrets),
+      revocations: revocations.list({ nowUnixMs: unixMs() }),
+    });
+  const answers = createSlowAnswers(configuration, credentials);
+  // Each thread makes its own: this one tells what is wrong, and what challenges offer.
+  const create = (): TurnAuthenticator => createAuthenticator({ data: describe(), answers, revocations, logger });
+  const authenticator = create();
+  const relay = await startRelay(
+    relayOptionsOf({
+      configuration,
+      authenticator,
+      authenticate: {
+        module: THREAD_AUTHENTICATOR,
+        data: describe,
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- asked by the module alone
+        answer: (question) => answerQuestion(answers, question as Question),
+      },
+      logger,
+    }),
+  );
+  if (authenticator.schemes.length === 0) {
+    logger.warn({}, "Neither users nor secrets, OAuth keys or a webhook are configured: nobody can allocate");
+  }
+  return {
+    relay,
+    revocations,
+    replaceCredentials(replacement = credentials) {
+      const former = credentials;
+      credentials = replacement;
+      try {
+        create();
+      } catch (error) {
+        credentials = former;
+        throw error;
+      }
+      tell({ kind: "replaced", data: describe() });
+    },
+  };
+}
+
+function textsOf(secrets: Secrets): readonly string[] {
+  const listed = typeof secrets === "function" ? secrets() : secrets;
+  return listed.map((secret) => (typeof secret === "string" ? secret : secret.reveal()));
+}
+
+const THREAD_AUTHENTICATOR = new URL(
+  import.meta.url.endsWith(".ts") ? "./thread-authenticator.ts" : "./thread-authenticator.js",
+  import.meta.url,
+).href;
