@@ -57,6 +57,7 @@ async function raw(server: TransportAddress): Promise<{ readonly socket: Socket;
   socket.on("error", () => {});
   const ended = once(socket, "close");
   await once(socket, "connect");
+  socket.resume();
   keep({
     async [Symbol.asyncDispose]() {
       socket.destroy();
@@ -457,8 +458,8 @@ describe("limits", () => {
     const { socket, ended } = await raw(serverOf(relay, "tcp"));
     socket.pause();
     const client = await link(relay, "tcp");
-    const binding = client.stun.plain("binding");
-    const many = Buffer.concat(Array.from({ length: 3000 }, () => binding));
+    const allocate = client.stun.plain("allocate", [attribute(requestedTransport, 17)]);
+    const many = Buffer.concat(Array.from({ length: 3000 }, () => allocate));
     const flood = (): void => {
       while (!socket.destroyed && socket.write(many));
     };

@@ -39,6 +39,7 @@ export async function openLink(options: LinkOptions, user: LinkUser): Promise<Li
 export async function openStream(options: LinkOptions): Promise<Duplex> {
   const { transport, server, ca } = options;
   const socket: Socket = connectTcp({ host: formatIpAddress(server), port: server.port, allowHalfOpen: true });
+  socket.on("error", () => {});
   await settled(socket, "connect");
   if (options.preamble !== undefined) socket.write(options.preamble);
   if (transport === "tcp") return socket;
@@ -46,6 +47,7 @@ export async function openStream(options: LinkOptions): Promise<Duplex> {
     connectTls({ socket, servername: "relay.example", ALPNProtocols: ["stun.turn"], ...(ca && { ca }) });
   if (transport === "tls") {
     const stream = secure();
+    stream.on("error", () => {});
     await settled(stream, "secureConnect");
     return stream;
   }
