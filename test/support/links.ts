@@ -66,15 +66,28 @@ export async function openStream(options: LinkOptions): Promise<Duplex> {
 
 function overStream(stream: Duplex, user: LinkUser): Link {
   const framer = new StreamFramer();
-  stream.on("data", (chunk: Uint8Array) => {
+  const end = (): void => {
+    stream.end();
+  };
+  const take = (chunk: Uint8Array): void => {
     framer.push(chunk);
     for (let frame = framer.next(); frame !== undefined; frame = framer.next()) {
       if (frame.kind === "error") throw new Error(`The relay sent no TURN: ${frame.code} at ${frame.offset}`);
-      user.message(frame.buffer.slice(frame.offset, frame.offset + frame.length));
+      const message = frame.buffer.slice(frame.offset, frame.offset + frame.length);
+      // From a success answer to ConnectionBind on, the bytes are the peer's (RFC 6062 §4.3).
+      if (message[0] === 0x01 && message[1] === 0x0b) {
+        stream.pause();
+        stream.off("data", take);
+        stream.off("end", end);
+        const rest = framer.takeRest();
+        if (rest.length > 0) stream.unshift(Buffer.from(rest));
+      }
+      user.message(message);
     }
-  });
+  };
+  stream.on("data", take);
   stream.on("error", () => {});
-  stream.on("end", () => stream.end());
+  stream.on("end", end);
   stream.once("close", user.closed);
   return { stream, send: (bytes) => void stream.write(bytes), close: () => stream.destroy() };
 }
@@ -89,7 +102,10 @@ function openDtls({ server, ca }: LinkOptions, user: LinkUser): Promise<Link> {
         openSsl,
         host: "relay.example",
         ...(ca ? { ca: [ca] } : { rejectUnauthorized: false }),
-        user: { send: (datagram) => socket.send(Buffer.from(datagram)), receive: (bytes) => user.message(bytes.slice()) },
+        user: {
+          send: (datagram) => socket.send(Buffer.from(datagram)),
+          receive: (bytes) => user.message(bytes.slice()),
+        },
       });
       let isOpen = false;
       const end = (): void => {

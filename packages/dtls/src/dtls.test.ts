@@ -20,9 +20,13 @@ function createCertificate(name: string): { readonly cert: Uint8Array; readonly 
   const [cert, key] = [join(directory, `${name}.pem`), join(directory, `${name}.key`)];
   const subject = ["-subj", "/CN=relay.example", "-addext", "subjectAltName=DNS:relay.example,IP:192.0.2.7"];
   const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
-  execFileSync("openssl", ["req", "-x509", ...curve, "-nodes", "-keyout", key, "-out", cert, "-days", "2", ...subject], {
-    stdio: "ignore",
-  });
+  execFileSync(
+    "openssl",
+    ["req", "-x509", ...curve, "-nodes", "-keyout", key, "-out", cert, "-days", "2", ...subject],
+    {
+      stdio: "ignore",
+    },
+  );
   return { cert: readFileSync(cert), key: readFileSync(key) };
 }
 
@@ -71,20 +75,23 @@ class Pair {
 }
 
 describe("DTLS on the OpenSSL of the node binary", () => {
-  test.each(["relay.example", "192.0.2.7"])("client and server of %s understand each other, and say goodbye", (host) => {
-    const pair = new Pair({ host }).run();
-    expect([pair.client.state, pair.session?.state]).toEqual(["open", "open"]);
-    expect(pair.client.send(Buffer.from("hello"))).toBe(true);
-    expect(pair.session?.send(Buffer.from("hello yourself"))).toBe(true);
-    expect(pair.toServer).toHaveLength(1);
-    expect(pair.toClient).toHaveLength(1);
-    pair.run();
-    expect([pair.atServer, pair.atClient]).toEqual([["hello"], ["hello yourself"]]);
-    pair.client.close();
-    pair.run();
-    expect([pair.client.state, pair.session?.state, pair.session?.error]).toEqual(["ended", "ended", undefined]);
-    expect(pair.client.send(Buffer.from("late"))).toBe(false);
-  });
+  test.each(["relay.example", "192.0.2.7"])(
+    "client and server of %s understand each other, and say goodbye",
+    (host) => {
+      const pair = new Pair({ host }).run();
+      expect([pair.client.state, pair.session?.state]).toEqual(["open", "open"]);
+      expect(pair.client.send(Buffer.from("hello"))).toBe(true);
+      expect(pair.session?.send(Buffer.from("hello yourself"))).toBe(true);
+      expect(pair.toServer).toHaveLength(1);
+      expect(pair.toClient).toHaveLength(1);
+      pair.run();
+      expect([pair.atServer, pair.atClient]).toEqual([["hello"], ["hello yourself"]]);
+      pair.client.close();
+      pair.run();
+      expect([pair.client.state, pair.session?.state, pair.session?.error]).toEqual(["ended", "ended", undefined]);
+      expect(pair.client.send(Buffer.from("late"))).toBe(false);
+    },
+  );
 
   test("records go whole or not at all", () => {
     const pair = new Pair().run();

@@ -25,7 +25,12 @@ import type { Opened } from "./planes/plane.ts";
 import { MAX_REACTOR, PortTable } from "./ports/port-table.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { type Clock, createSystemClock } from "./reactor/clock.ts";
-import { type AuthenticateModule, type CreateAuthenticate, type ForeignPacket, Gauge } from "./reactor-worker/protocol.ts";
+import {
+  type AuthenticateModule,
+  type CreateAuthenticate,
+  type ForeignPacket,
+  Gauge,
+} from "./reactor-worker/protocol.ts";
 import { type ForeignMessage, ReactorThread } from "./reactor-worker/reactor-thread.ts";
 import { type Authenticate, DEFAULT_LISTEN, type RelayOptions } from "./relay-options.ts";
 import type { Relay, RelayStats } from "./relay.ts";
@@ -67,7 +72,9 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   checkRange("coalesceUs", options.coalesceUs ?? 0, 0, MAX_COALESCE_US);
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
-  const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(parseListenSpec);
+  const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
+    parseListenSpec,
+  );
   const machine = listLocalAddresses({ isGlobal: (ip) => createPeerPolicy().decide(ip) === "global" });
   const relayAddresses = await findRelayAddresses({
     relayAddresses: options.relayAddresses ?? [],

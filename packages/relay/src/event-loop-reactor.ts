@@ -118,8 +118,7 @@ export class EventLoopReactor {
       return;
     }
     this.#parts.plane.start({
-      handleClientPacket: (source, buffer, offset, length) =>
-        router.handleClientPacket(source, buffer, offset, length),
+      handleClientPacket: (source, buffer, offset, length) => router.handleClientPacket(source, buffer, offset, length),
       handleClientClosed: (source, owner) => router.handleClientClosed(source, owner),
       isClientNeeded: (source) => router.isClientNeeded(source),
       handlePeerPacket: (socket, peer, buffer, offset, length) =>
@@ -132,7 +131,10 @@ export class EventLoopReactor {
   }
 
   /** Another reactor's engine sends to a client that is connected here. */
-  sendForOther(engine: number, message: { readonly listener: number; readonly connection: number; readonly bytes: Uint8Array }): void {
+  sendForOther(
+    engine: number,
+    message: { readonly listener: number; readonly connection: number; readonly bytes: Uint8Array },
+  ): void {
     const { listener, connection, bytes } = message;
     this.#router?.noteAnswer(connection, engine, bytes);
     this.#parts.plane.sendToClient(listener, connection, NOWHERE, bytes, 0, bytes.length);

@@ -85,9 +85,12 @@ describe("relay addresses found by themselves", () => {
 });
 
 describe("listening addresses", () => {
-  test.each(["udp:0.0.0.0:3478", "tcp:[::]:3478", "tls:192.0.2.1:0", "dtls:[2001:db8::1]:5349", "ws:0.0.0.0:80"])("%s is read and written", (text) => {
-    expect(formatListenSpec(parseListenSpec(text))).toBe(text);
-  });
+  test.each(["udp:0.0.0.0:3478", "tcp:[::]:3478", "tls:192.0.2.1:0", "dtls:[2001:db8::1]:5349", "ws:0.0.0.0:80"])(
+    "%s is read and written",
+    (text) => {
+      expect(formatListenSpec(parseListenSpec(text))).toBe(text);
+    },
+  );
 
   test.each(["udp:", "udp:3478", "udp:::3478", "udp:0.0.0.0:65536", "udp:host:3478"])(
     "%j is refused with the form to use",

@@ -83,7 +83,12 @@ export type FromWorker =
   | { readonly kind: "drained" }
   | { readonly kind: "events"; readonly events: readonly LifecycleEvent[] }
   | { readonly kind: "handOver"; readonly engine: number; readonly packet: ForeignPacket }
-  | { readonly kind: "sendToClient"; readonly listener: number; readonly connection: number; readonly bytes: Uint8Array }
+  | {
+      readonly kind: "sendToClient";
+      readonly listener: number;
+      readonly connection: number;
+      readonly bytes: Uint8Array;
+    }
   | { readonly kind: "closeClient"; readonly listener: number; readonly connection: number }
   | { readonly kind: "ask"; readonly id: number; readonly question: unknown }
   | {

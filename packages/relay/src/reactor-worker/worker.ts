@@ -125,7 +125,13 @@ const engine = new TurnServer({
   events: start.events,
 });
 const isForeign = new Set(start.listeners.filter(({ transport }) => transport !== "udp").map(({ id }) => id));
-const adoptedClients = new AdoptedClients({ libc, plane, listeners: start.listeners, bufferBytes: start.bufferBytes, logger });
+const adoptedClients = new AdoptedClients({
+  libc,
+  plane,
+  listeners: start.listeners,
+  bufferBytes: start.bufferBytes,
+  logger,
+});
 const reactor: Reactor = new Reactor({
   engine,
   plane,

@@ -280,9 +280,7 @@ export class Reactor implements PacketReceiver {
         return;
       case "connectPeer": {
         const { questionId, socket, peer } = output;
-        this.#tcpRelay().connectPeer(socket, peer, (peerConnection) =>
-          this.#answerConnect(questionId, peerConnection),
-        );
+        this.#tcpRelay().connectPeer(socket, peer, (peerConnection) => this.#answerConnect(questionId, peerConnection));
         return;
       }
       case "bindDataConnection":

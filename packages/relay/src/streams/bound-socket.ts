@@ -53,11 +53,7 @@ export class BoundSockets {
   #bind(local: TransportAddress, isShared: boolean): BoundSocket {
     const libc = this.#libc;
     const isV6 = local.family === 6;
-    const fd = libc.socket(
-      isV6 ? L.AF_INET6 : L.AF_INET,
-      SOCK_STREAM | L.SOCK_NONBLOCK | L.SOCK_CLOEXEC,
-      0,
-    );
+    const fd = libc.socket(isV6 ? L.AF_INET6 : L.AF_INET, SOCK_STREAM | L.SOCK_NONBLOCK | L.SOCK_CLOEXEC, 0);
     if (fd < 0) return this.#failure();
     const isSet =
       this.#set(fd, L.SOL_SOCKET, L.SO_REUSEADDR) &&

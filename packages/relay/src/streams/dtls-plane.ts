@@ -17,7 +17,9 @@ export interface DtlsPlaneOptions {
   readonly counts: StreamCounts;
   readonly counters: PlaneCounters;
   /** Undefined if no listener is `dtls:`. */
-  readonly server: { readonly openSsl: OpenSsl; readonly certificate: Certificate; readonly cookieKey: Uint8Array } | undefined;
+  readonly server:
+    | { readonly openSsl: OpenSsl; readonly certificate: Certificate; readonly cookieKey: Uint8Array }
+    | undefined;
   /** A fresh connection handle: a positive integer that no living connection has. */
   readonly nextConnection: () => number;
   readonly monotonicMs: () => number;
@@ -151,9 +153,7 @@ export class DtlsPlane {
     clearInterval(this.#sweeper);
     for (const client of this.#byConnection.values()) this.#end(client);
     this.#server?.close();
-    await Promise.all(
-      this.#sockets.map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))),
-    );
+    await Promise.all(this.#sockets.map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))));
   }
 
   #handleDatagram(socket: Socket, listener: number, datagram: Uint8Array, from: RemoteInfo): void {

@@ -139,17 +139,14 @@ export class StreamAcceptor {
         resolve({ kind: "failed", failure: openFailure(code), code });
       });
       const host = formatIpAddress(local);
-      server.listen(
-        { host, port: local.port, exclusive: true, ipv6Only: local.family === 6, backlog: BACKLOG },
-        () => {
-          server.removeAllListeners("error");
-          // What can't be accepted is the client's to try again.
-          server.on("error", ignore);
-          const address = server.address();
-          const port = address !== null && typeof address === "object" ? address.port : local.port;
-          resolve({ kind: "opened", socket: 0, local: withPort(local, port) });
-        },
-      );
+      server.listen({ host, port: local.port, exclusive: true, ipv6Only: local.family === 6, backlog: BACKLOG }, () => {
+        server.removeAllListeners("error");
+        // What can't be accepted is the client's to try again.
+        server.on("error", ignore);
+        const address = server.address();
+        const port = address !== null && typeof address === "object" ? address.port : local.port;
+        resolve({ kind: "opened", socket: 0, local: withPort(local, port) });
+      });
     });
   }
 
