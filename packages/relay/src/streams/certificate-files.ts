@@ -83,7 +83,9 @@ function load(paths: CertificatePaths): Certificate {
     createSecureContext({ cert, key });
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
-    throw new TypeError(`Cannot use the certificate ${paths.cert} with the key ${paths.key}: ${detail}`);
+    throw new TypeError(`Cannot use the certificate ${paths.cert} with the key ${paths.key}: ${detail}`, {
+      cause: error,
+    });
   }
   return { cert, key };
 }
@@ -93,6 +95,6 @@ function read(file: string, what: string): Buffer {
     return readFileSync(file);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    throw new TypeError(`Cannot read the ${what} ${file}: ${code}`);
+    throw new TypeError(`Cannot read the ${what} ${file}: ${code}`, { cause: error });
   }
 }

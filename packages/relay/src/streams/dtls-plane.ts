@@ -174,10 +174,10 @@ export class DtlsPlane {
     const ip = parseIpAddress(from.address);
     if (ip === undefined || this.#server === undefined) return;
     const { counts, connectionLimits, nextConnection, monotonicMs } = this.#options;
-    let client: DtlsClient | undefined;
+    const accepted: { client?: DtlsClient } = {};
     const session = this.#server.accept(datagram, Buffer.from(name, "latin1"), {
       send: (answer) => this.#send(socket, answer, from),
-      receive: (bytes) => client !== undefined && this.#handleRecord(client, bytes),
+      receive: (bytes) => accepted.client !== undefined && this.#handleRecord(accepted.client, bytes),
     });
     if (session === undefined) return;
     const former = this.#byName.get(name);
@@ -199,7 +199,8 @@ export class DtlsPlane {
     source.listener = listener;
     source.connection = nextConnection();
     const startedMs = monotonicMs();
-    client = { name, source, session, lastRecordMs: startedMs, startedMs, retransmission: undefined };
+    const client: DtlsClient = { name, source, session, lastRecordMs: startedMs, startedMs, retransmission: undefined };
+    accepted.client = client;
     counts.connections++;
     counts.accepted++;
     this.#byName.set(name, client);

@@ -9,12 +9,12 @@ import { resolveStreamLimits } from "./stream-options.ts";
 
 const SIGNATURE = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a];
 const V2_TCP4 = Uint8Array.of(...SIGNATURE, 0x21, 0x11, 0, 12, 192, 0, 2, 1, 192, 0, 2, 2, 0x12, 0x67, 0x0d, 0x96);
-const V2_TCP6 = Uint8Array.of(
-  ...[...SIGNATURE, 0x21, 0x21, 0, 39],
-  ...[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-  ...[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
-  ...[0x12, 0x67, 0x0d, 0x96, 4, 0, 0],
-);
+const V2_TCP6 = Buffer.concat([
+  Uint8Array.of(...SIGNATURE, 0x21, 0x21, 0, 39),
+  Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1),
+  Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2),
+  Uint8Array.of(0x12, 0x67, 0x0d, 0x96, 4, 0, 0),
+]);
 
 describe("the first bytes of a connection", () => {
   test.each([
