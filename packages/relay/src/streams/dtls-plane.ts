@@ -153,7 +153,9 @@ export class DtlsPlane {
     clearInterval(this.#sweeper);
     for (const client of this.#byConnection.values()) this.#end(client);
     this.#server?.close();
-    await Promise.all(this.#sockets.map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))));
+    await Promise.all(
+      this.#sockets.splice(0).map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))),
+    );
   }
 
   #handleDatagram(socket: Socket, listener: number, datagram: Uint8Array, from: RemoteInfo): void {
