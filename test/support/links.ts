@@ -39,6 +39,7 @@ export async function openLink(options: LinkOptions, user: LinkUser): Promise<Li
 export async function openStream(options: LinkOptions): Promise<Duplex> {
   const { transport, server, ca } = options;
   const socket: Socket = connectTcp({ host: formatIpAddress(server), port: server.port, allowHalfOpen: true });
+  socket.on("error", () => {});
   await settled(socket, "connect");
   if (options.preamble !== undefined) socket.write(options.preamble);
   if (transport === "tcp") return socket;
@@ -46,6 +47,7 @@ export async function openStream(options: LinkOptions): Promise<Duplex> {
     connectTls({ socket, servername: "relay.example", ALPNProtocols: ["stun.turn"], ...(ca && { ca }) });
   if (transport === "tls") {
     const stream = secure();
+    stream.on("error", () => {});
     await settled(stream, "secureConnect");
     return stream;
   }
@@ -64,15 +66,28 @@ export async function openStream(options: LinkOptions): Promise<Duplex> {
 
 function overStream(stream: Duplex, user: LinkUser): Link {
   const framer = new StreamFramer();
-  stream.on("data", (chunk: Uint8Array) => {
+  const end = (): void => {
+    stream.end();
+  };
+  const take = (chunk: Uint8Array): void => {
     framer.push(chunk);
     for (let frame = framer.next(); frame !== undefined; frame = framer.next()) {
       if (frame.kind === "error") throw new Error(`The relay sent no TURN: ${frame.code} at ${frame.offset}`);
-      user.message(frame.buffer.slice(frame.offset, frame.offset + frame.length));
+      const message = frame.buffer.slice(frame.offset, frame.offset + frame.length);
+      // From a success answer to ConnectionBind on, the bytes are the peer's (RFC 6062 §4.3).
+      if (message[0] === 0x01 && message[1] === 0x0b) {
+        stream.pause();
+        stream.off("data", take);
+        stream.off("end", end);
+        const rest = framer.takeRest();
+        if (rest.length > 0) stream.unshift(Buffer.from(rest));
+      }
+      user.message(message);
     }
-  });
+  };
+  stream.on("data", take);
   stream.on("error", () => {});
-  stream.on("end", () => stream.end());
+  stream.on("end", end);
   stream.once("close", user.closed);
   return { stream, send: (bytes) => void stream.write(bytes), close: () => stream.destroy() };
 }

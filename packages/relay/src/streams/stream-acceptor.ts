@@ -262,6 +262,7 @@ export class StreamAcceptor {
         this.#bySocket.set(stream, handshake);
         putBack(stream, bytes);
         this.#http.emit("connection", stream);
+        stream.resume();
       } else if (spoken === "tls" && this.#tls !== undefined && !handshake.secure) {
         this.#inTls.set(handshake.name, handshake);
         putBack(stream, bytes);

@@ -70,9 +70,10 @@ export class StreamConnection {
     return this.#queue.bytes + this.#stream.writableLength;
   }
 
-  /** Takes bytes that were read before the connection was made. */
+  /** Takes bytes that were read before the connection was made, and reads on. */
   start(first: Uint8Array): void {
     this.#handleData(first);
+    if (this.#isOpen()) this.#stream.resume();
   }
 
   /** Sends one frame. The bytes must not change afterwards. False if the connection is no more. */

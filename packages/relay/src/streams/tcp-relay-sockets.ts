@@ -105,7 +105,10 @@ export class TcpRelaySockets {
     done();
   }
 
-  /** Connects to a peer from a relay socket's address. `done` gets the handle of the connection, or undefined. */
+  /**
+   * Connects to a peer from a relay socket's address. Until it is spliced, what the peer sends is read as far as one
+   * buffer of the stream holds. `done` gets the handle of the connection, or undefined.
+   */
   connect(socket: number, peer: TransportAddress, done: (peerConnection: number | undefined) => void): void {
     const entry = this.#relaySockets[socket];
     const bound = entry && this.#options.sockets.bindShared(entry.local);
@@ -115,7 +118,6 @@ export class TcpRelaySockets {
     }
     const dialled = new Socket({ fd: bound.fd, allowHalfOpen: true });
     entry.dialling.add(dialled);
-    dialled.pause();
     dialled.setNoDelay(true);
     const timer = setTimeout(() => dialled.destroy(), this.#options.limits.connectTimeoutMs);
     const finish = (isConnected: boolean): void => {
