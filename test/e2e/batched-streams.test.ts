@@ -34,7 +34,7 @@ if ("unavailable" in libc) {
       relayAddresses: ["127.0.0.1"],
       authenticate: {
         module: new URL("../support/static-users-module.ts", import.meta.url).href,
-        data: { alice: "wonderland" },
+        data: () => ({ alice: "wonderland" }),
       },
       peers: { allow: ["127.0.0.0/8"] },
     });

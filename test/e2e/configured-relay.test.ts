@@ -48,7 +48,6 @@ async function start(toml: string): Promise<ConfiguredRelay & { readonly log: ()
     configuration: loaded.configuration,
     credentials: readCredentials(loaded, { readFile: () => "", reasonOf: String }),
     logger: createLogger({ level: "trace", format: "json", colors: false, write: (line) => (log += line) }),
-    unixMs: () => Date.now(),
     stampSecrets: () => [STAMP_SECRET],
   });
   keep({

@@ -6,14 +6,8 @@ import {
   type IpAddress,
   type TransportAddress,
 } from "@turnpike/stun";
-import {
-  ClientSource,
-  createPeerPolicy,
-  type DeletionReason,
-  type EndableAllocation,
-  type Listener,
-  type NatDiscovery,
-} from "@turnpike/turn";
+import { ClientSource, createPeerPolicy, type DeletionReason, type Listener, type NatDiscovery } from "@turnpike/turn";
+import type { AllocationSelector } from "./allocation-selector.ts";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
@@ -164,7 +158,8 @@ class ListeningSockets {
   openListener(listener: number, local: TransportAddress, done: (opened: Opened) => void): void {
     const fds: number[] = [];
     const opened = this.#tryOpen(() => {
-      let bound = local;
+      // Sockets that share a port would let another program of this user's have it too: alone, one would not.
+      let bound = this.#isShared ? this.#probe(local) : local;
       for (const _share of this.shares) {
         const bufferBytes = this.#bufferBytes;
         const socket = this.#factory.open({
@@ -183,6 +178,13 @@ class ListeningSockets {
       else this.#libc.close(fd);
     }
     done(opened);
+  }
+
+  /** Binds an address as nobody else may have it, and lets it go. Returns it with the port that was found. */
+  #probe(address: TransportAddress): TransportAddress {
+    const { fd, local } = this.#factory.open({ local: address });
+    this.#libc.close(fd);
+    return local;
   }
 
   openRelaySocket(local: TransportAddress, done: (opened: Opened) => void): void {
@@ -250,10 +252,10 @@ export class BatchedRelay implements Relay {
     this.relayAddresses = relayAddresses;
     this.#logger = logger;
     this.#sockets = sockets;
+    this.#hasPenalties = options.penalties !== false;
     const portRange = options.portRange ?? DEFAULT_PORT_RANGE;
     const portTable = new PortTable({ range: portRange, spaces: relayAddresses.length });
     this.#portTable = portTable;
-    this.#hasPenalties = options.penalties !== false;
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses });
     const nonceKey = randomBytes(32);
     const natDiscovery = findNatDiscovery(options.natDiscovery, parts.listening);
@@ -349,9 +351,9 @@ export class BatchedRelay implements Relay {
     return this.#parts.certificate?.reload() ?? false;
   }
 
-  async endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): Promise<number> {
-    const own = this.#streams?.endAllocations(matches, reason) ?? 0;
-    const ended = await Promise.all(this.reactors.map((reactor) => reactor.endAllocations(matches, reason)));
+  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    const own = this.#streams?.endAllocations(selector, reason) ?? 0;
+    const ended = await Promise.all(this.reactors.map((reactor) => reactor.endAllocations(selector, reason)));
     return ended.reduce((total, count) => total + count, own);
   }
 

@@ -4,12 +4,12 @@ import { nodeCrypto } from "@turnpike/stun/node";
 import {
   type ClientSource,
   type DeletionReason,
-  type EndableAllocation,
   type Listener,
   type NatDiscovery,
   type PeerPolicy,
   TurnServer,
 } from "@turnpike/turn";
+import { type AllocationSelector, selects } from "./allocation-selector.ts";
 import type { HairpinMap } from "./addresses/hairpin-map.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import type { ThreadAuthenticator } from "./authenticate-module.ts";
@@ -207,11 +207,11 @@ export class EventLoopReactor {
     this.#options.authenticator.take?.(notice);
   }
 
-  /** Ends the allocations that `matches`; the number of them. */
-  endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): number {
+  /** Ends allocations, and those that are being made; the number of those that lived. */
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): number {
     let ended = 0;
     this.#reactor.administer((now) => {
-      ended = this.#engine.endAllocations(matches, reason, now);
+      ended = this.#engine.endAllocations(selects(selector), reason, now);
     });
     return ended;
   }

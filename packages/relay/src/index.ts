@@ -1,5 +1,6 @@
 export { type ExternalAddress, parseExternalAddress, type RelayAddress } from "./addresses/relay-address.ts";
 export { type ListenSpec, parseListenSpec } from "./addresses/listen.ts";
+export type { AllocationSelector } from "./allocation-selector.ts";
 export { HairpinMap, type HairpinMapOptions } from "./addresses/hairpin-map.ts";
 export {
   PenalizedAuthenticator,

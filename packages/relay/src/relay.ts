@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
-import { createPeerPolicy, type DeletionReason, type EndableAllocation, type Listener } from "@turnpike/turn";
+import { createPeerPolicy, type DeletionReason, type Listener } from "@turnpike/turn";
+import type { AllocationSelector } from "./allocation-selector.ts";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
@@ -56,10 +57,10 @@ export interface Relay {
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
   /**
-   * Ends the allocations that `matches`, with events; the number of them. Those that are being made come to nothing, and
-   * are asked about with an empty id.
+   * Ends the allocations that are meant, with events, and those that are being made; resolves with the number of those
+   * that lived.
    */
-  endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): Promise<number>;
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number>;
   /** Tells the authenticators of all threads something, such as a revocation: see `ThreadAuthenticator.take`. */
   tellAuthenticators(notice: unknown): void;
   /** Reads the certificate's files again, at once. False if the one before stays in use, or there is none. */
@@ -198,8 +199,8 @@ class RunningRelay implements Relay {
     return this.#certificate?.reload() ?? false;
   }
 
-  async endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): Promise<number> {
-    return this.#reactor.endAllocations(matches, reason);
+  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    return this.#reactor.endAllocations(selector, reason);
   }
 
   tellAuthenticators(notice: unknown): void {

@@ -1,7 +1,8 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import type { PenaltySettings } from "@turnpike/authn/penalties";
-import type { DeletionReason, EndableAllocation, LifecycleEvent, Listener, NatDiscovery } from "@turnpike/turn";
+import type { DeletionReason, LifecycleEvent, Listener, NatDiscovery } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
+import type { AllocationSelector } from "../allocation-selector.ts";
 import type { RelayAddress } from "../addresses/relay-address.ts";
 import type { PortRange } from "../ports/port-range.ts";
 import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
@@ -82,11 +83,10 @@ export type ToWorker =
   | { readonly kind: "noAnswer"; readonly id: number; readonly reason: string }
   | { readonly kind: "notice"; readonly notice: unknown }
   | { readonly kind: "ban"; readonly ban: BanNotice }
-  | { readonly kind: "list"; readonly id: number }
   | {
-      readonly kind: "end";
+      readonly kind: "endAllocations";
       readonly id: number;
-      readonly allocations: readonly EndableAllocation[];
+      readonly selector: AllocationSelector;
       readonly reason: DeletionReason;
     }
   | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision | undefined }
@@ -97,6 +97,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: "ready" }
   | { readonly kind: "drained" }
+  | { readonly kind: "endedAllocations"; readonly id: number; readonly count: number }
   | { readonly kind: "events"; readonly events: readonly LifecycleEvent[] }
   | { readonly kind: "handOver"; readonly engine: number; readonly packet: ForeignPacket }
   | {
@@ -108,8 +109,6 @@ export type FromWorker =
   | { readonly kind: "closeClient"; readonly listener: number; readonly connection: number }
   | { readonly kind: "ask"; readonly id: number; readonly question: unknown }
   | { readonly kind: "banned"; readonly ban: BanNotice }
-  | { readonly kind: "listed"; readonly id: number; readonly allocations: readonly EndableAllocation[] }
-  | { readonly kind: "ended"; readonly id: number; readonly count: number }
   | { readonly kind: "admit"; readonly question: AdmissionQuestion }
   | { readonly kind: "claim"; readonly owner: number; readonly claim: ReservationClaim }
   | { readonly kind: "surrendered"; readonly claim: ReservationClaim; readonly port: HeldPort | undefined }

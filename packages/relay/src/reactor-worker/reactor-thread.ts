@@ -1,6 +1,7 @@
-import type { AllocationContext, DeletionReason, EndableAllocation, LifecycleEvent } from "@turnpike/turn";
+import type { AllocationContext, DeletionReason, LifecycleEvent } from "@turnpike/turn";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { type AuthenticateModule, refuseToAnswer } from "../authenticate-module.ts";
+import type { AllocationSelector } from "../allocation-selector.ts";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import { Arena } from "../libc/arena.ts";
 import * as L from "../libc/layout.ts";
@@ -24,6 +25,8 @@ export type ForeignInput = Extract<
   ToWorker,
   { kind: "handedOver" | "clientPacket" | "clientClosed" | "surrender" | "claimed" | "ban" | "notice" }
 >;
+
+type Ended = Extract<FromWorker, { kind: "endedAllocations" }>;
 
 /** What all threads of a relay have in common, and the main thread's ends of it. */
 export interface ReactorThreadOptions {
@@ -82,7 +85,7 @@ export class ReactorThread {
   #deaths = 0;
   #restart: NodeJS.Timeout | undefined;
   /** What was asked of the thread. Each is called once, at the latest when the thread has ended. */
-  readonly #asked = new Map<number, (answer: FromWorker | undefined) => void>();
+  readonly #asked = new Map<number, (answer: Ended | undefined) => void>();
   #lastAsked = 0;
   #drained: (() => void) | undefined;
   #stopping: Promise<void> | undefined;
@@ -118,13 +121,10 @@ export class ReactorThread {
     this.#post(input);
   }
 
-  /** Ends the allocations that `matches`; the number of them. Those of a thread that dies meanwhile end anyway. */
-  async endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason): Promise<number> {
-    const listed = await this.#ask((id) => ({ kind: "list", id }));
-    const allocations = listed?.kind === "listed" ? listed.allocations.filter(matches) : [];
-    if (allocations.length === 0) return 0;
-    const ended = await this.#ask((id) => ({ kind: "end", id, allocations, reason }));
-    return ended?.kind === "ended" ? ended.count : 0;
+  /** Ends allocations; the number of them. Those of a thread that dies meanwhile are not counted. */
+  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    const ended = await this.#ask((id) => ({ kind: "endAllocations", id, selector, reason }));
+    return ended?.count ?? 0;
   }
 
   /** Starts the thread. Rejects if it dies before it serves. */
@@ -233,8 +233,7 @@ export class ReactorThread {
       case "banned":
         this.#options.onForeign(message);
         return;
-      case "listed":
-      case "ended":
+      case "endedAllocations":
         this.#asked.get(message.id)?.(message);
         return;
       case "admit": {
@@ -260,7 +259,7 @@ export class ReactorThread {
   }
 
   /** Undefined if the thread ends, or has ended. */
-  #ask(message: (id: number) => ToWorker): Promise<FromWorker | undefined> {
+  #ask(message: (id: number) => ToWorker): Promise<Ended | undefined> {
     if (this.#port === undefined) return Promise.resolve(undefined);
     const id = ++this.#lastAsked;
     return new Promise((resolve) => {

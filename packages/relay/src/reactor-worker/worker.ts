@@ -2,14 +2,9 @@ import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { AddressRegister } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import {
-  ClientSource,
-  createPeerPolicy,
-  type EndableAllocation,
-  type LifecycleEvent,
-  TurnServer,
-} from "@turnpike/turn";
+import { ClientSource, createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
 import { type Authenticate, createThreadAuthenticator } from "../authenticate-module.ts";
+import { selects } from "../allocation-selector.ts";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
 import { PenalizedAuthenticator } from "../defence/turn-penalties.ts";
 import { loadLibc } from "../libc/libc.ts";
@@ -261,17 +256,14 @@ function handle(message: ToWorker): void {
     case "ban":
       penalized?.ban(message.ban);
       return;
-    case "list": {
-      const allocations: EndableAllocation[] = [];
-      reactor.administer((now) =>
-        engine.endAllocations((allocation) => allocations.push(allocation) < 0, "administrator", now),
-      );
-      post({ kind: "listed", id: message.id, allocations });
+    case "endAllocations": {
+      let count = 0;
+      reactor.administer((now) => {
+        count = engine.endAllocations(selects(message.selector), message.reason, now);
+      });
+      post({ kind: "endedAllocations", id: message.id, count });
       return;
     }
-    case "end":
-      end(message);
-      return;
     case "admission":
       settleRedirection(message.questionId, message.decision);
       return;
@@ -312,25 +304,6 @@ function takeNotice(notice: unknown): void {
   } catch (error) {
     logger.error({ err: error }, "The authenticator of a thread could not take a notice");
   }
-}
-
-/** Ends allocations by their ids; those that are being made, which have none, by their credentials. */
-function end({ id, allocations, reason }: Extract<ToWorker, { kind: "end" }>): void {
-  const ids = new Set(allocations.map((allocation) => allocation.id));
-  const credentials = new Set(allocations.filter((allocation) => allocation.id === "").map(credentialName));
-  let count = 0;
-  reactor.administer((now) => {
-    count = engine.endAllocations(
-      (allocation) => (allocation.id !== "" && ids.has(allocation.id)) || credentials.has(credentialName(allocation)),
-      reason,
-      now,
-    );
-  });
-  post({ kind: "ended", id, count });
-}
-
-function credentialName({ username, actor, credentialId, label }: EndableAllocation): string {
-  return JSON.stringify([username, actor, credentialId, label]);
 }
 
 /** Whether a user may allocate here: where users may be sent elsewhere, the main thread knows. */

@@ -25,7 +25,7 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
     write: world.err,
   });
   // Signals are listened to before anything can be asked of the relay.
-  const starting = start({ configuration, credentials, logger, unixMs: world.unixMs });
+  const starting = start({ configuration, credentials, logger });
   const announce = async (): Promise<void> => {
     const relay = await starting;
     options.onReady?.(relay);
@@ -37,7 +37,6 @@ async function start(options: {
   readonly configuration: Configuration;
   readonly credentials: Credentials;
   readonly logger: Logger;
-  readonly unixMs: () => number;
 }): Promise<Relay> {
   try {
     return (await startConfiguredRelay(options)).relay;

@@ -1,4 +1,10 @@
-import { createRevocationList, type RevocationList, type Secrets, type TurnAuthenticator } from "@turnpike/authn/turn";
+import {
+  createRevocationList,
+  normalizeUser,
+  type RevocationList,
+  type Secrets,
+  type TurnAuthenticator,
+} from "@turnpike/authn/turn";
 import { type Relay, startRelay } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
@@ -13,7 +19,6 @@ export interface StartConfiguredRelayOptions {
   readonly configuration: Configuration;
   readonly credentials: Credentials;
   readonly logger: Logger;
-  readonly unixMs: () => number;
   /** What the relay told its portal to stamp credentials with. Default: there is no portal. */
   readonly stampSecrets?: Secrets;
 }
@@ -39,18 +44,18 @@ export interface ConfiguredRelay {
  *   refuses.
  */
 export async function startConfiguredRelay(options: StartConfiguredRelayOptions): Promise<ConfiguredRelay> {
-  const { configuration, logger, unixMs, stampSecrets } = options;
+  const { configuration, logger, stampSecrets } = options;
   let { credentials } = options;
   const tell = (notice: Notice): void => relay.tellAuthenticators(notice);
   const revocations = createRevocationList({
     onRevoked: (revocation) => {
-      const { by } = revocation;
+      const { by, value } = revocation;
       // Told first: what is being authenticated meanwhile is refused by it, or ended below.
       tell({ kind: "revoked", revocation });
-      const nowUnixMs = unixMs();
-      void relay
-        .endAllocations((allocation) => revocations.isRevoked(allocation, { nowUnixMs }), "credentialRevoked")
-        .then((ended) => logger.info({ by, ended }, "Credentials were revoked"));
+      const selector = { by, value: by === "actor" ? normalizeUser(value) : value };
+      void relay.endAllocations(selector, "credentialRevoked").then((ended) => {
+        logger.info({ by, ended }, "Credentials were revoked");
+      });
     },
     onOverflow: ({ by }) => logger.warn({ by }, "The list of revocations is full: one of them is in force no more"),
   });
@@ -60,7 +65,7 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
       credentials,
       logger,
       stampSecrets: stampSecrets && textsOf(stampSecrets),
-      revocations: revocations.list({ nowUnixMs: unixMs() }),
+      revocations: revocations.list({ nowUnixMs: Date.now() }),
     });
   const answers = createSlowAnswers(configuration, credentials);
   // Each thread makes its own: this one tells what is wrong, and what challenges offer.
