@@ -84,15 +84,16 @@ static void wire(const uint8_t *message, const struct sockaddr_in *client) {
     flow->client = *client;
     flow->first = -1;
     flow->peer.sin_family = AF_INET;
-    flow->channel = message[2] << 8 | message[3];
-    memcpy(&flow->peer.sin_port, message + 4, 2);
-    memcpy(&flow->peer.sin_addr, message + 6, 4);
     watch(flow->fd, flow_count);
   }
+  struct flow *wired = &flows[table[place] - 1];
+  wired->channel = message[2] << 8 | message[3];
+  memcpy(&wired->peer.sin_port, message + 4, 2);
+  memcpy(&wired->peer.sin_addr, message + 6, 4);
   struct sockaddr_in local;
   socklen_t size = sizeof local;
   uint8_t answer[10];
-  getsockname(flows[table[place] - 1].fd, (struct sockaddr *)&local, &size);
+  getsockname(wired->fd, (struct sockaddr *)&local, &size);
   memcpy(answer, message, 4);
   memcpy(answer + 4, &local.sin_port, 2);
   memcpy(answer + 6, &local.sin_addr, 4);

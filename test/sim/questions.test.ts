@@ -10,13 +10,17 @@ import {
   getAttributes,
   icmp,
   longTermKey,
+  mappedAddress,
   otherAddress,
+  padding,
   rawAttribute,
   requestedTransport,
   reservationToken,
   responseOrigin,
+  responsePort,
   transportAddress,
   unknownAttributes,
+  xorMappedAddress,
   xorPeerAddress,
   xorRelayedAddress,
 } from "@turnpike/stun";
@@ -304,10 +308,37 @@ test("NAT behaviour discovery answers from where it is asked to (RFC 5780 §6.1)
     if (sent?.kind !== "sendToClient") return undefined;
     const answer = stunOf(sent.bytes);
     expect(getAttribute(answer, otherAddress)).toEqual({ ok: true, value: addresses[3] });
+    expect(getAttribute(answer, mappedAddress)).toEqual(getAttribute(answer, xorMappedAddress));
     expect(getAttribute(answer, responseOrigin)).toEqual({ ok: true, value: addresses[sent.listener - 1] });
     return sent.listener;
   };
   expect([ask(false, false), ask(false, true), ask(true, false), ask(true, true)]).toEqual([1, 2, 3, 4]);
+});
+
+test("NAT behaviour discovery: PADDING comes back as long as it was, and doesn't go with RESPONSE-PORT (RFC 5780 §6.1)", () => {
+  const listeners = ["udp", "udp", "udp", "udp", "tcp"] as const;
+  const { harness, client } = challenged({
+    listeners: listeners.map((transport, i) => ({
+      id: i + 1,
+      transport,
+      local: transportAddress("192.0.2.1", 3478 + i),
+    })),
+    natDiscovery: { listeners: [1, 2, 3, 4] },
+  });
+  const filler = attribute(padding, new Uint8Array(1400));
+  harness.fromClient(CLIENT, client.plain("binding", [filler]));
+  expect(getAttribute(harness.answer(), padding)).toMatchObject({ ok: true, value: { length: 1400 } });
+  harness.fromClient(CLIENT, client.plain("binding", [attribute(padding, new Uint8Array(65_460))]));
+  expect(getAttribute(harness.answer(), padding)).toMatchObject({ ok: true, value: { length: 1500 } });
+  harness.fromClient(CLIENT, client.plain("binding", [filler, attribute(responsePort, 9)]));
+  expect(outcomeOf(harness.answer())).toBe(400);
+  const change = attribute(changeRequest, { changeIp: true, changePort: false });
+  harness.fromClient(CLIENT, client.plain("binding", [change]), {
+    id: 5,
+    transport: "tcp",
+    local: transportAddress("192.0.2.1", 3482),
+  });
+  expect(outcomeOf(harness.answer())).toBe(420);
 });
 
 test("an allocation can be made to end with its credential", () => {

@@ -50,10 +50,12 @@ test("Connect, ConnectionBind, and the two connections are one", () => {
   const { harness, client } = started;
   const id = connected(started);
   bind(harness, client, id);
-  expect(harness.takeKinds()).toEqual(["authSucceeded", "sendToClient", "bindDataConnection"]);
-  harness.server.handlePeerConnectionClosed(7);
+  expect(harness.takeKinds()).toEqual(["authSucceeded", "connectionBound", "sendToClient", "bindDataConnection"]);
+  harness.server.handlePeerConnectionClosed(7, harness.clock);
   harness.drain();
-  expect(harness.take()).toEqual([{ kind: "closeClient", listener: 2, connection: DATA.port }]);
+  const outputs = harness.take();
+  expect(outputs.at(0)).toMatchObject({ kind: "event", event: { type: "connectionClosed", connectionId: id } });
+  expect(outputs.slice(1)).toEqual([{ kind: "closeClient", listener: 2, connection: DATA.port }]);
 });
 
 test("a data connection that closes takes its peer's along", () => {
@@ -61,7 +63,7 @@ test("a data connection that closes takes its peer's along", () => {
   bind(started.harness, started.client, connected(started));
   started.harness.take();
   started.harness.close(DATA, TCP_LISTENER);
-  expect(started.harness.take()).toEqual([{ kind: "closePeerConnection", peerConnection: 7 }]);
+  expect(started.harness.takeKinds()).toEqual(["connectionClosed", "closePeerConnection"]);
 });
 
 test("a second Connect to the same peer gets 446, a failed one 447, and then it may be tried again", () => {
@@ -90,12 +92,12 @@ test("a peer that calls is announced if it has a permission, and closed at once 
   harness.take();
   harness.server.handlePeerConnection(0, PEER, 10, harness.clock);
   harness.drain();
-  const [sent] = harness.take();
+  const sent = harness.take().find((output) => output.kind === "sendToClient");
   const indication = stunOf(sent?.kind === "sendToClient" ? sent.bytes : new Uint8Array());
   expect(indication.methodName).toBe("connectionAttempt");
   expect(getAttribute(indication, xorPeerAddress)).toEqual({ ok: true, value: PEER });
   harness.advance(30_000);
-  expect(harness.take()).toEqual([{ kind: "closePeerConnection", peerConnection: 10 }]);
+  expect(harness.takeKinds()).toEqual(["connectionClosed", "closePeerConnection"]);
 });
 
 test("another user's connection id opens nothing", () => {
@@ -140,6 +142,39 @@ test("the control connection's end ends everything: peers, data connections, rel
   bind(harness, client, connected(started));
   harness.take();
   harness.close(CONTROL, TCP_LISTENER);
-  expect(harness.takeKinds()).toEqual(["closePeerConnection", "closeClient", "closeRelaySocket", "allocationDeleted"]);
+  expect(harness.takeKinds()).toEqual([
+    "connectionClosed",
+    "closePeerConnection",
+    "closeClient",
+    "closeRelaySocket",
+    "allocationDeleted",
+  ]);
   expect(harness.server.pollTimeout()).toBeUndefined();
+});
+
+test("a client data connection is bound once: no second peer shares it, or is left behind when it closes", () => {
+  const { harness, client } = allocated();
+  const peers = [PEER, transportAddress("8.8.4.4", 5000)];
+  harness.fromClient(
+    CONTROL,
+    client.signed(
+      "createPermission",
+      peers.map((peer) => attribute(xorPeerAddress, peer)),
+    ),
+    TCP_LISTENER,
+  );
+  harness.take();
+  const ids = peers.map((peer, index) => {
+    harness.server.handlePeerConnection(0, peer, 20 + index, harness.clock);
+    harness.drain();
+    const sent = harness.take().find((output) => output.kind === "sendToClient");
+    const id = getAttribute(stunOf(sent?.kind === "sendToClient" ? sent.bytes : new Uint8Array()), connectionId);
+    return id?.ok ? id.value : -1;
+  });
+  bind(harness, client, ids[0] ?? -1);
+  harness.take();
+  harness.fromClient(DATA, client.signed("connectionBind", [attribute(connectionId, ids[1] ?? -1)]), TCP_LISTENER);
+  expect(outcomeOf(harness.answer())).toBe(400);
+  harness.close(DATA, TCP_LISTENER);
+  expect(harness.take()).toContainEqual({ kind: "closePeerConnection", peerConnection: 20 });
 });

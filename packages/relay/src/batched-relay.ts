@@ -16,7 +16,7 @@ import { EventLoopReactor } from "./event-loop-reactor.ts";
 import { Arena } from "./libc/arena.ts";
 import { describeErrno, type Libc, SystemCallError } from "./libc/libc.ts";
 import { SocketFactory } from "./libc/sockets.ts";
-import { openListeners } from "./listeners.ts";
+import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
 import { openFailure } from "./planes/batched/open-failure.ts";
@@ -93,6 +93,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   const hasStreams = specs.some(({ transport }) => transport !== "udp");
   const sockets = new ListeningSockets(options, hasStreams);
   try {
+    await tryRelayAddresses(sockets, relayAddresses);
     const hasCertificate = certificate !== undefined;
     const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
     const authenticate = hasStreams ? await createOwnAuthenticate(options) : undefined;
@@ -161,10 +162,10 @@ class ListeningSockets {
   }
 
   openListener(listener: number, local: TransportAddress, done: (opened: Opened) => void): void {
-    let bound = local;
-    const opened: number[] = [];
-    try {
-      for (const share of this.shares) {
+    const fds: number[] = [];
+    const opened = this.#tryOpen(() => {
+      let bound = local;
+      for (const _share of this.shares) {
         const bufferBytes = this.#bufferBytes;
         const socket = this.#factory.open({
           local: bound,
@@ -172,17 +173,40 @@ class ListeningSockets {
           reusePort: this.#isShared,
           ...(bufferBytes !== undefined && { bufferBytes }),
         });
-        opened.push(socket.fd);
+        fds.push(socket.fd);
         bound = socket.local;
-        share[listener] = socket.fd;
       }
-      done({ kind: "opened", socket: listener, local: bound });
+      return { kind: "opened", socket: listener, local: bound };
+    });
+    for (const [index, fd] of fds.entries()) {
+      const share = this.shares[index];
+      if (opened.kind === "opened" && share !== undefined) share[listener] = fd;
+      else this.#libc.close(fd);
+    }
+    done(opened);
+  }
+
+  openRelaySocket(local: TransportAddress, done: (opened: Opened) => void): void {
+    done(
+      this.#tryOpen(() => {
+        const { fd, local: bound } = this.#factory.open({ local });
+        return { kind: "opened", socket: fd, local: bound };
+      }),
+    );
+  }
+
+  closeRelaySocket(fd: number, done: () => void): void {
+    this.#libc.close(fd);
+    done();
+  }
+
+  #tryOpen(open: () => Opened): Opened {
+    try {
+      return open();
     } catch (error) {
-      for (const fd of opened) this.#libc.close(fd);
-      for (const share of this.shares) share.length = Math.min(share.length, listener);
       if (!(error instanceof SystemCallError)) throw error;
       const code = describeErrno(error.errno).split(" ")[0] ?? "";
-      done({ kind: "failed", failure: openFailure(error.errno), code });
+      return { kind: "failed", failure: openFailure(error.errno), code };
     }
   }
 

@@ -74,7 +74,10 @@ export async function openListeners(options: OpenListenersOptions): Promise<read
  *
  * @throws RelayStartError for the first that can't be bound.
  */
-export async function tryRelayAddresses(plane: ForwardingPlane, addresses: readonly RelayAddress[]): Promise<void> {
+export async function tryRelayAddresses(
+  plane: Pick<ForwardingPlane, "openRelaySocket" | "closeRelaySocket">,
+  addresses: readonly RelayAddress[],
+): Promise<void> {
   for (const { local } of addresses) {
     const opened = await new Promise<Opened>((done) => plane.openRelaySocket(withPort(local, 0), done));
     if (opened.kind === "failed") {

@@ -50,24 +50,21 @@ export const SO_RCVBUF = 8;
 export const SO_REUSEPORT = 15;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
-export const SO_RXQ_OVFL = 40;
+/** Linux 4.12 and later: an array of 32-bit counts; the ninth is of packets that the socket dropped. */
+export const SO_MEMINFO = 55;
+export const MEMINFO_SIZE = 36;
+export const MEMINFO_DROPS = 32;
 
 export const IPPROTO_IP = 0;
 export const IP_TOS = 1;
-export const IP_TTL = 2;
 export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;
-export const IP_RECVTTL = 12;
 export const IP_RECVTOS = 13;
 
 export const IPPROTO_IPV6 = 41;
-export const IPV6_UNICAST_HOPS = 16;
 export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_RECVERR = 25;
 export const IPV6_V6ONLY = 26;
-export const IPV6_RECVHOPLIMIT = 51;
-export const IPV6_HOPLIMIT = 52;
-export const IPV6_DONTFRAG = 62;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 
@@ -79,8 +76,6 @@ export const IPPROTO_UDP = 17;
 export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;
 
-export const MSG_CTRUNC = 0x8;
-export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_ERRQUEUE = 0x2000;
 
@@ -88,7 +83,6 @@ export const EPOLLIN = 0x1;
 export const EPOLLERR = 0x8;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
-export const EPOLL_CTL_MOD = 3;
 export const EPOLL_CLOEXEC = 0o2000000;
 
 export const EFD_NONBLOCK = 0o4000;
@@ -103,7 +97,6 @@ export const SO_EE_ORIGIN_ICMP6 = 3;
 export const EPERM = 1;
 export const EINTR = 4;
 export const EIO = 5;
-export const EBADF = 9;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
 export const EACCES = 13;
@@ -114,12 +107,8 @@ export const EMSGSIZE = 90;
 export const EAFNOSUPPORT = 97;
 export const EADDRINUSE = 98;
 export const EADDRNOTAVAIL = 99;
-export const ENETDOWN = 100;
 export const ENETUNREACH = 101;
 export const ENOBUFS = 105;
 export const ECONNREFUSED = 111;
 export const EHOSTDOWN = 112;
 export const EHOSTUNREACH = 113;
-
-/** Most bytes that UDP carries over IPv4: 65,535 less the IP and UDP headers. */
-export const MAX_UDP_PAYLOAD = 65_507;

@@ -22,6 +22,8 @@ export interface UdpSocket {
   readonly local: TransportAddress;
 }
 
+/** For any option that is read or written. */
+const VALUE_SPACE = 64;
 const DEFAULT_BUFFER_BYTES = 4 << 20;
 
 /** Opens, configures and binds UDP sockets. Cold path: one scratch area, errors are thrown. */
@@ -36,13 +38,30 @@ export class SocketFactory {
     this.#libc = libc;
     this.#arena = arena;
     this.#address = arena.reserve(SOCKADDR_SPACE);
-    this.#value = arena.reserve(SOCKADDR_SPACE);
+    this.#value = arena.reserve(VALUE_SPACE);
   }
 
   static readonly SCRATCH: number = 128;
 
   /**
-   * A non-blocking UDP socket on `local`, without the DF bit, with ICMP errors queued and drops counted.
+   * Packets that the kernel dropped since the socket was opened, its buffer being full: an unsigned 32-bit counter. It
+   * is asked for, since the control message that tells it (SO_RXQ_OVFL) costs each packet 2 % of its way.
+   */
+  drops(fd: number): number {
+    const { address, words } = this.#arena;
+    words[this.#address >> 2] = L.MEMINFO_SIZE;
+    const failed = this.#libc.getsockopt(
+      fd,
+      L.SOL_SOCKET,
+      L.SO_MEMINFO,
+      address + this.#value,
+      address + this.#address,
+    );
+    return failed < 0 ? 0 : (words[(this.#value + L.MEMINFO_DROPS) >> 2] ?? 0) >>> 0;
+  }
+
+  /**
+   * A non-blocking UDP socket on `local`, without the DF bit, with ICMP errors queued.
    * @throws {SystemCallError} what can't be opened or bound; nothing is left open.
    */
   open(options: UdpSocketOptions): UdpSocket {
@@ -54,7 +73,6 @@ export class SocketFactory {
     try {
       if (options.reusePort === true) this.set(fd, L.SOL_SOCKET, L.SO_REUSEPORT, 1);
       this.#setBuffers(fd, options.bufferBytes ?? DEFAULT_BUFFER_BYTES);
-      this.set(fd, L.SOL_SOCKET, L.SO_RXQ_OVFL, 1);
       if (ipv6) {
         this.set(fd, L.IPPROTO_IPV6, L.IPV6_V6ONLY, 1);
         this.set(fd, L.IPPROTO_IPV6, L.IPV6_RECVERR, 1);

@@ -29,7 +29,7 @@ export const PlaneCounter = {
   sendForbidden: 16,
   /** Sends that met the ICMP error of an earlier packet, and were tried again. No error of their own. */
   sendRetries: 17,
-  /** Packets that the kernel dropped since a socket's receive buffer was full (SO_RXQ_OVFL). */
+  /** Packets that the kernel dropped since a socket's receive buffer was full (SO_MEMINFO); about a second old. */
   receiveOverflow: 18,
   /** ICMP errors that came back for sent packets. */
   icmpErrors: 19,

@@ -48,7 +48,7 @@ export interface WorkerStart {
 }
 
 /** Memory that the main thread and a reactor share. */
-export interface WorkerMemory {
+interface WorkerMemory {
   readonly ports: SharedArrayBuffer;
   readonly hairpin: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;

@@ -227,7 +227,7 @@ export class ReactorThread {
     try {
       this.#options.onEvent?.(event);
     } catch (error) {
-      this.#options.logger.error({ error, event: event.type }, "An event handler threw");
+      this.#options.logger.error({ err: error, event: event.type }, "An event handler threw");
     }
   }
 
@@ -257,7 +257,8 @@ export class ReactorThread {
           bytesToPeers: 0,
           packetsFromPeers: 0,
           bytesFromPeers: 0,
-          dropped: 0,
+          drops: { permission: 0, channel: 0, malformed: 0, rate: 0 },
+          peers: 0,
           durationMs: atUnixMs - context.atUnixMs,
         },
       });
@@ -270,7 +271,7 @@ export class ReactorThread {
     const soundLife = performance.now() - this.#startedMs > SOUND_LIFE_MS;
     this.#deaths = soundLife ? 1 : this.#deaths + 1;
     const delayMs = this.#deaths === 1 ? 0 : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (this.#deaths - 2));
-    const fields = { reactor: this.#reactor, error: death, delayMs };
+    const fields = { reactor: this.#reactor, err: death, delayMs };
     this.#options.logger.error(fields, "A reactor died: its allocations are gone, it is started again");
     const live = (): void =>
       this.#live(

@@ -32,6 +32,7 @@ const LONGEST_WAIT_MS = 1000;
 const LONGEST_WAIT_PENDING_MS = 5;
 /** The longest time that promises and timers of this thread wait for the event loop while packets come. */
 const LONGEST_STRETCH_MS = 10;
+const SAMPLE_DROPS_MS = 100;
 /** Beyond this, an unprivileged sleep is rounded up by the kernel's default slack of 50 µs. */
 const TIMER_SLACK_NS = 1000;
 
@@ -162,6 +163,7 @@ const reactor: Reactor = new Reactor({
 });
 const coalescing = new Coalescing({ coalesceUs: start.coalesceUs, monotonicMs: clock.now().monotonicMs });
 let seen = 0;
+let sampledMs = 0;
 let stopped = false;
 
 if (start.coalesceUs > 0) libc.setTimerSlack(TIMER_SLACK_NS);
@@ -182,6 +184,10 @@ function takeTurns(): void {
     clock.fire();
     show();
     const { monotonicMs } = clock.now();
+    if (monotonicMs - sampledMs > SAMPLE_DROPS_MS) {
+      sampledMs = monotonicMs;
+      plane.sampleDrops();
+    }
     if (packets === 0 || visitEventLoop || pending.size > 0 || monotonicMs - startedMs > LONGEST_STRETCH_MS) break;
     const napUs = coalescing.napUs(packets, monotonicMs);
     if (napUs > 0) libc.usleep(napUs);

@@ -147,7 +147,7 @@ export class Reactor implements PacketReceiver {
   }
 
   handlePeerConnectionClosed(peerConnection: number): void {
-    this.#input(() => this.#engine.handlePeerConnectionClosed(peerConnection));
+    this.#input((now) => this.#engine.handlePeerConnectionClosed(peerConnection, now));
   }
 
   /** Gives the engine an answer: at once, or as soon as it is at rest. */

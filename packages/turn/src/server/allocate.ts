@@ -1,19 +1,22 @@
 import { attribute, type EncodedAttribute, type TransportAddress } from "@turnpike/stun";
 import { addressErrorCode, alternateDomain, alternateServer, lifetime } from "@turnpike/stun";
 import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike/stun";
-import { Allocation } from "./allocation.ts";
+import { Allocation, isSameUser } from "./allocation.ts";
 import { readAllocateRequest, type AllocateDemand } from "./allocate-request.ts";
 import type { Authenticated } from "./authenticate.ts";
-import type { Answer, Now } from "./contract.ts";
+import type { AllocationLimits, Answer, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { grantLifetime } from "./refresh.ts";
 import type { Mobility } from "./mobility.ts";
 import { fiveTupleName } from "./registry.ts";
 import { failure, replyAuthenticated, success, type Answering } from "./reply.ts";
+import { TrafficReports } from "./traffic-reports.ts";
 import { ReservationTokens } from "./reservation-tokens.ts";
 
 /** RFC 8656 §7.2: a reservation is held for at least 30 seconds. */
 const RESERVATION_LIFETIME_MS = 40_000;
+/** Held ports outlive their allocations, so no quota of allocations bounds them. */
+const MAX_RESERVATIONS_PER_ACTOR = 32;
 
 /** An Allocate request whose questions to the world are open. Its five-tuple is taken. */
 interface UnderWay {
@@ -22,6 +25,7 @@ interface UnderWay {
   readonly demand: AllocateDemand;
   admissionQuestionId: number | undefined;
   maxLifetimeSeconds: number;
+  limits: AllocationLimits | undefined;
   /** The question that is open. */
   questionId: number;
   /** The client is gone: what is still opened will be closed again. */
@@ -40,12 +44,16 @@ export class AllocateHandler {
   readonly #core: Core;
   readonly #tokens: ReservationTokens;
   readonly #mobility: Mobility;
+  readonly #reports: TrafficReports;
   readonly #byQuestion = new Map<number, UnderWay>();
   readonly #byFiveTuple = new Map<string, UnderWay>();
+  /** Reservations of each actor whose time isn't over, those that are being made included. */
+  readonly #reservations = new Map<string, number>();
 
   constructor(core: Core, mobility: Mobility) {
     this.#core = core;
     this.#mobility = mobility;
+    this.#reports = new TrafficReports(core);
     this.#tokens = new ReservationTokens({ key: core.options.nonceKey, crypto: core.crypto });
   }
 
@@ -60,7 +68,9 @@ export class AllocateHandler {
     const { listener, remote } = request.client;
     const existing = this.#core.registry.findAllocation(listener, remote);
     if (existing !== undefined) {
-      const retransmitted = sameBytes(existing.transactionId, request.message.transactionId);
+      const retransmitted =
+        sameBytes(existing.transactionId, request.message.transactionId) &&
+        isSameUser(existing.credential, authenticated.credential);
       const answer = retransmitted ? this.#success(existing, now) : failure(437, "Allocation Mismatch");
       replyAuthenticated(this.#core, request, answer, authenticated.proof);
       return;
@@ -90,12 +100,21 @@ export class AllocateHandler {
       this.#refuse(request, authenticated, demand.refusal.code, demand.refusal.reason, now);
       return;
     }
+    const { actor } = authenticated.credential;
+    if (demand.port === "evenPair") {
+      if ((this.#reservations.get(actor) ?? 0) >= MAX_RESERVATIONS_PER_ACTOR) {
+        this.#refuse(request, authenticated, 486, "Allocation Quota Reached: too many reserved ports", now);
+        return;
+      }
+      this.#countReservation(actor, 1);
+    }
     const underWay: UnderWay = {
       request,
       authenticated,
       demand,
       admissionQuestionId: undefined,
       maxLifetimeSeconds: Number.POSITIVE_INFINITY,
+      limits: undefined,
       questionId: this.#core.nextQuestionId(),
       cancelled: false,
     };
@@ -165,6 +184,7 @@ export class AllocateHandler {
       return;
     }
     underWay.maxLifetimeSeconds = answer.maxLifetimeSeconds ?? Number.POSITIVE_INFINITY;
+    underWay.limits = answer.limits;
     underWay.questionId = this.#core.nextQuestionId();
     this.#byQuestion.set(underWay.questionId, underWay);
     this.#openSocket(underWay);
@@ -232,7 +252,9 @@ export class AllocateHandler {
       maxLifetimeSeconds: underWay.maxLifetimeSeconds,
     });
     this.#core.registry.addAllocation(allocation);
+    this.#reports.begin(allocation, now);
     this.#mobility.begin(allocation, request.message);
+    allocation.meters = this.#core.options.metersFor?.({ actor, limits: underWay.limits });
     if (this.#core.wantsEvents) {
       this.#core.event({
         type: "allocationCreated",
@@ -242,17 +264,28 @@ export class AllocateHandler {
         families: demand.families,
       });
     }
-    if (answer.reservation !== undefined) this.#holdReservation(answer.reservation, now);
+    if (answer.reservation !== undefined) this.#holdReservation(answer.reservation, actor, now);
     replyAuthenticated(this.#core, request, this.#success(allocation, now), authenticated.proof);
   }
 
   /** Whoever claims the port first has it; the relay ignores the release of a port that was claimed. */
-  #holdReservation(reservation: number, now: Now): void {
-    const expire = (): void => this.#core.output({ kind: "releaseReservation", reservation });
-    this.#core.registry.timers.set({ kind: "pending", expire }, now.monotonicMs + RESERVATION_LIFETIME_MS);
+  #holdReservation(reservation: number, actor: string, now: Now): void {
+    this.#countReservation(actor, 1);
+    const ring = (): void => {
+      this.#countReservation(actor, -1);
+      this.#core.output({ kind: "releaseReservation", reservation });
+    };
+    this.#core.registry.timers.set({ kind: "alarm", ring }, now.monotonicMs + RESERVATION_LIFETIME_MS);
+  }
+
+  #countReservation(actor: string, change: 1 | -1): void {
+    const count = (this.#reservations.get(actor) ?? 0) + change;
+    if (count === 0) this.#reservations.delete(actor);
+    else this.#reservations.set(actor, count);
   }
 
   #release(underWay: UnderWay): void {
+    if (underWay.demand.port === "evenPair") this.#countReservation(underWay.authenticated.credential.actor, -1);
     const name = fiveTupleName(underWay.request.client);
     if (this.#byFiveTuple.get(name) === underWay) this.#byFiveTuple.delete(name);
     if (underWay.admissionQuestionId !== undefined) {

@@ -1,5 +1,6 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import type { ClientTransport, RelaySocket } from "./contract.ts";
+import type { Meter } from "./meter.ts";
 import type { PeerConnection } from "./peer-connection.ts";
 
 /** A client's address as a value, with the transport and the handles that answers need. */
@@ -23,6 +24,14 @@ export interface Credential {
   readonly boundsLifetime: boolean;
 }
 
+/**
+ * RFC 8656 §5: all requests of an allocation use the credentials that made it. Names alone don't tell: that of an
+ * access token is its key's, or of its sender's choosing.
+ */
+export function isSameUser(a: Credential, b: Credential): boolean {
+  return a.username === b.username && a.actor === b.actor;
+}
+
 /** A permission: all ports of one peer address (RFC 8656 §9). */
 export class Permission {
   readonly kind = "permission";
@@ -30,8 +39,11 @@ export class Permission {
   readonly peer: IpAddress;
   /** True for an address of the relay itself: only live relayed transport addresses may be reached there. */
   readonly onlyLiveRelayed: boolean;
+  /** -1 once it has ended. */
   slot = -1;
   expiresAtMs = 0;
+  /** The channels to its peer, if there ever were any: its end needn't look for them. */
+  channels: Set<Channel> | undefined = undefined;
 
   constructor(allocation: Allocation, peer: IpAddress, onlyLiveRelayed: boolean) {
     this.allocation = allocation;
@@ -68,6 +80,15 @@ export class Channel {
     this.destination = options.destination;
     this.relay = options.relay;
     this.permission = options.permission;
+    this.bindTo(options.permission);
+  }
+
+  /** Goes with this permission from here on. */
+  bindTo(permission: Permission): void {
+    this.permission.channels?.delete(this);
+    this.permission = permission;
+    permission.channels ??= new Set();
+    permission.channels.add(this);
   }
 }
 
@@ -76,7 +97,7 @@ export interface RelayLeg extends RelaySocket {
   expiresAtMs: number;
 }
 
-/** An allocation: a five-tuple, its relay sockets, permissions and channels (RFC 8656 §2.2). */
+/** An allocation: a five-tuple, its relay sockets, permissions and channels (RFC 8656 §3.2). */
 export class Allocation {
   readonly kind = "allocation";
   /** Unique in this engine's life. */
@@ -89,7 +110,8 @@ export class Allocation {
   next: ClientAddress | undefined = undefined;
   /** Set if the client asked for mobility. */
   mobile: { sequence: number; previousUntilMs: number } | undefined = undefined;
-  readonly credential: Credential;
+  /** Changes only by a new access token (RFC 7635 §9). */
+  credential: Credential;
   /** The transaction that made it, to know its retransmissions (RFC 8656 §7.2). */
   readonly transactionId: Uint8Array;
   readonly createdAtMs: number;
@@ -105,12 +127,22 @@ export class Allocation {
   readonly channels: Set<Channel> = new Set();
   readonly connections: Set<PeerConnection> = new Set();
   slot = -1;
+  /** How many peer addresses were ever permitted. */
+  peersSeen = 0;
 
   packetsToPeers = 0;
   bytesToPeers = 0;
   packetsFromPeers = 0;
   bytesFromPeers = 0;
-  dropped = 0;
+  /** Packets that were not relayed, by cause. */
+  readonly drops: { permission: number; channel: number; malformed: number; rate: number } = {
+    permission: 0,
+    channel: 0,
+    malformed: 0,
+    rate: 0,
+  };
+  /** Limits that each packet must pass, in this order. Undefined: none. */
+  meters: readonly Meter[] | undefined = undefined;
 
   constructor(options: {
     readonly id: number;

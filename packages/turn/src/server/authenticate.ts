@@ -1,7 +1,9 @@
 import {
   accessToken,
   getAttribute,
+  hasAttribute,
   integrityAlgorithms,
+  mobilityTicket,
   nonce,
   passwordAlgorithm,
   passwordAlgorithmNumbers,
@@ -55,9 +57,9 @@ export function authenticate(
   existing: Allocation | undefined,
   proceed: (authenticated: Authenticated, now: Now) => void,
 ): void {
-  const claim = readClaim(core, request, now);
+  const claim = readClaim(core, request, method, now);
   if (claim === undefined) return;
-  const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message);
+  const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message, method);
   if (known !== undefined) {
     settle(core, request, method, claim, known, now, proceed);
     return;
@@ -71,7 +73,7 @@ export function authenticate(
   pending.add(request, questionId, now, (late, at) => settle(core, request, method, claim, late, at, proceed));
 }
 
-function readClaim(core: Core, request: IncomingRequest, now: Now): Claim | undefined {
+function readClaim(core: Core, request: IncomingRequest, method: AuthenticatedMethod, now: Now): Claim | undefined {
   const { message, client } = request;
   const badRequest = (reason: string): undefined => {
     replyUnauthenticated(core, request, failure(400, reason), now);
@@ -97,6 +99,18 @@ function readClaim(core: Core, request: IncomingRequest, now: Now): Claim | unde
   }
   const state = core.nonces.check(claimedNonce.value, client.remote, now.unixMs);
   if (state !== "valid") {
+    // A made-up nonce is not worth an event: anybody can send millions of them.
+    if (state === "stale" && core.wantsEvents) {
+      const shown = name?.ok ? opaqueString(name.value) : undefined;
+      core.event({
+        type: "authFailed",
+        method,
+        reason: "staleNonce",
+        ...(shown === undefined ? {} : { username: shown }),
+        fiveTuple: core.fiveTuple(client),
+        atUnixMs: now.unixMs,
+      });
+    }
     challenge(core, request, 438, now);
     return undefined;
   }
@@ -148,13 +162,18 @@ function provenByAllocation(
   allocation: Allocation,
   claim: Claim,
   message: StunMessage,
+  method: AuthenticatedMethod,
 ): AuthenticationDecision | undefined {
   const { credential } = allocation;
-  if (claim.passwordAlgorithm !== credential.passwordAlgorithm) return undefined;
+  // The key of an access token is in the token, whatever the algorithm for passwords.
+  if (!credential.boundsLifetime && claim.passwordAlgorithm !== credential.passwordAlgorithm) return undefined;
   if (claim.username === undefined ? !isUserhashOf(core, claim, credential) : claim.username !== credential.username) {
     return undefined;
   }
   if (!verify(core, message, claim, credential.key)) {
+    // RFC 7635 §9: a new token, of the same name but with a key of its own, refreshes what an old one made.
+    const renews = method === "refresh" && claim.accessToken !== undefined && !hasAttribute(message, mobilityTicket);
+    if (renews && credential.boundsLifetime) return undefined;
     return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
   }
   const { expiresAtUnixMs, credentialId } = credential;
@@ -198,6 +217,7 @@ function toRequest(
     ...(claim.accessToken === undefined ? {} : { accessToken: claim.accessToken }),
     realm: core.options.realm,
     passwordAlgorithm: claim.passwordAlgorithm,
+    transactionId: request.message.transactionId,
     client: request.client.remote,
     transport: request.client.transport,
     unixMs: now.unixMs,

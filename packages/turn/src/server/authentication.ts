@@ -25,6 +25,8 @@ export interface AuthenticationRequest {
   readonly accessToken?: Uint8Array;
   /** How a key is made from a password: the PASSWORD-ALGORITHM of the request (MD5 if it named none). */
   readonly passwordAlgorithm: "md5" | "sha256";
+  /** The 12 bytes that name the transaction on its five-tuple: a retransmission has the same. */
+  readonly transactionId: Uint8Array;
   readonly client: TransportAddress;
   readonly transport: ClientTransport;
   /** Wall-clock milliseconds since 1970, for expiry. */

@@ -1,6 +1,7 @@
 import { attribute, connectionId, encodeMessage, getAttribute, xorPeerAddress } from "@turnpike/stun";
 import type { StunMessage, TransportAddress } from "@turnpike/stun";
-import type { Allocation } from "./allocation.ts";
+import { type Allocation, isSameUser } from "./allocation.ts";
+import type { Authenticated } from "./authenticate.ts";
 import type { Answer, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { PeerConnection } from "./peer-connection.ts";
@@ -31,7 +32,7 @@ export class Connections {
 
   constructor(core: Core) {
     this.#core = core;
-    core.beforeDelete.push((allocation) => this.#closeAll(allocation));
+    core.beforeDelete.push((allocation, now) => this.#closeAll(allocation, now));
   }
 
   /** RFC 6062 §5.2. Undefined if the answer comes when the peer does. */
@@ -71,7 +72,7 @@ export class Connections {
     const alive = this.#byId.get(connection.id) === connection;
     if (answer.kind === "peerConnectFailed") {
       if (!alive) return;
-      this.#remove(connection);
+      this.#remove(connection, now);
       replyAuthenticated(this.#core, request, failure(447, "Connection Timeout or Failure"), proof);
       return;
     }
@@ -121,25 +122,29 @@ export class Connections {
   }
 
   /** RFC 6062 §5.4. Answers, and then hands the client's connection over to the peer's. */
-  bind(request: IncomingRequest, username: string, proof: Proof): void {
+  bind(request: IncomingRequest, { credential, proof }: Authenticated, now: Now): void {
     const { client, message } = request;
     const id = getAttribute(message, connectionId);
     const connection = id?.ok ? this.#byId.get(id.value) : undefined;
     const refuse = (code: number, reason: string): void =>
       replyAuthenticated(this.#core, request, failure(code, reason), proof);
     const pending = connection !== undefined && connection.handle !== undefined && connection.data === undefined;
-    const free = this.#core.registry.findAllocation(client.listener, client.remote) === undefined;
+    // What comes by a bound connection is data; a request may still be on its way from another engine.
+    const free =
+      this.#core.registry.findAllocation(client.listener, client.remote) === undefined &&
+      !this.#byDataClient.has(fiveTupleName(client));
     if (!this.#core.isStream(client.listener) || !pending || !free) {
       refuse(400, "Bad Request: CONNECTION-ID names no connection that waits");
       return;
     }
-    if (connection.allocation.credential.username !== username) {
+    if (!isSameUser(connection.allocation.credential, credential)) {
       refuse(441, "Wrong Credentials");
       return;
     }
     connection.data = client;
     this.#byDataClient.set(fiveTupleName(client), connection);
     this.#core.registry.timers.delete(connection);
+    this.#event("connectionBound", connection, now);
     replyAuthenticated(this.#core, request, success(), proof);
     this.#core.output({
       kind: "bindDataConnection",
@@ -150,36 +155,37 @@ export class Connections {
   }
 
   /** The world closed a peer data connection: the client's goes with it (RFC 6062 §5.5). */
-  handlePeerConnectionClosed(handle: number): void {
+  handlePeerConnectionClosed(handle: number, now: Now): void {
     const connection = this.#byHandle.get(handle);
     if (connection === undefined) return;
-    this.#remove(connection);
+    this.#remove(connection, now);
     if (connection.data !== undefined) this.#closeClient(connection.data);
   }
 
   /** A client's connection ended: if it was a data connection, the peer's goes with it. */
-  handleClientClosed(listener: number, remote: TransportAddress): void {
+  handleClientClosed(listener: number, remote: TransportAddress, now: Now): void {
     const connection = this.#byDataClient.get(fiveTupleName({ listener, remote }));
     if (connection === undefined) return;
-    this.#remove(connection);
+    this.#remove(connection, now);
     this.#closePeer(connection);
   }
 
   /** The peer data connection's ConnectionBind didn't come. */
-  expire(connection: PeerConnection): void {
-    this.#remove(connection);
+  expire(connection: PeerConnection, now: Now): void {
+    this.#remove(connection, now);
     this.#closePeer(connection);
   }
 
-  #closeAll(allocation: Allocation): void {
+  #closeAll(allocation: Allocation, now: Now): void {
     for (const connection of allocation.connections) {
-      this.#remove(connection);
+      this.#remove(connection, now);
       this.#closePeer(connection);
       if (connection.data !== undefined) this.#closeClient(connection.data);
     }
   }
 
   #opened(connection: PeerConnection, handle: number, now: Now): void {
+    this.#event("connectionOpened", connection, now);
     connection.handle = handle;
     this.#byHandle.set(handle, connection);
     this.#core.registry.timers.set(connection, now.monotonicMs + BIND_TIMEOUT_MS);
@@ -190,12 +196,23 @@ export class Connections {
     connection.allocation.connections.add(connection);
   }
 
-  #remove(connection: PeerConnection): void {
+  #remove(connection: PeerConnection, now: Now): void {
+    if (connection.handle !== undefined) this.#event("connectionClosed", connection, now);
     this.#byId.delete(connection.id);
     if (connection.handle !== undefined) this.#byHandle.delete(connection.handle);
     if (connection.data !== undefined) this.#byDataClient.delete(fiveTupleName(connection.data));
     connection.allocation.connections.delete(connection);
     this.#core.registry.timers.delete(connection);
+  }
+
+  #event(
+    type: "connectionOpened" | "connectionBound" | "connectionClosed",
+    connection: PeerConnection,
+    now: Now,
+  ): void {
+    if (!this.#core.wantsEvents) return;
+    const { allocation, id, peer } = connection;
+    this.#core.event({ type, context: this.#core.context(allocation, now), connectionId: id, peer });
   }
 
   #closePeer(connection: PeerConnection): void {

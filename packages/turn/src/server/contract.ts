@@ -1,6 +1,7 @@
 import type { AddressRegister, IpAddress, StunCrypto, TransportAddress } from "@turnpike/stun";
 import type { AuthenticationDecision, AuthenticationRequest } from "./authentication.ts";
 import type { LifecycleEvent } from "./events.ts";
+import type { Meter, Rate } from "./meter.ts";
 import type { PeerPolicy } from "./peer-policy.ts";
 
 /**
@@ -97,6 +98,12 @@ export interface RelaySocket {
   readonly relayed: TransportAddress;
 }
 
+/** What a user may relay: of one allocation, and of all allocations of the actor together. */
+export interface AllocationLimits {
+  readonly allocation?: Rate;
+  readonly actor?: Rate;
+}
+
 /** Replies to the engine's questions. `questionId` names the question. */
 export type Answer =
   | {
@@ -130,6 +137,8 @@ export type Answer =
       readonly alternateDomain?: string;
       /** Caps the lifetime of the allocation, in seconds. */
       readonly maxLifetimeSeconds?: number;
+      /** For `ServerOptions.metersFor`. */
+      readonly limits?: AllocationLimits;
     };
 
 /** Everything that an engine wants of the world. Drain with `pollOutput()` after every input until it is undefined. */
@@ -284,7 +293,7 @@ export interface ServerOptions {
   readonly tcpRelay?: boolean;
   /** Whether clients may take their allocations to new addresses (RFC 8016). Default false: they get 405. */
   readonly mobility?: boolean;
-  /** The name of the authorization server that challenges announce (RFC 7635 §6.1). Default: none. */
+  /** This server's name, which challenges announce to those with access tokens (RFC 7635 §6.1). Default: none. */
   readonly thirdPartyAuthorization?: string;
   /** NAT behaviour discovery (RFC 5780): the listeners that stand for each other's alternates. Default: off. */
   readonly natDiscovery?: NatDiscovery;
@@ -298,6 +307,16 @@ export interface ServerOptions {
   readonly unauthenticatedBytesPerSecond?: number;
   /** True: ask `admit` before each allocation. Default false. */
   readonly admission?: boolean;
+  /**
+   * The limits that each packet of a new allocation must pass. `limits` are those of the admission answer. Default:
+   * none.
+   */
+  readonly metersFor?: (allocation: {
+    readonly actor: string;
+    readonly limits: AllocationLimits | undefined;
+  }) => readonly Meter[] | undefined;
+  /** How often a `trafficReport` event is due for each allocation. Default: never. Needs `events`. */
+  readonly trafficReportSeconds?: number;
   /** True: lifecycle events are built and output. Default false: nothing is built when nobody listens. */
   readonly events?: boolean;
 }
@@ -327,7 +346,7 @@ export interface ServerEngine {
   /** A peer connected to a TCP relay socket. The handle is the caller's; nothing is read from it until it is bound. */
   handlePeerConnection(socket: number, peer: TransportAddress, peerConnection: number, now: Now): void;
   /** A peer's TCP connection ended, and all its bytes were delivered. */
-  handlePeerConnectionClosed(peerConnection: number): void;
+  handlePeerConnectionClosed(peerConnection: number, now: Now): void;
   handleAnswer(answer: Answer, now: Now): void;
   /** The client's stream connection ended: its allocation ends with it. */
   handleClientClosed(source: ClientSource, now: Now): void;

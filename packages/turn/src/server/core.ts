@@ -21,11 +21,43 @@ const DEFAULTS = {
 } as const;
 
 /** RFC 8656 §3.2: what an allocation lives for if nobody asks for more. */
-export const DEFAULT_LIFETIME_SECONDS = 600;
+const DEFAULT_LIFETIME_SECONDS = 600;
 /** RFC 8656 §9: fixed. */
 export const PERMISSION_LIFETIME_MS = 300_000;
 /** RFC 8656 §12: how long a channel's number and peer stay apart from others after it expired. */
 export const CHANNEL_COOLDOWN_MS = 300_000;
+
+/** What numbers may be: whole, from the first to the second. */
+const RANGES: readonly (readonly [name: NumericOption, least: number, most: number])[] = [
+  ["engine", 0, 254],
+  ["engines", 1, 255],
+  ["nonceLifetimeSeconds", 1, 3600],
+  ["maxLifetimeSeconds", 1, 0xffff_ffff],
+  ["channelLifetimeSeconds", 1, 0xffff_ffff],
+  ["maxPermissionsPerAllocation", 0, Number.MAX_SAFE_INTEGER],
+  ["maxChannelsPerAllocation", 0, Number.MAX_SAFE_INTEGER],
+  ["maxConnectionsPerAllocation", 0, Number.MAX_SAFE_INTEGER],
+  ["maxPendingAuthentications", 0, Number.MAX_SAFE_INTEGER],
+  ["maxPendingAuthenticationsPerPrefix", 0, Number.MAX_SAFE_INTEGER],
+  ["unauthenticatedBytesPerSecond", 0, Number.MAX_SAFE_INTEGER],
+  ["minimumIntegrityBytes", 16, 32],
+  ["trafficReportSeconds", 1, 0xffff_ffff],
+];
+
+type NumericOption = {
+  [Key in keyof ServerOptions]-?: NonNullable<ServerOptions[Key]> extends number ? Key : never;
+}[keyof ServerOptions];
+
+/** A lifetime or a report that isn't a positive number would be a timer that rings for ever. */
+function checkRanges(options: ServerOptions): void {
+  for (const [name, least, most] of RANGES) {
+    const value = options[name];
+    if (value === undefined || (value === Infinity && name === "unauthenticatedBytesPerSecond")) continue;
+    if (!Number.isInteger(value) || value < least || value > most) {
+      throw new RangeError(`Cannot make a TURN server: ${name} must be a whole number from ${least} to ${most}`);
+    }
+  }
+}
 
 /** A request, decoded, with where it came from. */
 export interface IncomingRequest {
@@ -44,7 +76,7 @@ export class Core {
   readonly families: readonly (4 | 6)[];
   readonly passwordAlgorithms: readonly ("md5" | "sha256")[];
   /** Called with each allocation that is about to go, for what hangs on it outside the registry. */
-  readonly beforeDelete: ((allocation: Allocation) => void)[] = [];
+  readonly beforeDelete: ((allocation: Allocation, now: Now) => void)[] = [];
   readonly #listeners = new Map<number, Listener>();
   #outputs: Output[] = [];
   #next = 0;
@@ -53,13 +85,13 @@ export class Core {
 
   constructor(options: ServerOptions) {
     this.options = { ...DEFAULTS, ...options };
+    checkRanges(this.options);
     this.crypto = options.crypto;
     this.engine = options.engine ?? 0;
     this.families = options.families ?? [4, 6];
     this.passwordAlgorithms = options.passwordAlgorithms ?? ["sha256", "md5"];
     for (const listener of options.listeners) this.#listeners.set(listener.id, listener);
-    const seed = (): number => new DataView(new Uint8Array(options.random(4)).buffer).getInt32(0);
-    this.registry = new Registry(seed);
+    this.registry = new Registry(() => this.seed());
     this.nonces = new Nonces({
       key: options.nonceKey,
       crypto: options.crypto,
@@ -68,8 +100,13 @@ export class Core {
     });
     this.replyLimiter = new ReplyLimiter({
       bytesPerSecond: this.options.unauthenticatedBytesPerSecond,
-      seed: seed(),
+      seed: this.seed(),
     });
+  }
+
+  /** For a hash whose collisions nobody may choose. */
+  seed(): number {
+    return new DataView(new Uint8Array(this.options.random(4)).buffer).getInt32(0);
   }
 
   listener(id: number): Listener {
@@ -128,7 +165,7 @@ export class Core {
   context(allocation: Allocation, now: Now): AllocationContext {
     const { username, actor, scheme } = allocation.credential;
     return {
-      allocationId: `${this.engine}-${allocation.id}`,
+      allocationId: allocationId(this, allocation),
       username,
       realm: this.options.realm,
       actor,
@@ -138,4 +175,9 @@ export class Core {
       atUnixMs: now.unixMs,
     };
   }
+}
+
+/** The id of an allocation as the world knows it: unique in the life of the relay. */
+export function allocationId(core: Core, allocation: Allocation): string {
+  return `${core.engine}-${allocation.id}`;
 }

@@ -11,6 +11,7 @@ import {
 } from "@turnpike/stun";
 import type { Allocation, Channel, Permission } from "./allocation.ts";
 import { type ClientSource, type Forward, type Hairpin, type Now, Verdict } from "./contract.ts";
+import { type Direction, TO_CLIENT, TO_PEERS } from "./meter.ts";
 import type { Registry } from "./registry.ts";
 
 /** Stream transports pad ChannelData to four bytes (RFC 8656 §12.5). */
@@ -65,9 +66,11 @@ export class DataPath {
     if (allocation.next !== undefined) this.#completeMove(allocation, source);
     const channel = this.#registry.findChannel(allocation, channelDataNumber(buffer, offset));
     if (channel === undefined || !this.#mayUse(channel, now)) {
-      allocation.dropped++;
+      if (channel?.bound === true) allocation.drops.permission++;
+      else allocation.drops.channel++;
       return Verdict.consumed;
     }
+    if (isOver(allocation, TO_PEERS, dataLength, now)) return Verdict.consumed;
     return this.#toPeer(allocation, channel.relay.socket, channel.destination, offset + 4, dataLength, false);
   }
 
@@ -79,7 +82,7 @@ export class DataPath {
     const send = this.#send;
     const valid = scanSendIndication(buffer, offset, length, send);
     if (!valid || (send.dontFragment && !this.#dontFragment)) {
-      allocation.dropped++;
+      allocation.drops.malformed++;
       return Verdict.consumed;
     }
     const permission = this.#registry.findPermission(allocation, send.peer);
@@ -90,9 +93,10 @@ export class DataPath {
       allocation.transport === "tcp" ||
       !this.#permits(permission, send.peer, now)
     ) {
-      allocation.dropped++;
+      allocation.drops.permission++;
       return Verdict.consumed;
     }
+    if (isOver(allocation, TO_PEERS, send.dataLength, now)) return Verdict.consumed;
     let destination = send.peer;
     if (permission.onlyLiveRelayed && this.#hairpin.toLocal(send.peer, this.#address)) destination = this.#address;
     // RFC 8656 §13: DONT-FRAGMENT means nothing where the two sides are of different families.
@@ -113,7 +117,7 @@ export class DataPath {
     if (allocation === undefined) return Verdict.consumed;
     const channel = this.#registry.findChannelOfPeer(allocation, peer);
     if (channel !== undefined && this.#mayUse(channel, now)) {
-      return this.#channelToClient(allocation, channel.number, buffer, offset, length);
+      return this.#channelToClient(allocation, channel.number, buffer, offset, length, now);
     }
     let shown = peer;
     let permission = this.#registry.findPermission(allocation, peer);
@@ -121,14 +125,15 @@ export class DataPath {
       shown = this.#address;
       const hairpinned = this.#registry.findChannelOfPeer(allocation, shown);
       if (hairpinned !== undefined && this.#mayUse(hairpinned, now)) {
-        return this.#channelToClient(allocation, hairpinned.number, buffer, offset, length);
+        return this.#channelToClient(allocation, hairpinned.number, buffer, offset, length, now);
       }
       permission = this.#registry.findPermission(allocation, shown);
     }
     if (permission === undefined || !this.#permits(permission, shown, now)) {
-      allocation.dropped++;
+      allocation.drops.permission++;
       return Verdict.consumed;
     }
+    if (isOver(allocation, TO_CLIENT, length, now)) return Verdict.consumed;
     return this.#dataIndication(allocation, shown, buffer, offset, length);
   }
 
@@ -177,7 +182,9 @@ export class DataPath {
     buffer: Uint8Array,
     offset: number,
     length: number,
+    now: Now,
   ): Verdict {
+    if (isOver(allocation, TO_CLIENT, length, now)) return Verdict.consumed;
     const start = offset - 4;
     writeChannelDataHeader(buffer, start, number, length);
     let total = length + 4;
@@ -198,7 +205,7 @@ export class DataPath {
     this.#transactionWords[0] = (this.#transactionWords[0]! + 1) | 0;
     const start = writeDataIndicationHeader(buffer, offset, length, peer, this.#transactionId);
     if (start < 0) {
-      allocation.dropped++;
+      allocation.drops.malformed++;
       return Verdict.consumed;
     }
     return this.#toClient(allocation, start, offset - start + ((length + 3) & ~3), length);
@@ -218,4 +225,17 @@ export class DataPath {
     forward.dontFragment = false;
     return Verdict.toClient;
   }
+}
+
+/** Whether a packet is over a limit of its allocation; counts it if so. */
+function isOver(allocation: Allocation, direction: Direction, bytes: number, now: Now): boolean {
+  const { meters } = allocation;
+  if (meters === undefined) return false;
+  for (let i = 0; i < meters.length; i++) {
+    if (!meters[i]!.take(direction, bytes, now.monotonicMs)) {
+      allocation.drops.rate++;
+      return true;
+    }
+  }
+  return false;
 }

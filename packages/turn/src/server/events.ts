@@ -40,8 +40,15 @@ export interface Totals {
   readonly bytesToPeers: number;
   readonly packetsFromPeers: number;
   readonly bytesFromPeers: number;
-  /** Packets that were not relayed. */
-  readonly dropped: number;
+  /** Packets that were not relayed, by cause: no permission, no channel, not to be understood, over a limit. */
+  readonly drops: {
+    readonly permission: number;
+    readonly channel: number;
+    readonly malformed: number;
+    readonly rate: number;
+  };
+  /** Peer addresses that were permitted. */
+  readonly peers: number;
   readonly durationMs: number;
 }
 
@@ -88,6 +95,15 @@ export type LifecycleEvent =
       readonly actor: string;
       readonly fiveTuple: FiveTuple;
       readonly atUnixMs: number;
+    }
+  /** Traffic of a living allocation, every `trafficReportSeconds`. */
+  | { readonly type: "trafficReport"; readonly context: AllocationContext; readonly totals: Totals }
+  | {
+      readonly type: "connectionOpened" | "connectionBound" | "connectionClosed";
+      readonly context: AllocationContext;
+      /** CONNECTION-ID (RFC 6062 §6.2.1). */
+      readonly connectionId: number;
+      readonly peer: TransportAddress;
     }
   | {
       readonly type: "permissionCreated" | "permissionRefreshed" | "permissionDeleted";

@@ -1,17 +1,19 @@
-import type { IpAddress, TransportAddress } from "@turnpike/stun";
+import { type IpAddress, sameTransportAddress, type TransportAddress } from "@turnpike/stun";
 import type { Allocation, Channel, ClientAddress, Permission, RelayLeg } from "./allocation.ts";
 import type { PeerConnection } from "./peer-connection.ts";
+import type { Now } from "./contract.ts";
 import { Slots } from "./slots.ts";
 import { TimerHeap } from "./timer-heap.ts";
 import { WordTable } from "./word-table.ts";
 
 /** What a timer can be set for. */
-export type Timed =
-  | Allocation
-  | Permission
-  | Channel
-  | PeerConnection
-  | { readonly kind: "pending"; readonly expire: () => void };
+export type Timed = Allocation | Permission | Channel | PeerConnection | Alarm;
+
+/** Anything else that is due at a time. */
+export interface Alarm {
+  readonly kind: "alarm";
+  readonly ring: (now: Now) => void;
+}
 
 /**
  * All that lives in an engine, findable by everything that a packet can carry, and the one heap of deadlines.
@@ -81,6 +83,7 @@ export class Registry {
     permission.slot = this.#permissions.add(permission);
     this.#byPermission.set(peer.w0, peer.w1, peer.w2, peer.w3, 0, allocation.slot, permission.slot);
     allocation.permissions.add(permission);
+    allocation.peersSeen++;
     this.timers.set(permission, permission.expiresAtMs);
   }
 
@@ -100,6 +103,7 @@ export class Registry {
     this.#byChannelPeer.delete(peer.w0, peer.w1, peer.w2, peer.w3, peer.port, allocation.slot);
     this.#channels.remove(channel.slot);
     allocation.channels.delete(channel);
+    channel.permission.channels?.delete(channel);
   }
 
   removePermission(permission: Permission): void {
@@ -107,6 +111,7 @@ export class Registry {
     this.timers.delete(permission);
     this.#byPermission.delete(peer.w0, peer.w1, peer.w2, peer.w3, 0, allocation.slot);
     this.#permissions.remove(permission.slot);
+    permission.slot = -1;
     allocation.permissions.delete(permission);
   }
 
@@ -139,6 +144,17 @@ export class Registry {
     if (allocation.next === undefined) return;
     this.#removeClient(allocation.client);
     allocation.client = allocation.next;
+    allocation.next = undefined;
+  }
+
+  /** One of the two connections of a client that moves has ended: the other is the allocation's. */
+  endMove(allocation: Allocation, listener: number, remote: TransportAddress): void {
+    const { next } = allocation;
+    if (next?.listener !== listener || !sameTransportAddress(next.remote, remote)) {
+      this.completeMove(allocation);
+      return;
+    }
+    this.#removeClient(next);
     allocation.next = undefined;
   }
 

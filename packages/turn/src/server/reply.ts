@@ -69,11 +69,11 @@ export function replyUnauthenticated(
 
 /** A 401 or 438 with what is needed to try again (RFC 8489 §9.2.4). */
 export function challenge(core: Core, request: IncomingRequest, code: 401 | 438, now: Now): void {
-  const { thirdPartyAuthorization: authorizationServer } = core.options;
+  const { thirdPartyAuthorization: serverName } = core.options;
   const answer = failure(
     code,
     code === 401 ? "Unauthenticated" : "Stale Nonce",
-    ...(authorizationServer === undefined ? [] : [attribute(thirdPartyAuthorization, authorizationServer)]),
+    ...(serverName === undefined ? [] : [attribute(thirdPartyAuthorization, serverName)]),
     attribute(realm, core.options.realm),
     attribute(nonce, core.nonces.issue(request.client.remote, now.unixMs)),
     attribute(

@@ -1,6 +1,6 @@
 import { decodeMessage, hasAttribute, isChannelData, mobilityTicket, type TransportAddress } from "@turnpike/stun";
 import { AllocateHandler } from "./allocate.ts";
-import type { Allocation, ClientAddress } from "./allocation.ts";
+import { type Allocation, type ClientAddress, isSameUser } from "./allocation.ts";
 import { authenticate, type Authenticated } from "./authenticate.ts";
 import { handleBinding } from "./binding.ts";
 import {
@@ -15,9 +15,9 @@ import {
   Verdict,
 } from "./contract.ts";
 import { Connections } from "./connections.ts";
-import { Core, type IncomingRequest } from "./core.ts";
+import { allocationId, Core, type IncomingRequest } from "./core.ts";
 import { DataPath } from "./data-path.ts";
-import type { DeletionReason } from "./events.ts";
+import type { AllocationContext, DeletionReason, Totals } from "./events.ts";
 import { HandOver } from "./hand-over.ts";
 import { reportIcmp } from "./icmp.ts";
 import { refuseUnknownAttributes } from "./known-attributes.ts";
@@ -27,7 +27,7 @@ import { bindChannel, createPermission } from "./permissions.ts";
 import { refreshAllocation } from "./refresh.ts";
 import { keepAddress } from "./registry.ts";
 import { failure, replyAuthenticated, type Answering, type Proof } from "./reply.ts";
-import { deleteAllocation, expireChannel, expirePermission, removeRelays } from "./teardown.ts";
+import { deleteAllocation, expireChannel, expirePermission, removeRelays, totalsOf } from "./teardown.ts";
 
 type AuthenticatedMethodName =
   | "allocate"
@@ -36,6 +36,25 @@ type AuthenticatedMethodName =
   | "channelBind"
   | "connect"
   | "connectionBind";
+
+/** What {@link TurnServer.endAllocations} may choose by. */
+export interface EndableAllocation {
+  /** As in events. */
+  readonly id: string;
+  readonly username: string;
+  readonly actor: string;
+  readonly credentialId: string | undefined;
+}
+
+/** A living allocation. */
+export interface AllocationDescription {
+  readonly context: AllocationContext;
+  readonly totals: Totals;
+  readonly expiresInSeconds: number;
+  readonly permissions: number;
+  readonly channels: number;
+  readonly connections: number;
+}
 
 /**
  * The TURN server as a pure state machine (RFC 8656 over RFC 8489).
@@ -125,11 +144,11 @@ export class TurnServer implements ServerEngine {
 
   handleClientClosed(source: ClientSource, now: Now): void {
     this.#allocate.cancel(source.listener, source.remote);
-    this.#connections.handleClientClosed(source.listener, source.remote);
+    this.#connections.handleClientClosed(source.listener, source.remote, now);
     const allocation = this.#core.registry.findAllocation(source.listener, source.remote);
     if (allocation === undefined) return;
     // RFC 8016 §3.2.2: an old connection that closes completes the move; a mobile client may yet come back.
-    if (allocation.next !== undefined) this.#core.registry.completeMove(allocation);
+    if (allocation.next !== undefined) this.#core.registry.endMove(allocation, source.listener, source.remote);
     else if (allocation.mobile === undefined) deleteAllocation(this.#core, allocation, "clientClosed", now);
   }
 
@@ -145,8 +164,8 @@ export class TurnServer implements ServerEngine {
     this.#connections.handlePeerConnection(socket, keepAddress(peer), peerConnection, now);
   }
 
-  handlePeerConnectionClosed(peerConnection: number): void {
-    this.#connections.handlePeerConnectionClosed(peerConnection);
+  handlePeerConnectionClosed(peerConnection: number, now: Now): void {
+    this.#connections.handlePeerConnectionClosed(peerConnection, now);
   }
 
   handleHandedOver(source: ClientSource, bytes: Uint8Array, now: Now): void {
@@ -174,29 +193,40 @@ export class TurnServer implements ServerEngine {
           expireChannel(this.#core, item, now);
           break;
         case "connection":
-          this.#connections.expire(item);
+          this.#connections.expire(item, now);
           break;
-        case "pending":
-          item.expire();
+        case "alarm":
+          item.ring(now);
           break;
       }
     }
   }
 
   /** Ends the allocations that `matches`; the number of them. For administrators, quotas and revocation. */
-  endAllocations(
-    matches: (allocation: { readonly id: number; readonly username: string; readonly actor: string }) => boolean,
-    reason: DeletionReason,
-    now: Now,
-  ): number {
+  endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason, now: Now): number {
     let ended = 0;
     for (const allocation of this.#core.registry.allocations()) {
-      const { username, actor } = allocation.credential;
-      if (!matches({ id: allocation.id, username, actor })) continue;
+      const { username, actor, credentialId } = allocation.credential;
+      const id = allocationId(this.#core, allocation);
+      if (!matches({ id, username, actor, credentialId })) continue;
       deleteAllocation(this.#core, allocation, reason, now);
       ended++;
     }
     return ended;
+  }
+
+  /** What lives, with its traffic until now: for administrators. */
+  *describeAllocations(now: Now): IterableIterator<AllocationDescription> {
+    for (const allocation of this.#core.registry.allocations()) {
+      yield {
+        context: this.#core.context(allocation, now),
+        totals: totalsOf(allocation, now),
+        expiresInSeconds: Math.max(0, (allocation.expiresAtMs - now.monotonicMs) / 1000),
+        permissions: allocation.permissions.size,
+        channels: allocation.channels.size,
+        connections: allocation.connections.size,
+      };
+    }
   }
 
   shutdown(now: Now): void {
@@ -277,23 +307,24 @@ export class TurnServer implements ServerEngine {
     authenticated: Authenticated,
     now: Now,
   ): Answering | undefined {
-    const { username } = authenticated.credential;
+    const { credential } = authenticated;
     if (method === "allocate") {
       this.#allocate.handle(request, authenticated, now);
       return undefined;
     }
     if (method === "connectionBind") {
-      this.#connections.bind(request, username, authenticated.proof);
+      this.#connections.bind(request, authenticated, now);
       return undefined;
     }
     if (method === "refresh" && hasAttribute(request.message, mobilityTicket)) {
-      return this.#mobility.refresh(request, username, now);
+      return this.#mobility.refresh(request, credential, now);
     }
     const { listener, remote } = request.client;
     const allocation = this.#core.registry.findAllocation(listener, remote);
     if (allocation === undefined) return failure(437, "Allocation Mismatch");
-    // RFC 8656 §5: all requests of an allocation use the credentials that made it.
-    if (allocation.credential.username !== username) return failure(441, "Wrong Credentials");
+    if (!isSameUser(allocation.credential, credential)) return failure(441, "Wrong Credentials");
+    // The allocation's own key says nothing of lifetimes: this is a token that the authenticator has seen.
+    if (credential.boundsLifetime) allocation.credential = credential;
     return this.#forAllocation(method, allocation, request, authenticated.proof, now);
   }
 

@@ -5,7 +5,7 @@ import type { DeletionReason, Totals } from "./events.ts";
 
 /** Ends an allocation with all that belongs to it: channels, then permissions, then the allocation. */
 export function deleteAllocation(core: Core, allocation: Allocation, reason: DeletionReason, now: Now): void {
-  for (const hook of core.beforeDelete) hook(allocation);
+  for (const hook of core.beforeDelete) hook(allocation, now);
   for (const channel of allocation.channels) {
     if (channel.bound) unbind(core, channel, now);
     core.registry.removeChannel(channel);
@@ -62,15 +62,16 @@ export function totalsOf(allocation: Allocation, now: Now): Totals {
     bytesToPeers: allocation.bytesToPeers,
     packetsFromPeers: allocation.packetsFromPeers,
     bytesFromPeers: allocation.bytesFromPeers,
-    dropped: allocation.dropped,
+    drops: { ...allocation.drops },
+    peers: allocation.peersSeen,
     durationMs: now.monotonicMs - allocation.createdAtMs,
   };
 }
 
 /** A permission ran out. Channels to its peer stay bound, but carry nothing until it is installed again. */
 export function expirePermission(core: Core, permission: Permission, now: Now): void {
-  for (const channel of permission.allocation.channels) {
-    if (channel.permission === permission && channel.bound) {
+  for (const channel of permission.channels ?? []) {
+    if (channel.bound) {
       core.output({ kind: "channelUnbound", allocation: channel.allocation.id, channel: channel.number });
     }
   }

@@ -29,12 +29,8 @@ export class ReceiveRing {
   // What `readControl` found: registers, valid until it is called again.
   /** Size of each packet in an aggregate; 0: the datagram is one packet. */
   segmentSize = 0;
-  /** Drops of the socket since it was opened, as an unsigned 32-bit counter; −1: none told. */
-  overflow = -1;
   /** TOS or traffic class byte; −1: not told. */
   trafficClass = -1;
-  /** Time to live or hop limit; −1: not told. */
-  timeToLive = -1;
 
   constructor(libc: Libc, arena: Arena, slots: number) {
     this.#libc = libc;
@@ -103,9 +99,7 @@ export class ReceiveRing {
   /** Reads the control messages of `slot` into the registers. */
   readControl(slot: number): void {
     this.segmentSize = 0;
-    this.overflow = -1;
     this.trafficClass = -1;
-    this.timeToLive = -1;
     const words = this.#words;
     let at = this.#controls + slot * CONTROL_SPACE;
     const end = at + (words[(this.#headers + slot * L.mmsghdr.size + L.msghdr.controlLength) >> 2] ?? 0);
@@ -118,13 +112,9 @@ export class ReceiveRing {
       if (level === L.IPPROTO_UDP) {
         if (type === L.UDP_GRO) this.segmentSize = value;
       } else if (level === L.IPPROTO_IP) {
-        if (type === L.IP_TTL) this.timeToLive = value;
-        else if (type === L.IP_TOS) this.trafficClass = value & 0xff;
+        if (type === L.IP_TOS) this.trafficClass = value & 0xff;
       } else if (level === L.IPPROTO_IPV6) {
-        if (type === L.IPV6_HOPLIMIT) this.timeToLive = value;
-        else if (type === L.IPV6_TCLASS) this.trafficClass = value & 0xff;
-      } else if (level === L.SOL_SOCKET && type === L.SO_RXQ_OVFL) {
-        this.overflow = value;
+        if (type === L.IPV6_TCLASS) this.trafficClass = value & 0xff;
       }
       at += (length + L.cmsghdr.alignment - 1) & -L.cmsghdr.alignment;
     }

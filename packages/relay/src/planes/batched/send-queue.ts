@@ -52,7 +52,6 @@ export class SendQueue {
   readonly #length = new Int32Array(PACKETS);
   readonly #header = new Int32Array(PACKETS);
   readonly #traffic = new Int16Array(PACKETS);
-  readonly #hops = new Int16Array(PACKETS);
   readonly #dontFragment = new Uint8Array(PACKETS);
   readonly #destinations: number;
 
@@ -110,8 +109,8 @@ export class SendQueue {
   }
 
   /**
-   * Adds a packet that lies in the arena and stays there until the flush. There must be room. `trafficClass` and
-   * `hopLimit` −1: the socket's own. With `detach`, the first four bytes are copied apart: the place that they were
+   * Adds a packet that lies in the arena and stays there until the flush. There must be room. `trafficClass` −1: the
+   * socket's own. With `detach`, the first four bytes are copied apart: the place that they were
    * written to belongs to another packet.
    */
   add(
@@ -120,7 +119,6 @@ export class SendQueue {
     offset: number,
     length: number,
     trafficClass: number,
-    hopLimit: number,
     dontFragment: boolean,
     detach: boolean,
   ): void {
@@ -129,7 +127,6 @@ export class SendQueue {
     this.#offset[packet] = offset;
     this.#length[packet] = length;
     this.#traffic[packet] = trafficClass;
-    this.#hops[packet] = hopLimit;
     this.#dontFragment[packet] = dontFragment ? 1 : 0;
     this.#next[packet] = NONE;
     if (detach) {
@@ -189,12 +186,7 @@ export class SendQueue {
   }
 
   #isPlain(packet: number): boolean {
-    return (
-      this.#header[packet] === NONE &&
-      this.#dontFragment[packet] === 0 &&
-      (this.#traffic[packet] ?? 0) <= 0 &&
-      (this.#hops[packet] ?? 0) <= 0
-    );
+    return this.#header[packet] === NONE && this.#dontFragment[packet] === 0 && (this.#traffic[packet] ?? 0) <= 0;
   }
 
   /** The shortest way for a packet that is alone. False: it failed, and the long way knows what to do. */
@@ -276,7 +268,7 @@ export class SendQueue {
 
   /** Whether `packet` may be part of an aggregate that `first` began. */
   #joins(packet: number, first: number): boolean {
-    if (this.#traffic[packet] !== this.#traffic[first] || this.#hops[packet] !== this.#hops[first]) return false;
+    if (this.#traffic[packet] !== this.#traffic[first]) return false;
     if (this.#dontFragment[packet] === 1) return false;
     // An aggregate is taken apart by whole packets: each must have the same number of vectors.
     if ((this.#header[packet] === NONE) !== (this.#header[first] === NONE)) return false;
@@ -294,14 +286,12 @@ export class SendQueue {
     const words = this.#arena.words;
     const start = this.#controls + message * CONTROL_SPACE;
     const traffic = this.#traffic[packet] ?? -1;
-    const hops = this.#hops[packet] ?? -1;
     let at = start;
     if (segmentSize > 0) at = this.#putControl(at, L.IPPROTO_UDP, L.UDP_SEGMENT, segmentSize, 2);
-    if (traffic > 0 || hops > 0) {
+    if (traffic > 0) {
       const ipv6 = this.#sockets.ipv6[socket] === 1;
       const level = ipv6 ? L.IPPROTO_IPV6 : L.IPPROTO_IP;
-      if (traffic > 0) at = this.#putControl(at, level, ipv6 ? L.IPV6_TCLASS : L.IP_TOS, traffic, 4);
-      if (hops > 0) at = this.#putControl(at, level, ipv6 ? L.IPV6_HOPLIMIT : L.IP_TTL, hops, 4);
+      at = this.#putControl(at, level, ipv6 ? L.IPV6_TCLASS : L.IP_TOS, traffic, 4);
     }
     words[(header + L.msghdr.controlLength) >> 2] = at - start;
     if (at !== start) this.#arena.setPointer(header + L.msghdr.control, start);

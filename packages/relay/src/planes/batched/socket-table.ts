@@ -21,8 +21,8 @@ export class SocketTable {
   /** Packets seen in batches, and how many of them could have been joined to the one before. */
   observed: Int32Array = new Int32Array(FIRST_CAPACITY);
   joinable: Int32Array = new Int32Array(FIRST_CAPACITY);
-  /** The kernel's drop counter as last told. */
-  overflows: Int32Array = new Int32Array(FIRST_CAPACITY);
+  /** The kernel's count of drops, as last seen: an unsigned 32-bit counter. */
+  drops: Float64Array = new Float64Array(FIRST_CAPACITY);
   readonly #free: number[] = [];
   #end = 0;
   #onGrow: (capacity: number) => void = () => {};
@@ -52,7 +52,7 @@ export class SocketTable {
     this.aggregating[index] = 0;
     this.observed[index] = 0;
     this.joinable[index] = 0;
-    this.overflows[index] = 0;
+    this.drops[index] = 0;
     return index;
   }
 
@@ -72,12 +72,12 @@ export class SocketTable {
     this.aggregating = larger(this.aggregating, new Uint8Array(capacity));
     this.observed = larger(this.observed, new Int32Array(capacity));
     this.joinable = larger(this.joinable, new Int32Array(capacity));
-    this.overflows = larger(this.overflows, new Int32Array(capacity));
+    this.drops = larger(this.drops, new Float64Array(capacity));
     this.#onGrow(capacity);
   }
 }
 
-function larger<Table extends Int32Array | Uint8Array>(from: Table, into: Table): Table {
+function larger<Table extends Float64Array | Int32Array | Uint8Array>(from: Table, into: Table): Table {
   into.set(from);
   return into;
 }

@@ -1,0 +1,17 @@
+/**
+ * The one spelling of a user, by which quotas, events, penalties and revocations know it: width mapping, lower case and
+ * normalization form C, as UsernameCaseMapped does (RFC 8265 §3.3.1).
+ *
+ * USERNAME itself is an OpaqueString, so `Alice` and `alice` are two credentials and each has its own key. They are one
+ * actor all the same, for a backend that takes any spelling (LDAP, most web services) would otherwise give whoever varies
+ * the case a fresh quota with every spelling. Two static users that differ in case alone share one quota.
+ */
+export function normalizeUser(user: string): string {
+  return user
+    .replaceAll(WIDTHS, (character) => character.normalize("NFKC"))
+    .toLowerCase()
+    .normalize("NFC");
+}
+
+/** Halfwidth and fullwidth forms, and the ideographic space (RFC 8265 §3.3.1 step 1). */
+const WIDTHS = /[\u3000\uff00-\uffef]/gu;

@@ -1,0 +1,1 @@
+export { HtpasswdVerifier, type HtpasswdVerifierOptions } from "./htpasswd-verifier.ts";

@@ -1,0 +1,1 @@
+export { HttpVerifier, type HttpVerifierOptions } from "./http-verifier.ts";

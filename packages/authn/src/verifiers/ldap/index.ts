@@ -1,0 +1,2 @@
+export type { LdapGroupSearch, LdapUserSearch, LdapVerifierOptions } from "./ldap-options.ts";
+export { LdapVerifier } from "./ldap-verifier.ts";
