@@ -13,12 +13,16 @@ export function relayOptionsOf(options: {
   readonly logger: Logger;
 }): RelayOptions {
   const { configuration, credentials, logger } = options;
-  const { relay, peers, turn } = configuration;
+  const { relay, peers, turn, tls } = configuration;
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
+    throw new TypeError("Cannot use one of --cert and --key without the other");
+  }
   const [min, max] = relay.port_range;
   const authenticator = createAuthenticator({ realm: relay.realm, credentials, logger });
   return {
     authenticate: askAuthenticator(authenticator),
     ...(relay.listen === undefined ? {} : { listen: relay.listen }),
+    ...(tls.cert === undefined || tls.key === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
     realm: relay.realm,
     ...(relay.relay_addresses === undefined ? {} : { relayAddresses: relay.relay_addresses }),
     externalAddresses: relay.external_addresses,
