@@ -128,8 +128,8 @@ key = "0123456789ABCDEF0123456789abcdef"
     ],
     [
       "the second of a list",
-      `[relay]\nlisten = [\n  "udp:0.0.0.0:1",\n  "tcp:0.0.0.0:1",\n]\n`,
-      `turnpike.toml:4:3: relay.listen[1]: "tcp:0.0.0.0:1": this version serves udp only; give TRANSPORT:ADDRESS:PORT`,
+      `[relay]\nlisten = [\n  "udp:0.0.0.0:1",\n  "sctp:0.0.0.0:1",\n]\n`,
+      `turnpike.toml:4:3: relay.listen[1]: Cannot listen on "sctp:0.0.0.0:1": expected TRANSPORT:ADDRESS:PORT, with one of udp, tcp, tls, dtls, ws, wss, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
     ],
     [
       "a user without a password",
@@ -170,14 +170,18 @@ key = "0123456789ABCDEF0123456789abcdef"
     [
       "--listen",
       ["udp:localhost:1"],
-      `--listen: relay.listen[0]: Cannot listen on "udp:localhost:1": expected TRANSPORT:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
+      `--listen: relay.listen[0]: Cannot listen on "udp:localhost:1": expected udp:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
     ],
     [
       "--listen",
       ["udp:1.2.3.4:65536"],
-      `--listen: relay.listen[0]: Cannot listen on "udp:1.2.3.4:65536": expected TRANSPORT:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
+      `--listen: relay.listen[0]: Cannot listen on "udp:1.2.3.4:65536": expected udp:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
     ],
-    ["--listen", ["3478"], `--listen: relay.listen[0]: Cannot listen on "3478": expected TRANSPORT:ADDRESS:PORT`],
+    [
+      "--listen",
+      ["3478"],
+      `--listen: relay.listen[0]: Cannot listen on "3478": expected TRANSPORT:ADDRESS:PORT, with one of udp, tcp, tls, dtls, ws, wss, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
+    ],
     [
       "--external-address",
       ["1.2.3.4/::1"],
