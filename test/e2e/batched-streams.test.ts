@@ -135,6 +135,8 @@ if ("unavailable" in libc) {
       expect((await stream.receive())?.[3]).toBe(30);
       const datagrams = await udp(relay);
       ticket = ticketOf(await datagrams.request("refresh", [attribute(mobilityTicket, ticket)]));
+      // Until the socket of its own is connected, its packets reach another reactor.
+      await vi.waitUntil(async () => (await datagrams.refresh(600)) === "success");
       datagrams.sendOn(0x4001, bytes(11));
       while ((await peer.receive()).bytes.length !== 11);
       peer.send(bytes(20), relayed.value);

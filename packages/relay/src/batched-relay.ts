@@ -174,7 +174,8 @@ class ListeningSockets {
       return { kind: "opened", socket: listener, local: bound };
     });
     for (const [index, fd] of fds.entries()) {
-      if (opened.kind === "opened") this.shares[index]?.push(fd);
+      const share = this.shares[index];
+      if (opened.kind === "opened" && share !== undefined) share[listener] = fd;
       else this.#libc.close(fd);
     }
     done(opened);

@@ -214,8 +214,8 @@ key = "0123456789ABCDEF0123456789abcdef"
     ],
     [
       "the second of a list",
-      `[relay]\nlisten = [\n  "udp:0.0.0.0:1",\n  "tcp:0.0.0.0:1",\n]\n`,
-      `turnpike.toml:4:3: relay.listen[1]: "tcp:0.0.0.0:1": this version serves udp only; give udp:ADDRESS:PORT`,
+      `[relay]\nlisten = [\n  "udp:0.0.0.0:1",\n  "sctp:0.0.0.0:1",\n]\n`,
+      `turnpike.toml:4:3: relay.listen[1]: Cannot listen on "sctp:0.0.0.0:1": expected TRANSPORT:ADDRESS:PORT, with one of udp, tcp, tls, dtls, ws, wss, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
     ],
     [
       "a user without a password",

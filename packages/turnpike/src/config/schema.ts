@@ -38,8 +38,9 @@ const relay = z.strictObject({
   listen: z.array(checkedText(checkListenSpec)).min(1).optional().register(settings, {
     flag: "--listen",
     value: "SPEC",
-    description: "where clients are served: udp:ADDRESS:PORT; port 0 takes any free one",
-    defaultText: "`udp:0.0.0.0:3478`, and `udp:[::]:3478` where the machine has IPv6",
+    description:
+      "where clients are served: TRANSPORT:ADDRESS:PORT (udp, tcp, tls, dtls, ws, wss); port 0: any free one",
+    defaultText: "udp and tcp on `0.0.0.0:3478`, and on `[::]:3478` where the machine has IPv6",
   }),
   realm: z.string().min(1).max(127).prefault("turnpike").register(settings, {
     flag: "--realm",
@@ -169,10 +170,26 @@ const log = z.strictObject({
   }),
 });
 
+const tls = z.strictObject({
+  cert: z.string().min(1).optional().register(settings, {
+    flag: "--cert",
+    value: "FILE",
+    description: "PEM file of the certificate and its chain, for tls:, dtls: and wss:; read again when it changes",
+    defaultText: "none",
+  }),
+  key: z.string().min(1).optional().register(settings, {
+    flag: "--key",
+    value: "FILE",
+    description: "PEM file of the certificate's private key; read again when it changes",
+    defaultText: "none",
+  }),
+});
+
 /** The one description of the configuration: types, checks, `--help` and the reference page come from it. */
 export const configurationSchema = z
   .strictObject({
     relay: relay.prefault({}),
+    tls: tls.prefault({}),
     authn: authn.prefault({}),
     turn: turn.prefault({}),
     penalties: penalties.prefault({}),

@@ -15,7 +15,10 @@ export function relayOptionsOf(options: {
   readonly logger: Logger;
 }): RelayOptions {
   const { configuration, authenticator, authenticate, logger } = options;
-  const { relay, peers, turn } = configuration;
+  const { relay, peers, turn, tls } = configuration;
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
+    throw new TypeError("Cannot use one of --cert and --key without the other");
+  }
   const [min, max] = relay.port_range;
   const { thirdPartyAuthorization } = authenticator;
   return {
@@ -26,6 +29,7 @@ export function relayOptionsOf(options: {
       coalesceUs: relay.coalesce_us,
     },
     ...(relay.listen === undefined ? {} : { listen: relay.listen }),
+    ...(tls.cert === undefined || tls.key === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
     realm: relay.realm,
     ...(relay.relay_addresses === undefined ? {} : { relayAddresses: relay.relay_addresses }),
     externalAddresses: relay.external_addresses,
