@@ -6,6 +6,7 @@ import { report, type Finding } from "./lib/findings.ts";
 /** The floor of each room. A room imports from lower floors only. */
 const FLOORS: Readonly<Record<string, number>> = {
   stun: 1,
+  dtls: 1,
   hints: 1,
   credentials: 1,
   turn: 2,

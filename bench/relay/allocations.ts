@@ -26,7 +26,7 @@ async function serve(allocations: number): Promise<void> {
     // An address of its own: the clients take thousands of ports of theirs.
     relayAddresses: ["127.0.0.2"],
     realm: user.realm,
-    authenticate: { module: new URL("authenticate.ts", import.meta.url).href, data: user },
+    authenticate: { module: new URL("authenticate.ts", import.meta.url).href, data: () => user },
     // All clients have one address here: each needs a challenge of its own all the same.
     engine: { unauthenticatedBytesPerSecond: 1e9 },
   });

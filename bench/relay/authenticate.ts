@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { CreateAuthenticate } from "@turnpike/relay";
+import type { Authenticate, CreateAuthenticate } from "@turnpike/relay";
 
 /** One static user, given as `{username, realm, password}`: the authenticator of the relays that are measured. */
 export const createAuthenticate: CreateAuthenticate = (given) => {
@@ -9,11 +9,12 @@ export const createAuthenticate: CreateAuthenticate = (given) => {
     md5: createHash("md5").update(text).digest(),
     sha256: createHash("sha256").update(text).digest(),
   };
-  return (request) => {
+  const authenticate: Authenticate = (request) => {
     const key = keys[request.passwordAlgorithm];
     if (request.username !== username || !request.checkIntegrity(key)) {
       return { kind: "failed", reason: "badCredentials" };
     }
     return { kind: "authenticated", username, actor: username, scheme: "static", key };
   };
+  return { authenticate };
 };

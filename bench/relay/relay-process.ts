@@ -1,6 +1,5 @@
 // A relay to be measured: `relay-process.ts PLANE IP PORT [COALESCE_US]`. Says `ready` when it serves, ends by SIGTERM.
 import { loadLibc, startBatchedRelay, startRelay } from "@turnpike/relay";
-import { createAuthenticate } from "./authenticate.ts";
 
 const [plane = "batched", ip = "127.0.0.1", port = "3478", coalesceUs = "0"] = process.argv.slice(2);
 const user = { username: "u", realm: "r", password: "p" };
@@ -11,7 +10,8 @@ const shared = {
   peers: { allow: ["127.0.0.0/8", "10.0.0.0/8"] },
 };
 const relay = await (async () => {
-  if (plane === "portable") return startRelay({ ...shared, authenticate: await createAuthenticate(user, () => {}) });
+  const authenticate = { module: new URL("authenticate.ts", import.meta.url).href, data: () => user };
+  if (plane === "portable") return startRelay({ ...shared, authenticate, forwarding: { plane } });
   const libc = loadLibc();
   if ("unavailable" in libc) throw new Error(libc.unavailable);
   return startBatchedRelay({
@@ -20,7 +20,7 @@ const relay = await (async () => {
     threads: 1,
     coalesceUs: Number(coalesceUs),
     aggregate: plane !== "batched-plain",
-    authenticate: { module: new URL("authenticate.ts", import.meta.url).href, data: user },
+    authenticate,
     logger: { debug() {}, info() {}, warn: console.error, error: console.error },
   });
 })();

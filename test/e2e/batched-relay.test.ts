@@ -11,7 +11,7 @@ import { ipv6Wanted, UdpTurnClient } from "../support/udp-turn-client.ts";
 const ALICE = { username: "alice", password: "wonderland" };
 const AUTHENTICATE = {
   module: new URL("../support/static-users-module.ts", import.meta.url).href,
-  data: { alice: "wonderland" },
+  data: () => ({ alice: "wonderland" }),
 };
 const libc = loadLibc();
 const open: AsyncDisposable[] = [];
@@ -229,7 +229,7 @@ if ("unavailable" in libc) {
   test.each([
     ["no thread", { threads: 0 }, "threads is 0"],
     ["too much coalescing", { coalesceUs: 1000 }, "coalesceUs is 1000"],
-    ["a module that isn't there", { authenticate: { module: "file:///nowhere.js", data: 0 } }, "nowhere.js"],
+    ["a module that isn't there", { authenticate: { module: "file:///nowhere.js", data: () => 0 } }, "nowhere.js"],
     ["a foreign address", { listen: ["udp:203.0.113.9:0"] }, "this machine doesn't have this address"],
   ] as const)("a start with %s is refused, and leaves nothing open", async (_what, options, message) => {
     const before = readdirSync("/dev/fd").length;

@@ -169,7 +169,7 @@ describe("a start that can't be", () => {
   test.each<[string, Partial<RelayOptions>, string | RegExp]>([
     ["a port in use", {}, /Cannot listen on udp 127\.0\.0\.1:\d+: another program has this port.*\(EADDRINUSE\)/],
     ["a foreign address", { listen: ["udp:203.0.113.9:0"] }, "this machine doesn't have this address (EADDRNOTAVAIL)"],
-    ["another transport", { listen: ["carrier-pigeon:127.0.0.1:1"] }, "expected udp:ADDRESS:PORT"],
+    ["another transport", { listen: ["carrier-pigeon:127.0.0.1:1"] }, "expected TRANSPORT:ADDRESS:PORT"],
     [
       "a foreign relay address",
       { relayAddresses: ["203.0.113.9"] },

@@ -157,7 +157,11 @@ test("a client that moves to another engine's five-tuple is served by the owner,
     zero.clock,
   );
   zero.drain();
-  expect(zero.take()).toContainEqual({ kind: "adoptClient", listener: UDP_LISTENER.id, client: SECOND });
+  const outputs = zero.take();
+  expect(outputs).toContainEqual({ kind: "adoptClient", listener: UDP_LISTENER.id, client: SECOND });
+  // What the client sends once it has the answer must come here.
+  const at = (kind: string): number => outputs.findIndex((output) => output.kind === kind);
+  expect(at("adoptClient")).toBeLessThan(at("sendToClient"));
 });
 
 test("ports are leased in blocks: two reactors never get the same one, and together they get all of them", () => {

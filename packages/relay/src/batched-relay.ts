@@ -1,29 +1,43 @@
 import { randomBytes } from "node:crypto";
-import { formatIpAddress, formatTransportAddress, type IpAddress, type TransportAddress } from "@turnpike/stun";
-import { createPeerPolicy, type DeletionReason, type Listener } from "@turnpike/turn";
+import {
+  AddressRegister,
+  formatIpAddress,
+  formatTransportAddress,
+  type IpAddress,
+  type TransportAddress,
+} from "@turnpike/stun";
+import { ClientSource, createPeerPolicy, type DeletionReason, type Listener, type NatDiscovery } from "@turnpike/turn";
 import type { AllocationSelector } from "./allocation-selector.ts";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import { type AuthenticateModule, createMainAuthenticator, type ThreadAuthenticator } from "./authenticate-module.ts";
+import type { BanNotice } from "./defence/turn-penalties.ts";
+import { EventLoopReactor, redirectionOf } from "./event-loop-reactor.ts";
 import { Arena } from "./libc/arena.ts";
 import { describeErrno, type Libc, SystemCallError } from "./libc/libc.ts";
 import { SocketFactory } from "./libc/sockets.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
+import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
 import { openFailure } from "./planes/batched/open-failure.ts";
 import { sumCounts } from "./planes/counters.ts";
 import type { Opened } from "./planes/plane.ts";
 import { MAX_REACTOR, PortTable } from "./ports/port-table.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
-import { type AuthenticateModule, Gauge } from "./reactor-worker/protocol.ts";
-import { ReactorThread } from "./reactor-worker/reactor-thread.ts";
-import type { RelayOptions } from "./relay-options.ts";
+import { type Clock, createSystemClock } from "./reactor/clock.ts";
+import type { HeldPort } from "./reactor/relay-sockets.ts";
+import { type ForeignPacket, Gauge, type ReservationClaim } from "./reactor-worker/protocol.ts";
+import { type ForeignMessage, ReactorThread } from "./reactor-worker/reactor-thread.ts";
+import { DEFAULT_LISTEN, type RelayOptions } from "./relay-options.ts";
 import type { Relay, RelayStats } from "./relay.ts";
+import { createEventLoopPlane, type EventLoopParts } from "./streams/create-plane.ts";
+import { SharedDatagrams } from "./streams/shared-datagrams.ts";
 
 /** What {@link startBatchedRelay} takes beside what every relay takes. */
-export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" | "plane"> {
+export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" | "plane" | "forwarding"> {
   /** The system calls, tested (`testLibc`). */
   readonly libc: Libc;
   readonly authenticate: AuthenticateModule;
@@ -35,13 +49,15 @@ export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" |
   readonly coalesceUs?: number;
   /** Size of each socket's kernel buffers. Default 4 MiB. */
   readonly bufferBytes?: number;
-  /** Answers what the reactors' authenticators ask. */
-  readonly answer?: (question: unknown) => Promise<unknown>;
 }
 
-const MAX_THREADS = 64;
+/** How many threads a relay can have. */
+export const MAX_THREADS = 64;
 const MAX_COALESCE_US = 200;
-const DEFAULT_LISTEN: readonly string[] = ["udp:0.0.0.0:3478", "udp:[::]:3478"];
+/** Tokens name their engine: with several, any of these numbers may be the next reactor's. */
+const ENGINES = MAX_REACTOR + 1;
+/** The number of the reactor that serves streams and DTLS, on the main thread. */
+const STREAM_ENGINE = 0;
 
 /**
  * Starts a relay on the batched plane: this thread opens the listening sockets and administers, each reactor relays on
@@ -50,11 +66,12 @@ const DEFAULT_LISTEN: readonly string[] = ["udp:0.0.0.0:3478", "udp:[::]:3478"];
  * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses.
  */
 export async function startBatchedRelay(options: BatchedRelayOptions): Promise<BatchedRelay> {
-  checkRange("threads", options.threads, 1, MAX_THREADS);
-  checkRange("coalesceUs", options.coalesceUs ?? 0, 0, MAX_COALESCE_US);
+  checkForwarding(options.threads, options.coalesceUs ?? 0);
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
-  const specs = (options.listen ?? DEFAULT_LISTEN).map(parseListenSpec);
+  const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
+    parseListenSpec,
+  );
   const machine = listLocalAddresses({ isGlobal: (ip) => createPeerPolicy().decide(ip) === "global" });
   const relayAddresses = await findRelayAddresses({
     relayAddresses: options.relayAddresses ?? [],
@@ -62,10 +79,21 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     machine,
     logger,
   });
-  const sockets = new ListeningSockets(options);
+  const clock = createSystemClock();
+  const parts = createEventLoopPlane({
+    options: { ...options, plane: {} },
+    specs,
+    logger,
+    monotonicMs: () => clock.now().monotonicMs,
+  });
+  const { ports, certificate } = parts;
+  const hasStreams = specs.some(({ transport }) => transport !== "udp");
+  const sockets = new ListeningSockets(options, hasStreams);
   try {
     await tryRelayAddresses(sockets, relayAddresses);
-    const listening = await openListeners({ plane: sockets, specs, machine, logger });
+    const hasCertificate = certificate !== undefined;
+    const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
+    const authenticator = hasStreams ? await createMainAuthenticator(options.authenticate, logger) : undefined;
     const relay = new BatchedRelay({
       options,
       logger,
@@ -73,13 +101,33 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
       relayAddresses,
       sockets,
       ownAddresses: machine.map(({ ip }) => ip),
+      clock,
+      parts,
+      authenticator,
     });
     await relay.start();
     return relay;
   } catch (error) {
+    certificate?.close();
+    await parts.plane.stop();
     sockets.close();
     throw error;
   }
+}
+
+function sourceOf(packet: ForeignPacket): ClientSource {
+  const remote = new AddressRegister();
+  remote.set(packet.client);
+  const source = new ClientSource(remote);
+  source.listener = packet.listener;
+  source.connection = packet.connection;
+  return source;
+}
+
+/** @throws RangeError if one of them makes no sense. */
+export function checkForwarding(threads: number, coalesceUs: number): void {
+  checkRange("threads", threads, 1, MAX_THREADS);
+  checkRange("coalesceUs", coalesceUs, 0, MAX_COALESCE_US);
 }
 
 function checkRange(name: string, value: number, min: number, max: number): void {
@@ -96,7 +144,11 @@ class ListeningSockets {
   readonly #factory: SocketFactory;
   readonly #bufferBytes: number | undefined;
 
-  constructor(options: BatchedRelayOptions) {
+  readonly #isShared: boolean;
+
+  /** `isShared`: another reactor may adopt some of the clients, even if there is but one share. */
+  constructor(options: BatchedRelayOptions, isShared: boolean) {
+    this.#isShared = isShared || options.threads > 1;
     this.#libc = options.libc;
     this.#factory = new SocketFactory(options.libc, new Arena(options.libc, SocketFactory.SCRATCH));
     this.#bufferBytes = options.bufferBytes;
@@ -106,13 +158,14 @@ class ListeningSockets {
   openListener(listener: number, local: TransportAddress, done: (opened: Opened) => void): void {
     const fds: number[] = [];
     const opened = this.#tryOpen(() => {
-      let bound = local;
+      // Sockets that share a port would let another program of this user's have it too: alone, one would not.
+      let bound = this.#isShared ? this.#probe(local) : local;
       for (const _share of this.shares) {
         const bufferBytes = this.#bufferBytes;
         const socket = this.#factory.open({
           local: bound,
           // Alone, nobody shall be able to take a part of the clients.
-          reusePort: this.shares.length > 1,
+          reusePort: this.#isShared,
           ...(bufferBytes !== undefined && { bufferBytes }),
         });
         fds.push(socket.fd);
@@ -121,10 +174,18 @@ class ListeningSockets {
       return { kind: "opened", socket: listener, local: bound };
     });
     for (const [index, fd] of fds.entries()) {
-      if (opened.kind === "opened") this.shares[index]?.push(fd);
+      const share = this.shares[index];
+      if (opened.kind === "opened" && share !== undefined) share[listener] = fd;
       else this.#libc.close(fd);
     }
     done(opened);
+  }
+
+  /** Binds an address as nobody else may have it, and lets it go. Returns it with the port that was found. */
+  #probe(address: TransportAddress): TransportAddress {
+    const { fd, local } = this.#factory.open({ local: address });
+    this.#libc.close(fd);
+    return local;
   }
 
   openRelaySocket(local: TransportAddress, done: (opened: Opened) => void): void {
@@ -164,6 +225,10 @@ interface Parts {
   readonly relayAddresses: readonly RelayAddress[];
   readonly ownAddresses: readonly IpAddress[];
   readonly sockets: ListeningSockets;
+  readonly clock: Clock;
+  readonly parts: EventLoopParts;
+  /** Undefined if only UDP is served. */
+  readonly authenticator: ThreadAuthenticator | undefined;
 }
 
 /** A relay whose reactors run on threads. Made by {@link startBatchedRelay}. */
@@ -174,8 +239,12 @@ export class BatchedRelay implements Relay {
   readonly reactors: readonly ReactorThread[];
   readonly #logger: Logger;
   readonly #sockets: ListeningSockets;
+  /** Serves streams and DTLS; undefined if only UDP is served. */
+  readonly #streams: EventLoopReactor | undefined;
+  readonly #parts: EventLoopParts;
+  readonly #portTable: PortTable;
   readonly #hasPenalties: boolean;
-  #nextReactor = 0;
+  #nextReactor = STREAM_ENGINE + 1;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -187,35 +256,47 @@ export class BatchedRelay implements Relay {
     this.#hasPenalties = options.penalties !== false;
     const portRange = options.portRange ?? DEFAULT_PORT_RANGE;
     const portTable = new PortTable({ range: portRange, spaces: relayAddresses.length });
+    this.#portTable = portTable;
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses });
+    const nonceKey = randomBytes(32);
+    const natDiscovery = findNatDiscovery(options.natDiscovery, parts.listening);
+    const isAlone = parts.authenticator === undefined && options.threads === 1;
+    this.#parts = parts.parts;
+    this.#streams =
+      parts.authenticator &&
+      this.#createStreams(parts, { portTable, hairpin, nonceKey, natDiscovery, authenticator: parts.authenticator });
     const start = {
+      engines: isAlone ? 1 : ENGINES,
+      natDiscovery,
       listeners: parts.listening,
       relayAddresses,
       ownAddresses,
       portRange,
       realm: options.realm ?? "turnpike",
-      nonceKey: randomBytes(32),
+      nonceKey,
       peers: options.peers ?? {},
       engine: options.engine ?? {},
-      authenticate: options.authenticate,
-      penalties: options.penalties ?? {},
+      penalties: options.penalties,
+      redirects: options.redirect !== undefined,
       events: options.onEvent !== undefined,
       aggregate: options.aggregate ?? true,
       coalesceUs: options.coalesceUs ?? 0,
       bufferBytes: options.bufferBytes ?? 4 << 20,
     };
     this.reactors = sockets.shares.map(
-      (descriptors) =>
+      (descriptors, index) =>
         new ReactorThread({
           libc: options.libc,
           start,
+          authenticate: options.authenticate,
           descriptors,
           portTable,
           hairpin,
           logger,
           nextReactor: () => this.#freeReactor(),
+          onForeign: (message) => this.#handleForeign(this.reactors[index]?.reactor ?? -1, message),
           ...(options.onEvent && { onEvent: options.onEvent }),
-          ...(options.answer && { answer: options.answer }),
+          ...(options.redirect && { redirect: (question) => redirectionOf(options, question) }),
         }),
     );
   }
@@ -224,6 +305,7 @@ export class BatchedRelay implements Relay {
   async start(): Promise<void> {
     try {
       await Promise.all(this.reactors.map((reactor) => reactor.start()));
+      this.#streams?.start();
     } catch (error) {
       await Promise.all(this.reactors.map((reactor) => reactor.stop()));
       throw error;
@@ -239,36 +321,51 @@ export class BatchedRelay implements Relay {
   }
 
   stats(): RelayStats {
+    const own = this.#streams?.stats();
     const sum = (place: number): number => this.reactors.reduce((total, reactor) => total + reactor.gauge(place), 0);
     return {
-      allocations: sum(Gauge.allocations),
-      relaySockets: sum(Gauge.relaySockets),
-      reservedPorts: sum(Gauge.reservedPorts),
-      portsInUse: sum(Gauge.portsInUse),
-      portsSetAside: sum(Gauge.portsSetAside),
-      suppressedReplies: sum(Gauge.suppressedReplies),
-      internalErrors: sum(Gauge.internalErrors),
+      allocations: sum(Gauge.allocations) + (own?.allocations ?? 0),
+      relaySockets: sum(Gauge.relaySockets) + (own?.relaySockets ?? 0),
+      reservedPorts: sum(Gauge.reservedPorts) + (own?.reservedPorts ?? 0),
+      portsInUse: sum(Gauge.portsInUse) + (own?.portsInUse ?? 0),
+      portsSetAside: sum(Gauge.portsSetAside) + (own?.portsSetAside ?? 0),
+      suppressedReplies: sum(Gauge.suppressedReplies) + (own?.suppressedReplies ?? 0),
+      internalErrors: sum(Gauge.internalErrors) + (own?.internalErrors ?? 0),
+      traffic: sumCounts([
+        ...this.reactors.map((reactor) => reactor.counters.snapshot()),
+        ...(own === undefined ? [] : [own.traffic]),
+      ]),
       ...(this.#hasPenalties && {
         penalties: {
-          failures: sum(Gauge.penaltyFailures),
-          discarded: sum(Gauge.penaltyDiscarded),
-          automaticBans: sum(Gauge.penaltyBans),
-          waiting: sum(Gauge.penaltyWaiting),
-          sources: sum(Gauge.penaltySources),
+          failures: sum(Gauge.penaltyFailures) + (own?.penalties?.failures ?? 0),
+          discarded: sum(Gauge.penaltyDiscarded) + (own?.penalties?.discarded ?? 0),
+          automaticBans: sum(Gauge.automaticBans) + (own?.penalties?.automaticBans ?? 0),
+          waiting: sum(Gauge.penaltyWaiting) + (own?.penalties?.waiting ?? 0),
+          sources: sum(Gauge.penaltySources) + (own?.penalties?.sources ?? 0),
         },
       }),
-      traffic: sumCounts(this.reactors.map((reactor) => reactor.counters.snapshot())),
+      streams: { ...this.#parts.counts },
     };
   }
 
+  reloadCertificate(): boolean {
+    return this.#parts.certificate?.reload() ?? false;
+  }
+
   async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
-    const counts = await Promise.all(this.reactors.map((reactor) => reactor.endAllocations(selector, reason)));
-    return counts.reduce((total, count) => total + count, 0);
+    const own = this.#streams?.endAllocations(selector, reason) ?? 0;
+    const ended = await Promise.all(this.reactors.map((reactor) => reactor.endAllocations(selector, reason)));
+    return ended.reduce((total, count) => total + count, own);
+  }
+
+  tellAuthenticators(notice: unknown): void {
+    this.#streams?.tellAuthenticator(notice);
+    for (const thread of this.reactors) thread.give({ kind: "notice", notice });
   }
 
   async drain(): Promise<void> {
     this.#logger.info({ allocations: this.stats().allocations }, "Draining: new allocations are refused");
-    await Promise.all(this.reactors.map((reactor) => reactor.drain()));
+    await Promise.all([...this.reactors.map((reactor) => reactor.drain()), this.#streams?.drain()]);
   }
 
   stop(): Promise<void> {
@@ -278,17 +375,134 @@ export class BatchedRelay implements Relay {
 
   async #stop(): Promise<void> {
     const { allocations } = this.stats();
-    await Promise.all(this.reactors.map((reactor) => reactor.stop()));
+    await Promise.all([...this.reactors.map((reactor) => reactor.stop()), this.#streams?.stop()]);
+    this.#parts.certificate?.close();
+    await this.#parts.plane.stop();
     this.#sockets.close();
     this.#logger.info({ allocations }, "The relay has stopped");
+  }
+
+  #createStreams(
+    { options, logger, listening, relayAddresses, sockets, clock, parts }: Parts,
+    shared: {
+      readonly portTable: PortTable;
+      readonly hairpin: HairpinMap;
+      readonly nonceKey: Uint8Array;
+      readonly natDiscovery: NatDiscovery | undefined;
+      readonly authenticator: ThreadAuthenticator;
+    },
+  ): EventLoopReactor {
+    const datagrams = new SharedDatagrams({
+      libc: options.libc,
+      descriptors: sockets.shares[0] ?? [],
+      listeners: listening,
+      counters: parts.plane.counters,
+    });
+    parts.plane.share(datagrams);
+    for (const { id, transport } of listening) {
+      if (transport === "udp") parts.plane.setKind(id, "shared");
+    }
+    return new EventLoopReactor({
+      ...shared,
+      options,
+      logger,
+      clock,
+      parts,
+      listeners: listening,
+      peerPolicy: createPeerPolicy(options.peers),
+      relayAddresses,
+      engine: STREAM_ENGINE,
+      engines: ENGINES,
+      claim: (owner, claim) => this.#claim(owner, claim),
+      onBan: (ban) => this.#spreadBan(STREAM_ENGINE, ban),
+      others: {
+        isForeign: () => false,
+        sendToClient: () => {},
+        closeClient: () => {},
+        handlePacket: (owner, frame) => this.#find(owner)?.give({ kind: "clientPacket", ...frame }),
+        handleClosed: (owner, client) => this.#find(owner)?.give({ kind: "clientClosed", ...client }),
+        carryOut: (output) => {
+          if (output.kind === "adoptClient") {
+            datagrams.adopt(output.listener, output.client);
+          } else if (output.kind === "releaseClient") {
+            datagrams.release(output.listener, output.client);
+          } else {
+            const { engine, listener, connection, client, bytes } = output;
+            this.#find(engine)?.give({ kind: "handedOver", listener, connection, client, bytes });
+          }
+        },
+      },
+    });
+  }
+
+  #find(engine: number): ReactorThread | undefined {
+    return this.reactors.find(({ reactor }) => reactor === engine);
+  }
+
+  /** What the reactor `from` wants of another. */
+  #handleForeign(from: number, message: ForeignMessage): void {
+    switch (message.kind) {
+      case "handOver": {
+        const { engine, packet } = message;
+        if (engine === STREAM_ENGINE) this.#streams?.handleHandedOver(sourceOf(packet), packet.bytes);
+        else this.#find(engine)?.give({ kind: "handedOver", ...packet });
+        return;
+      }
+      case "sendToClient":
+        this.#streams?.sendForOther(from, message);
+        return;
+      case "closeClient":
+        this.#streams?.closeForOther(message.listener, message.connection);
+        return;
+      case "claim":
+        this.#claim(message.owner, message.claim);
+        return;
+      case "surrendered":
+        this.#settleClaim(message.claim, message.port);
+        return;
+      case "banned":
+        this.#spreadBan(from, message.ban);
+        return;
+    }
+  }
+
+  /** A reactor wants a port that another holds. */
+  #claim(owner: number, claim: ReservationClaim): void {
+    if (owner === STREAM_ENGINE && this.#streams !== undefined) {
+      this.#streams.surrender(claim, (port) => this.#settleClaim(claim, port));
+      return;
+    }
+    const thread = this.#find(owner);
+    if (thread === undefined) this.#settleClaim(claim, undefined);
+    else thread.give({ kind: "surrender", ...claim });
+  }
+
+  #settleClaim({ id, claimant }: ReservationClaim, port: HeldPort | undefined): void {
+    if (claimant === STREAM_ENGINE) {
+      this.#streams?.settleClaim(id, port);
+      return;
+    }
+    const thread = this.#find(claimant);
+    if (thread !== undefined) thread.give({ kind: "claimed", id, port });
+    // It died meanwhile, and what it held was freed before the port was passed on to it.
+    else if (port !== undefined) this.#portTable.giveBack(port.space, port.port, claimant);
+  }
+
+  #spreadBan(from: number, ban: BanNotice): void {
+    if (from !== STREAM_ENGINE) this.#streams?.ban(ban);
+    for (const thread of this.reactors) {
+      if (thread.reactor !== from) thread.give({ kind: "ban", ban });
+    }
   }
 
   /** The next number that no living reactor has: tokens and ids of a dead one shall not be taken for another's. */
   #freeReactor(): number {
     for (;;) {
       const reactor = this.#nextReactor;
-      this.#nextReactor = (reactor + 1) % (MAX_REACTOR + 1);
-      if (this.reactors === undefined || this.reactors.every((living) => living.reactor !== reactor)) return reactor;
+      this.#nextReactor = reactor === MAX_REACTOR ? STREAM_ENGINE + 1 : reactor + 1;
+      if (this.reactors === undefined || this.reactors.every((living) => living.reactor !== reactor)) {
+        return reactor;
+      }
     }
   }
 }

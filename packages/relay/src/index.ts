@@ -23,7 +23,13 @@ export { Arena } from "./libc/arena.ts";
 export { SocketFactory, type UdpSocket, type UdpSocketOptions } from "./libc/sockets.ts";
 export { createTimeSource } from "./libc/time-source.ts";
 export { type MutableNow, type TimeSource, TurnClock } from "./reactor-worker/turn-clock.ts";
-export type { Ask, AuthenticateModule, CreateAuthenticate } from "./reactor-worker/protocol.ts";
+export type {
+  Ask,
+  Authenticate,
+  AuthenticateModule,
+  CreateAuthenticate,
+  ThreadAuthenticator,
+} from "./authenticate-module.ts";
 export { type Libc, type LibcUnavailable, loadLibc, type LoadLibcOptions } from "./libc/libc.ts";
 export { type SelfTestResult, testLibc } from "./libc/self-test.ts";
 export {
@@ -36,7 +42,7 @@ export { PortablePlane, type PortablePlaneOptions } from "./planes/portable/port
 export { PortLeases, type PortLeasesOptions, type PortWish } from "./ports/port-leases.ts";
 export { createPortRange, DEFAULT_PORT_RANGE, type PortRange } from "./ports/port-range.ts";
 export { BLOCK_PORTS, PortTable, type PortTableOptions } from "./ports/port-table.ts";
-export type { Authenticate, EngineSettings, PeerRules, RelayOptions } from "./relay-options.ts";
+export type { EngineSettings, ForwardingOptions, PeerRules, RelayOptions } from "./relay-options.ts";
 export { type Relay, type RelayStats, startRelay } from "./relay.ts";
 export { RelayStartError } from "./listeners.ts";
 export { type Clock, createSystemClock } from "./reactor/clock.ts";

@@ -6,8 +6,15 @@ import {
   type TransportAddress,
   withPort,
 } from "@turnpike/stun";
-import type { Listener } from "@turnpike/turn";
-import { expandWildcard, formatListenSpec, isWildcard, type ListenSpec } from "./addresses/listen.ts";
+import type { ClientTransport, Listener } from "@turnpike/turn";
+import {
+  expandWildcard,
+  formatListenSpec,
+  isDatagramTransport,
+  isWildcard,
+  type ListenSpec,
+  transportsOf,
+} from "./addresses/listen.ts";
 import type { LocalAddress } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import type { Logger } from "./logger.ts";
@@ -24,9 +31,19 @@ export class RelayStartError extends Error {
   }
 }
 
+/** Opens listening ports of transports that have connections or associations. */
+export interface ConnectionPorts {
+  /** `listeners`: the id of each transport that is served on the port. */
+  openStreams(local: TransportAddress, listeners: ReadonlyMap<ClientTransport, number>): Promise<Opened>;
+  openDtls(local: TransportAddress, listener: number): Promise<Opened>;
+}
+
 /** What {@link openListeners} goes by. */
 export interface OpenListenersOptions {
   readonly plane: Pick<ForwardingPlane, "openListener">;
+  /** Who opens all but `udp:`. */
+  readonly ports: ConnectionPorts;
+  readonly hasCertificate: boolean;
   readonly specs: readonly ListenSpec[];
   /** The machine's addresses, which wildcards stand for. */
   readonly machine: readonly LocalAddress[];
@@ -80,7 +97,7 @@ async function openSpec(
   spec: ListenSpec,
   others: readonly Listener[],
 ): Promise<readonly Listener[]> {
-  const { plane, machine, logger } = options;
+  const { machine, logger } = options;
   const addresses: readonly IpAddress[] = expandWildcard(spec.local, machine);
   if (addresses.length === 0) {
     logger.info({ listen: formatListenSpec(spec) }, `This machine has no IPv${spec.local.family} address to listen on`);
@@ -89,13 +106,20 @@ async function openSpec(
   let { port } = spec.local;
   for (const address of addresses) {
     // A wildcard may name what another entry names already.
-    if (others.some(({ local }) => sameTransportAddress(local, withPort(address, port)))) {
+    const collides = (other: Listener): boolean =>
+      isDatagramTransport(other.transport) === isDatagramTransport(spec.transport) &&
+      sameTransportAddress(other.local, withPort(address, port));
+    if (others.some(collides)) {
       continue;
     }
-    const id = others.length + listeners.length;
-    const opened = await open(plane, id, withPort(address, port));
+    const first = others.length + listeners.length;
+    const transports = transportsOf(spec.transport, options.hasCertificate);
+    const ids = new Map(transports.map((transport, index) => [transport, first + index]));
+    const opened = await open(options, ids, withPort(address, port));
     if (opened.kind === "opened") {
-      listeners.push({ id, transport: spec.transport, local: opened.local });
+      for (const [transport, id] of ids) {
+        listeners.push({ id, transport, local: opened.local });
+      }
       ({ port } = opened.local);
     } else if (isWildcard(spec.local) && opened.failure === "addressUnavailable") {
       logger.warn({ listen: formatListenSpec(spec), code: opened.code }, "An address of the wildcard is not available");
@@ -106,8 +130,17 @@ async function openSpec(
   return listeners;
 }
 
-function open(plane: OpenListenersOptions["plane"], id: number, local: TransportAddress): Promise<Opened> {
-  return new Promise((done) => plane.openListener(id, local, done));
+function open(
+  options: OpenListenersOptions,
+  ids: ReadonlyMap<ClientTransport, number>,
+  local: TransportAddress,
+): Promise<Opened> {
+  const udp = ids.get("udp");
+  if (udp !== undefined) {
+    return new Promise((done) => options.plane.openListener(udp, local, done));
+  }
+  const dtls = ids.get("dtls");
+  return dtls === undefined ? options.ports.openStreams(local, ids) : options.ports.openDtls(local, dtls);
 }
 
 function startError(

@@ -1,16 +1,13 @@
-import type { AuthenticationDecision, AuthenticationRequest, LifecycleEvent, ServerOptions } from "@turnpike/turn";
 import type { PenaltySettings } from "@turnpike/authn/penalties";
+import type { TransportAddress } from "@turnpike/stun";
+import type { LifecycleEvent, ServerOptions } from "@turnpike/turn";
+import type { Authenticate, AuthenticateModule } from "./authenticate-module.ts";
 import type { Logger } from "./logger.ts";
 import type { PortablePlaneOptions } from "./planes/portable/portable-plane.ts";
 import type { PortRange } from "./ports/port-range.ts";
-
-/**
- * Who is asking? Answers at once, or `pending`; then `settle` is called once with the decision, at any later time.
- */
-export type Authenticate = (
-  request: AuthenticationRequest,
-  settle: (decision: AuthenticationDecision) => void,
-) => AuthenticationDecision;
+import type { AdmissionQuestion } from "./reactor/reactor.ts";
+import type { CertificatePaths } from "./streams/certificate-files.ts";
+import type { StreamLimits } from "./streams/stream-options.ts";
 
 /** Which peers clients may reach: addresses, CIDR prefixes or `A-B` ranges. In both lists: allow wins. */
 export interface PeerRules {
@@ -22,12 +19,37 @@ export interface PeerRules {
 
 /** What {@link startRelay} takes. Everything but `authenticate` has a default. */
 export interface RelayOptions {
-  readonly authenticate: Authenticate;
+  /** A function serves the portable plane alone: the threads of the batched plane need a module. */
+  readonly authenticate: Authenticate | AuthenticateModule;
+  /** How packets are forwarded. */
+  readonly forwarding?: ForwardingOptions;
   /**
-   * Where clients reach the relay: `udp:ADDRESS:PORT`. A wildcard stands for each address that the machine has at the
-   * start. Port 0 finds a free one. Default `udp:0.0.0.0:3478` and `udp:[::]:3478`.
+   * Where clients reach the relay: `TRANSPORT:ADDRESS:PORT`, transport udp, tcp, tls, dtls, ws or wss. A wildcard stands
+   * for each address that the machine has at the start. Port 0 finds a free one. A `tcp:` port tells TURN, WebSocket and
+   * (with a certificate) TLS apart by the first bytes. Default: udp and tcp on port 3478 of `0.0.0.0` and `[::]`.
    */
   readonly listen?: readonly string[];
+  /** PEM files of the certificate for TLS and DTLS; read again when they change. Default: none. */
+  readonly tls?: CertificatePaths;
+  /** Limits of clients with connections. */
+  readonly streams?: StreamLimits;
+  /**
+   * Addresses, CIDR prefixes or `A-B` ranges of proxies whose TCP connections begin with a PROXY protocol header,
+   * version 1 or 2. Those of others must not. Default: nobody.
+   */
+  readonly trustedProxies?: readonly string[];
+  /**
+   * TCP relay sockets (RFC 6062). Default: if the machine can have them (Linux x64 with the optional package koffi);
+   * `true` refuses to start where it can't.
+   */
+  readonly tcpRelay?: boolean;
+  /** NAT behaviour discovery (RFC 5780) on UDP: opens the four listeners that are not there yet. Default: off. */
+  readonly natDiscovery?: NatDiscoveryOptions;
+  /**
+   * Sends a user to another server instead of granting an allocation (300, RFC 8489 §10): asked before each one. What
+   * it throws is logged, and the user stays. Default: nobody is sent away.
+   */
+  readonly redirect?: (question: AdmissionQuestion) => Redirection | undefined;
   /** REALM of challenges. Default `turnpike`. */
   readonly realm?: string;
   /** Addresses of this machine that relay sockets are bound to. Default: found by autodetection. */
@@ -59,6 +81,34 @@ export interface RelayOptions {
   readonly onEvent?: (event: LifecycleEvent) => void;
 }
 
+/** How packets are forwarded. */
+export interface ForwardingOptions {
+  /**
+   * `batched`: UDP by many packets a system call, on threads (Linux x64 with glibc and the optional package koffi).
+   * `portable`: by the runtime's own sockets, anywhere. `auto`, the default: `batched` if the machine passes its
+   * self-test and `authenticate` is a module.
+   */
+  readonly plane?: "auto" | "portable" | "batched";
+  /** Threads of the batched plane, 1 to 64. Default: as many as the process may use cores. */
+  readonly threads?: number;
+  /** On the batched plane: up to so many microseconds of latency for less CPU at middle loads, 0–200. Default 0. */
+  readonly coalesceUs?: number;
+}
+
+/** Two addresses of one family and two ports, each combination of which is a listener (RFC 5780 §7.1). */
+export interface NatDiscoveryOptions {
+  readonly addresses: readonly [string, string];
+  readonly ports: readonly [number, number];
+}
+
+/** Where a user is sent to (RFC 8489 §10, §14.15, §14.16). */
+export interface Redirection {
+  /** Of the client's address family. */
+  readonly alternateServer: TransportAddress;
+  /** The name that the other server's certificate has. */
+  readonly alternateDomain?: string;
+}
+
 /** What of the engine's options is the operator's to set. */
 export type EngineSettings = Pick<
   ServerOptions,
@@ -75,7 +125,16 @@ export type EngineSettings = Pick<
   | "thirdPartyAuthorization"
   | "maxPermissionsPerAllocation"
   | "maxChannelsPerAllocation"
+  | "maxConnectionsPerAllocation"
   | "maxPendingAuthentications"
   | "maxPendingAuthenticationsPerPrefix"
   | "unauthenticatedBytesPerSecond"
 >;
+
+/** Where clients reach a relay that nobody told otherwise. */
+export const DEFAULT_LISTEN: readonly string[] = [
+  "udp:0.0.0.0:3478",
+  "udp:[::]:3478",
+  "tcp:0.0.0.0:3478",
+  "tcp:[::]:3478",
+];

@@ -1,27 +1,29 @@
-import { randomBytes, randomInt } from "node:crypto";
-import { formatTransportAddress, formatIpAddress, type IpAddress } from "@turnpike/stun";
-import { nodeCrypto } from "@turnpike/stun/node";
-import { createPeerPolicy, type DeletionReason, type Listener, type PeerPolicy, TurnServer } from "@turnpike/turn";
-import { type AllocationSelector, selects } from "./allocation-selector.ts";
+import { randomBytes } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
+import { createPeerPolicy, type DeletionReason, type Listener } from "@turnpike/turn";
+import type { AllocationSelector } from "./allocation-selector.ts";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
-import { PenalizedAuthenticator, type TurnPenaltyCounters } from "./defence/turn-penalties.ts";
+import { createMainAuthenticator } from "./authenticate-module.ts";
+import { checkForwarding, MAX_THREADS, startBatchedRelay } from "./batched-relay.ts";
+import { EventLoopReactor } from "./event-loop-reactor.ts";
+import type { TurnPenaltyCounters } from "./defence/turn-penalties.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
+import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
+import { choosePlane, type PlaneChoice } from "./planes/choose-plane.ts";
 import type { PlaneCounterName } from "./planes/counters.ts";
-import type { ForwardingPlane } from "./planes/plane.ts";
-import { PortablePlane } from "./planes/portable/portable-plane.ts";
-import { PortLeases } from "./ports/port-leases.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { PortTable } from "./ports/port-table.ts";
-import { Admissions } from "./reactor/admissions.ts";
 import { createSystemClock } from "./reactor/clock.ts";
-import { Reactor } from "./reactor/reactor.ts";
-import { RelaySockets } from "./reactor/relay-sockets.ts";
-import type { RelayOptions } from "./relay-options.ts";
+import { DEFAULT_LISTEN, type RelayOptions } from "./relay-options.ts";
+import type { CertificateFiles } from "./streams/certificate-files.ts";
+import { createEventLoopPlane } from "./streams/create-plane.ts";
+import type { StreamCounts } from "./streams/stream-options.ts";
 
 /** What a relay holds and has done. */
 export interface RelayStats {
@@ -43,6 +45,8 @@ export interface RelayStats {
   readonly penalties?: TurnPenaltyCounters;
   /** Packets, bytes, drops and errors since the start. */
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
+  /** Connections of clients over streams and DTLS, and of peers (RFC 6062). */
+  readonly streams: Readonly<StreamCounts>;
 }
 
 /** A running relay. */
@@ -57,6 +61,10 @@ export interface Relay {
    * that lived.
    */
   endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number>;
+  /** Tells the authenticators of all threads something, such as a revocation: see `ThreadAuthenticator.take`. */
+  tellAuthenticators(notice: unknown): void;
+  /** Reads the certificate's files again, at once. False if the one before stays in use, or there is none. */
+  reloadCertificate(): boolean;
   /**
    * Refuses new allocations (508) and resolves when the last one has ended; at the latest when the relay is stopped.
    */
@@ -69,18 +77,48 @@ export interface Relay {
 }
 
 /**
- * Starts a relay: one reactor on this event loop, with the portable plane.
+ * Starts a relay: on the batched plane if it can be had, else on the portable one.
  *
- * @throws TypeError or RangeError for a wrong configuration, {@link RelayStartError} if the system refuses.
+ * @throws TypeError or RangeError for a wrong configuration, {@link RelayStartError} if the system refuses,
+ *   PlaneUnavailableError if `forwarding.plane` can't be had.
  * @example
  * const relay = await startRelay({ listen: ["udp:127.0.0.1:3478"], authenticate });
  * await relay.stop();
  */
 export async function startRelay(options: RelayOptions): Promise<Relay> {
+  const { authenticate, forwarding = {}, plane, ...forAll } = options;
+  const threads = forwarding.threads ?? Math.min(MAX_THREADS, availableParallelism());
+  checkForwarding(threads, forwarding.coalesceUs ?? 0);
+  const choice = chooseForwarding(options);
+  if (choice.plane === "portable" || typeof authenticate === "function") return startPortableRelay(options);
+  return startBatchedRelay({
+    ...forAll,
+    authenticate,
+    threads,
+    libc: choice.libc,
+    aggregate: choice.aggregate,
+    ...(forwarding.coalesceUs !== undefined && { coalesceUs: forwarding.coalesceUs }),
+    ...(plane?.socketBufferBytes !== undefined && { bufferBytes: plane.socketBufferBytes }),
+  });
+}
+
+function chooseForwarding({ authenticate, forwarding, logger = silentLogger }: RelayOptions): PlaneChoice {
+  const wanted = forwarding?.plane ?? "auto";
+  if (typeof authenticate !== "function") return choosePlane({ wanted, logger });
+  if (wanted === "batched") {
+    throw new TypeError("Cannot use the batched plane: its threads need `authenticate` as a module, not as a function");
+  }
+  return { plane: "portable" };
+}
+
+/** One reactor on this event loop. */
+async function startPortableRelay(options: RelayOptions): Promise<Relay> {
   const logger = options.logger ?? silentLogger;
   // Whatever is wrong in the configuration is found before a socket is opened.
   const peerPolicy = createPeerPolicy(options.peers);
-  const specs = (options.listen ?? DEFAULT_LISTEN).map(parseListenSpec);
+  const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
+    parseListenSpec,
+  );
   const machine = listLocalAddresses({ isGlobal: (ip) => createPeerPolicy().decide(ip) === "global" });
   const relayAddresses = await findRelayAddresses({
     relayAddresses: options.relayAddresses ?? [],
@@ -88,150 +126,90 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     machine,
     logger,
   });
-  const table = new PortTable({ range: options.portRange ?? DEFAULT_PORT_RANGE, spaces: relayAddresses.length });
-  const leases = new PortLeases({ table, reactor: 0, randomInteger });
-  const plane = new PortablePlane(options.plane);
+  const portTable = new PortTable({ range: options.portRange ?? DEFAULT_PORT_RANGE, spaces: relayAddresses.length });
+  const clock = createSystemClock();
+  const parts = createEventLoopPlane({ options, specs, logger, monotonicMs: () => clock.now().monotonicMs });
+  const { plane, ports, certificate } = parts;
   try {
     await tryRelayAddresses(plane, relayAddresses);
-    const listening = await openListeners({ plane, specs, machine, logger });
-    return new RunningRelay({
+    const hasCertificate = certificate !== undefined;
+    const listening = await openListeners({ plane, ports, hasCertificate, specs, machine, logger });
+    const reactor = new EventLoopReactor({
       options,
+      authenticator: await createMainAuthenticator(options.authenticate, logger),
       logger,
+      clock,
+      parts,
+      listeners: listening,
+      natDiscovery: findNatDiscovery(options.natDiscovery, listening),
       peerPolicy,
-      listening,
       relayAddresses,
-      ownAddresses: machine.map(({ ip }) => ip),
-      leases,
-      plane,
+      portTable,
+      hairpin: new HairpinMap({ relayAddresses, ownAddresses: machine.map(({ ip }) => ip) }),
+      nonceKey: randomBytes(32),
+      engine: 0,
+      engines: 1,
     });
+    return new RunningRelay({ logger, listening, relayAddresses, reactor, certificate });
   } catch (error) {
+    certificate?.close();
     await plane.stop();
     throw error;
   }
 }
 
-const DEFAULT_LISTEN: readonly string[] = ["udp:0.0.0.0:3478", "udp:[::]:3478"];
-
-function randomInteger(bound: number): number {
-  return randomInt(bound);
-}
-
-/** What has been opened for a {@link RunningRelay}. */
+/** What a {@link RunningRelay} is made of. */
 interface Parts {
-  readonly options: RelayOptions;
   readonly logger: Logger;
-  readonly peerPolicy: PeerPolicy;
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
-  readonly ownAddresses: readonly IpAddress[];
-  readonly leases: PortLeases;
-  readonly plane: ForwardingPlane;
+  readonly reactor: EventLoopReactor;
+  readonly certificate: CertificateFiles | undefined;
 }
 
 class RunningRelay implements Relay {
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
   readonly #logger: Logger;
-  readonly #plane: ForwardingPlane;
-  readonly #leases: PortLeases;
-  readonly #relaySockets: RelaySockets;
-  readonly #admissions = new Admissions();
-  readonly #engine: TurnServer;
-  readonly #reactor: Reactor;
-  readonly #penalized: PenalizedAuthenticator | undefined;
+  readonly #reactor: EventLoopReactor;
+  readonly #certificate: CertificateFiles | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
-    const { options, logger, plane, leases, relayAddresses } = parts;
     this.listening = parts.listening;
-    this.relayAddresses = relayAddresses;
-    this.#logger = logger;
-    this.#plane = plane;
-    this.#leases = leases;
-    const hairpin = new HairpinMap({ relayAddresses, ownAddresses: parts.ownAddresses });
-    const clock = createSystemClock();
-    this.#relaySockets = new RelaySockets({
-      plane,
-      leases,
-      addresses: relayAddresses,
-      hairpin,
-      logger,
-      randomInteger,
-      monotonicMs: () => clock.now().monotonicMs,
-    });
-    if (options.penalties !== false) {
-      const { maxPendingAuthentications: maxPending } = options.engine ?? {};
-      this.#penalized = new PenalizedAuthenticator({
-        authenticate: options.authenticate,
-        clock,
-        logger,
-        ...(options.penalties === undefined ? {} : { settings: options.penalties }),
-        ...(maxPending === undefined ? {} : { maxPending }),
-      });
-    }
-    const authenticate = this.#penalized?.authenticate ?? options.authenticate;
-    this.#engine = new TurnServer({
-      ...options.engine,
-      crypto: nodeCrypto,
-      random: (length) => randomBytes(length),
-      realm: options.realm ?? "turnpike",
-      listeners: parts.listening,
-      authenticate: (request) =>
-        authenticate(request, (decision) =>
-          this.#reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
-        ),
-      peerPolicy: parts.peerPolicy,
-      hairpin,
-      families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
-      nonceKey: randomBytes(32),
-      admission: true,
-      events: options.onEvent !== undefined,
-    });
-    this.#reactor = new Reactor({
-      engine: this.#engine,
-      plane,
-      relaySockets: this.#relaySockets,
-      clock,
-      logger,
-      admit: (question) => this.#admissions.admit(question),
-      release: (questionId) => this.#admissions.release(questionId),
-      ...(options.onEvent && { onEvent: options.onEvent }),
-    });
-    plane.start(this.#reactor);
-    logger.info(
+    this.relayAddresses = parts.relayAddresses;
+    this.#logger = parts.logger;
+    this.#reactor = parts.reactor;
+    this.#certificate = parts.certificate;
+    this.#reactor.start();
+    this.#logger.info(
       {
         listening: this.listening.map(({ transport, local }) => `${transport}:${formatTransportAddress(local)}`),
-        relayAddresses: relayAddresses.map(({ relayed }) => formatIpAddress(relayed)),
+        relayAddresses: this.relayAddresses.map(({ relayed }) => formatIpAddress(relayed)),
       },
       "The relay is serving",
     );
   }
 
   stats(): RelayStats {
-    return {
-      allocations: this.#admissions.count,
-      relaySockets: this.#relaySockets.liveCount,
-      reservedPorts: this.#relaySockets.heldCount,
-      portsInUse: this.#leases.inUse,
-      portsSetAside: this.#leases.setAsideCount,
-      suppressedReplies: this.#engine.suppressedReplies,
-      internalErrors: this.#reactor.internalErrors,
-      ...(this.#penalized === undefined ? {} : { penalties: this.#penalized.counters }),
-      traffic: this.#plane.counters.snapshot(),
-    };
+    return this.#reactor.stats();
   }
 
-  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
-    let ended = 0;
-    this.#reactor.administer((now) => {
-      ended = this.#engine.endAllocations(selects(selector), reason, now);
-    });
-    return Promise.resolve(ended);
+  reloadCertificate(): boolean {
+    return this.#certificate?.reload() ?? false;
+  }
+
+  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    return this.#reactor.endAllocations(selector, reason);
+  }
+
+  tellAuthenticators(notice: unknown): void {
+    this.#reactor.tellAuthenticator(notice);
   }
 
   drain(): Promise<void> {
-    this.#logger.info({ allocations: this.#admissions.count }, "Draining: new allocations are refused");
-    return this.#admissions.drain();
+    this.#logger.info({ allocations: this.stats().allocations }, "Draining: new allocations are refused");
+    return this.#reactor.drain();
   }
 
   stop(): Promise<void> {
@@ -240,13 +218,8 @@ class RunningRelay implements Relay {
   }
 
   async #stop(): Promise<void> {
-    const ended = this.#admissions.count;
-    this.#penalized?.close();
-    this.#reactor.stop();
-    await this.#plane.stop();
-    // Sockets that were being opened when the reactor stopped are closed with the plane; their ports come back here.
-    this.#relaySockets.closeAll();
-    this.#admissions.end();
-    this.#logger.info({ allocations: ended }, "The relay has stopped");
+    const { allocations } = this.stats();
+    await this.#reactor.stop();
+    this.#logger.info({ allocations }, "The relay has stopped");
   }
 }

@@ -147,3 +147,15 @@ describe("StreamFramer", () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(framers.length * 1024);
   });
 });
+
+test("what is left behind the last message can be taken out, without its padding", () => {
+  const framer = new StreamFramer();
+  const message = encodeChannelData(0x4000, Uint8Array.of(1, 2));
+  framer.push(Uint8Array.of(...message, 0, 0, 7, 8, 9));
+  expect(framer.next()).toMatchObject({ kind: "channelData", length: 6 });
+  expect([...framer.takeRest()]).toEqual([7, 8, 9]);
+  framer.push(Uint8Array.of(0x40, 0));
+  expect(framer.next()).toBeUndefined();
+  expect([...framer.takeRest()]).toEqual([0x40, 0]);
+  expect(framer.next()).toBeUndefined();
+});

@@ -79,6 +79,23 @@ export class StreamFramer {
     return this.#partialLength === 0 ? this.#fromChunk() : this.#fromPartial();
   }
 
+  /**
+   * Takes out what is left: bytes that came behind the last whole message, without its padding. For a connection that
+   * carries something else from here on (RFC 6062 §5.4). The framer is empty afterwards.
+   */
+  takeRest(): Uint8Array {
+    this.#skipPadding();
+    const rest = new Uint8Array(this.#partialLength + this.#chunk.length - this.#at);
+    rest.set(this.#partial.subarray(0, this.#partialLength));
+    rest.set(this.#chunk.subarray(this.#at), this.#partialLength);
+    this.#position += rest.length;
+    this.#chunk = EMPTY;
+    this.#at = 0;
+    this.#partial = EMPTY;
+    this.#partialLength = 0;
+    return rest;
+  }
+
   #fromChunk(): StreamFrame | StreamFrameError | undefined {
     const available = this.#chunk.length - this.#at;
     if (available === 0) {

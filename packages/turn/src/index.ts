@@ -1,3 +1,4 @@
+export { type AddressRange, addressRange, rangeContains } from "./server/address-range.ts";
 export type * from "./server/authentication.ts";
 export { ClientSource, PACKET_HEADROOM, PACKET_TAILROOM, Verdict } from "./server/contract.ts";
 export type {

@@ -13,8 +13,13 @@ export {
   type TurnAuthenticator,
   type TurnAuthenticatorOptions,
 } from "./authenticator.ts";
-export type { JwtAccessTokenOptions } from "./jwt-access-token.ts";
-export { oauth, type OauthKey, type OauthOptions } from "./oauth.ts";
+export type {
+  JwtAccessTokenClaims,
+  JwtAccessTokenOptions,
+  JwtAccessTokenResult,
+  VerifyJwt,
+} from "./jwt-access-token.ts";
+export { jwtVerifier, oauth, type OauthKey, type OauthOptions } from "./oauth.ts";
 export { type QuestionLimits, TooManyQuestionsError } from "./question-limiter.ts";
 export type { PasswordAlgorithm, TurnDecision, TurnRequest } from "./request.ts";
 export {
@@ -36,5 +41,5 @@ export {
 } from "./time-limited.ts";
 export { claimedUser, normalizeUser } from "./user.ts";
 export { webhook, type WebhookOptions } from "./webhook.ts";
-export { type HttpWebhookOptions, type WebhookAsk, WebhookError } from "./webhook-http.ts";
+export { createHttpWebhook, type HttpWebhookOptions, type WebhookAsk, WebhookError } from "./webhook-http.ts";
 export type { WebhookAnswer, WebhookQuestion } from "./webhook-messages.ts";

@@ -19,7 +19,7 @@ export interface JwtAccessTokenOptions {
 }
 
 /** What a verified token says. */
-interface JwtAccessTokenClaims {
+export interface JwtAccessTokenClaims {
   readonly subject: string;
   readonly macKey: Uint8Array;
   readonly expiresAtUnixMs: number;
@@ -30,6 +30,9 @@ interface JwtAccessTokenClaims {
 export type JwtAccessTokenResult =
   | { readonly ok: true; readonly claims: JwtAccessTokenClaims }
   | { readonly ok: false; readonly code: "badFormat" | "badCredentials" | "expired"; readonly note: string };
+
+/** Verifies a token at a moment in wall-clock milliseconds. Rejects if the issuer's keys can't be had. */
+export type VerifyJwt = (token: string, at: { readonly unixMs: number }) => Promise<JwtAccessTokenResult>;
 
 const SIGNATURES: readonly string[] = ["RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519"];
 const KEY_WRAPS = ["dir", "A256GCMKW", "A128GCMKW", "A256KW", "A128KW"];
@@ -55,7 +58,7 @@ export function createJwtVerifier(
     readonly clock: Clock;
     readonly clockToleranceSeconds: number;
   },
-): (token: string, at: { readonly unixMs: number }) => Promise<JwtAccessTokenResult> {
+): VerifyJwt {
   const { algorithms = SIGNATURES, issuer, jwks } = options;
   if (algorithms.length === 0 || algorithms.some((algorithm) => !SIGNATURES.includes(algorithm))) {
     throw new TypeError(`Cannot verify JWT access tokens: algorithms must be some of ${SIGNATURES.join(", ")}`);

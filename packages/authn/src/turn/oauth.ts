@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { userhashOf } from "@turnpike/stun";
+import type { Clock } from "../core/clock.ts";
 import { Secret } from "../core/secret.ts";
 import {
   ACCESS_TOKEN_KEY_LENGTHS,
@@ -7,7 +8,7 @@ import {
   type AccessTokenSealOptions,
   openAccessToken,
 } from "./access-token.ts";
-import { createJwtVerifier, type JwtAccessTokenOptions } from "./jwt-access-token.ts";
+import { createJwtVerifier, type JwtAccessTokenOptions, type VerifyJwt } from "./jwt-access-token.ts";
 import { QuestionLimiter, type QuestionLimits } from "./question-limiter.ts";
 import type { TurnRequest } from "./request.ts";
 import {
@@ -38,7 +39,22 @@ export interface OauthOptions extends QuestionLimits {
   /** For self-contained tokens. Give these, or `jwt`, or both. */
   readonly keys?: readonly OauthKey[];
   /** For JSON Web Tokens. */
-  readonly jwt?: JwtAccessTokenOptions;
+  /** For JSON Web Tokens: whom to trust, or a function that verifies (such as one that asks another thread). */
+  readonly jwt?: JwtAccessTokenOptions | VerifyJwt;
+}
+
+/**
+ * Verifies JSON Web Tokens as the scheme `oauth` does by itself, for those who do it elsewhere.
+ *
+ * @throws TypeError if the configuration would let anybody in, or a URL is neither https nor on loopback.
+ */
+export function jwtVerifier(options: {
+  readonly serverName: string;
+  readonly jwt: JwtAccessTokenOptions;
+  readonly clock: Clock;
+}): VerifyJwt {
+  const { serverName, jwt, clock } = options;
+  return createJwtVerifier({ audience: serverName, ...jwt, clock, clockToleranceSeconds: DELTA_MS / 1000 });
 }
 
 /** Longer tokens don't fit into a datagram anyway, and are refused unread. */
@@ -73,8 +89,7 @@ export function oauth(options: OauthOptions): TurnSchemeFactory {
       const hash = userhashOf({ username: key.kid, realm, crypto });
       byUserhash.set(Buffer.from(hash).toString("hex"), key);
     }
-    const verifyJwt =
-      jwt && createJwtVerifier({ audience: serverName, ...jwt, clock, clockToleranceSeconds: DELTA_MS / 1000 });
+    const verifyJwt = typeof jwt === "object" ? jwtVerifier({ serverName, jwt, clock }) : jwt;
     const limiter = new QuestionLimiter(options);
 
     const decideJwt = async (request: TurnRequest, token: string): Promise<TurnSchemeResult> => {

@@ -44,6 +44,8 @@ export interface RevocationList {
   revoke(revocation: Revocation, options: { readonly nowUnixMs: number }): void;
   /** Whether any of its names is revoked. */
   isRevoked(credential: RevocableCredential, options: { readonly nowUnixMs: number }): boolean;
+  /** All that are in force, for another list to take over. */
+  list(options: { readonly nowUnixMs: number }): readonly Required<Revocation>[];
   /** How many are remembered, some of which may have ended. */
   readonly size: number;
 }
@@ -93,6 +95,9 @@ export function createRevocationList(options: RevocationListOptions = {}): Revoc
         isListed("label", label, nowUnixMs) ||
         isListed("actor", actor, nowUnixMs)
       );
+    },
+    list({ nowUnixMs }) {
+      return [...entries.values()].filter(({ untilUnixMs }) => untilUnixMs > nowUnixMs);
     },
     get size() {
       return entries.size;

@@ -1,6 +1,6 @@
 import { formatIpAddress, type IpAddress, parseIpAddress } from "@turnpike/stun";
 import { describe, expect, test } from "vitest";
-import { expandWildcard, formatListenSpec, isWildcard, parseListenSpec } from "./listen.ts";
+import { expandWildcard, formatListenSpec, isWildcard, parseListenSpec, transportsOf } from "./listen.ts";
 import { chooseRelayAddresses, findRoutedAddresses, listLocalAddresses } from "./local-addresses.ts";
 import { joinRelayAddresses, parseExternalAddress } from "./relay-address.ts";
 
@@ -85,16 +85,30 @@ describe("relay addresses found by themselves", () => {
 });
 
 describe("listening addresses", () => {
-  test.each(["udp:0.0.0.0:3478", "udp:[::]:3478", "udp:192.0.2.1:0"])("%s is read and written", (text) => {
-    expect(formatListenSpec(parseListenSpec(text))).toBe(text);
-  });
+  test.each(["udp:0.0.0.0:3478", "tcp:[::]:3478", "tls:192.0.2.1:0", "dtls:[2001:db8::1]:5349", "ws:0.0.0.0:80"])(
+    "%s is read and written",
+    (text) => {
+      expect(formatListenSpec(parseListenSpec(text))).toBe(text);
+    },
+  );
 
-  test.each(["", "udp", "udp:", "udp:3478", "udp:::3478", "tcp:0.0.0.0:3478", "udp:0.0.0.0:65536", "udp:host:3478"])(
+  test.each(["udp:", "udp:3478", "udp:::3478", "udp:0.0.0.0:65536", "udp:host:3478"])(
     "%j is refused with the form to use",
     (text) => {
       expect(() => parseListenSpec(text)).toThrow(/Cannot listen on .*expected udp:ADDRESS:PORT/);
     },
   );
+
+  test.each(["", "udp", "sctp:0.0.0.0:3478", "0.0.0.0:3478"])("%j is refused with the transports there are", (text) => {
+    expect(() => parseListenSpec(text)).toThrow("expected TRANSPORT:ADDRESS:PORT, with one of udp, tcp, tls, dtls, ws");
+  });
+
+  test("a tcp port serves WebSocket too, and TLS if there is a certificate", () => {
+    expect(transportsOf("tcp", false)).toEqual(["tcp", "ws"]);
+    expect(transportsOf("tcp", true)).toEqual(["tcp", "tls", "ws", "wss"]);
+    expect(transportsOf("tls", true)).toEqual(["tls", "wss"]);
+    expect(transportsOf("wss", true)).toEqual(["wss"]);
+  });
 
   test("a wildcard stands for the machine's addresses of its family that need no zone", () => {
     const all = machine("10.0.0.1", "fe80::1", "fd00::1");

@@ -2,7 +2,7 @@ import { transportAddress } from "@turnpike/stun";
 import type { AuthenticationDecision, AuthenticationRequest } from "@turnpike/turn";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Authenticate } from "../relay-options.ts";
+import type { Authenticate } from "../authenticate-module.ts";
 import { RecordingLogger } from "../testing/recording-logger.ts";
 import { VirtualClock } from "../testing/virtual-clock.ts";
 import { PenalizedAuthenticator, type PenalizedAuthenticatorOptions } from "./turn-penalties.ts";

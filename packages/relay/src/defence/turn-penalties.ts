@@ -1,6 +1,7 @@
 import {
   addressPrefix,
   type Ban,
+  type BanSubject,
   PenaltyBox,
   type PenaltySettings,
   type TurnAttempt,
@@ -11,7 +12,7 @@ import { claimedUser } from "@turnpike/authn/turn";
 import type { AuthenticationDecision, AuthenticationRequest } from "@turnpike/turn";
 import type { Logger } from "../logger.ts";
 import type { Clock } from "../reactor/clock.ts";
-import type { Authenticate } from "../relay-options.ts";
+import type { Authenticate } from "../authenticate-module.ts";
 
 /** What {@link PenalizedAuthenticator} is made with. */
 export interface PenalizedAuthenticatorOptions {
@@ -26,6 +27,16 @@ export interface PenalizedAuthenticatorOptions {
   /** How many transactions may wait in all, and of one address. Default 1,000 and 32; further ones get silence. */
   readonly maxPending?: number;
   readonly maxPendingPerPrefix?: number;
+  /** Told of each automatic ban, for the other reactors. */
+  readonly onBan?: (ban: BanNotice) => void;
+}
+
+/** A ban, for those whose clock is another. */
+export interface BanNotice {
+  readonly subject: BanSubject;
+  readonly reason: string;
+  /** How much longer it lasts, in milliseconds. */
+  readonly forMs: number;
 }
 
 /** Counted since the start, and what there is at this moment. */
@@ -63,6 +74,7 @@ export class PenalizedAuthenticator {
   readonly #logger: Logger;
   readonly #penalties: TurnPenalties<AuthenticationDecision>;
   readonly #waiting = new Map<string, Waiting>();
+  readonly #onBan: ((ban: BanNotice) => void) | undefined;
   #wakeAtMs = Infinity;
   #cancelWake: (() => void) | undefined;
   #failures = 0;
@@ -74,6 +86,7 @@ export class PenalizedAuthenticator {
     this.#authenticate = options.authenticate;
     this.#clock = options.clock;
     this.#logger = options.logger;
+    this.#onBan = options.onBan;
     this.box = new PenaltyBox({ ...options.settings, random: options.random ?? Math.random });
     this.#penalties = new TurnPenalties({
       box: this.box,
@@ -83,13 +96,30 @@ export class PenalizedAuthenticator {
   }
 
   get counters(): TurnPenaltyCounters {
-    return {
-      failures: this.#failures,
-      discarded: this.#discarded,
-      automaticBans: this.#automaticBans,
-      waiting: this.#penalties.pendingCount,
-      sources: this.box.size,
-    };
+    const { failures, discarded, automaticBans, waiting, sources } = this;
+    return { failures, discarded, automaticBans, waiting, sources };
+  }
+
+  // Each by itself, for those who look so often that an object is too much.
+
+  get failures(): number {
+    return this.#failures;
+  }
+
+  get discarded(): number {
+    return this.#discarded;
+  }
+
+  get automaticBans(): number {
+    return this.#automaticBans;
+  }
+
+  get waiting(): number {
+    return this.#penalties.pendingCount;
+  }
+
+  get sources(): number {
+    return this.box.size;
   }
 
   /** What the engine is given: the decision, `pending` until a delay is over, or `discarded`. */
@@ -110,6 +140,11 @@ export class PenalizedAuthenticator {
         return { kind: "discarded" };
     }
   };
+
+  /** Shuts out whom another reactor has banned. */
+  ban({ subject, reason, forMs }: BanNotice): void {
+    this.box.bans.add({ subject, reason, untilMs: this.#nowMs() + forMs });
+  }
 
   /** Lets go of all that waits; nothing of it is settled. */
   close(): void {
@@ -183,8 +218,9 @@ export class PenalizedAuthenticator {
     return this.#clock.now().monotonicMs;
   }
 
-  #reportBan({ subject, reason }: Ban): void {
+  #reportBan({ subject, reason, untilMs }: Ban): void {
     this.#automaticBans++;
+    this.#onBan?.({ subject, reason, forMs: untilMs - this.#nowMs() });
     if (subject.kind === "prefix") this.#logger.warn({ prefix: subject.prefix, reason }, "An address was banned");
   }
 }

@@ -44,6 +44,17 @@ export type Opened =
       readonly code: string;
     };
 
+/** TCP relay sockets (RFC 6062): handles are of the same numbers as those of UDP. */
+export interface TcpRelayPlane {
+  /** Opens, binds and listens. `ForwardingPlane.closeRelaySocket` closes it. */
+  openRelaySocket(local: TransportAddress, done: (opened: Opened) => void): void;
+  /** Connects to a peer from a relay socket's address; nothing is read from it. `done` gets its handle or undefined. */
+  connectPeer(socket: number, peer: TransportAddress, done: (peerConnection: number | undefined) => void): void;
+  /** Joins a client's connection and a peer's, from here on as raw bytes. */
+  bindDataConnection(listener: number, connection: number, peerConnection: number): void;
+  closePeerConnection(peerConnection: number): void;
+}
+
 /**
  * A forwarding plane: the sockets, and the way of packets through them. It knows neither STUN nor allocations. All
  * implementations pass one contract suite (`test/contract/plane-contract.ts`).
@@ -82,6 +93,8 @@ export interface ForwardingPlane {
     length: number,
     dontFragment: boolean,
   ): void;
+  /** TCP relay sockets. Planes that can't have them don't have it. */
+  readonly tcpRelay?: TcpRelayPlane | undefined;
   /** Closes a client's stream connection. Planes without streams don't have it. */
   closeClient?(listener: number, connection: number): void;
   /** Takes over, or gives back, a channel: for planes that forward some packets without the engine. */

@@ -52,6 +52,11 @@ export class PortLeases {
     this.#held = new Uint8Array(options.table.spaces * this.#blocks);
   }
 
+  /** Which reactor leases. */
+  get reactor(): number {
+    return this.#reactor;
+  }
+
   /** Ports taken and not yet given back, set-aside ones not counted. */
   get inUse(): number {
     return this.#inUse;
@@ -79,6 +84,25 @@ export class PortLeases {
     }
     this.#inUse--;
     this.#release(space, port);
+    return true;
+  }
+
+  /** Passes a taken port on to another reactor, which must {@link accept} it. False if it was not taken. */
+  passTo(space: number, port: number, reactor: number): boolean {
+    if (!this.#isTaken(space, port)) return false;
+    this.#table.pass(space, port, this.#reactor, reactor);
+    const block = Math.floor(port / BLOCK_PORTS);
+    this.#held[this.#heldIndex(space, block)]! -= 1;
+    this.#inUse--;
+    this.#endLeaseIfUnused(space, block);
+    return true;
+  }
+
+  /** Takes a port over that another reactor has passed on to this one. False if it has not. */
+  accept(space: number, port: number): boolean {
+    if (!this.#table.isHeldBy(space, port, this.#reactor)) return false;
+    this.#held[this.#heldIndex(space, Math.floor(port / BLOCK_PORTS))]! += 1;
+    this.#inUse++;
     return true;
   }
 

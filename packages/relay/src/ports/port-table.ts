@@ -61,6 +61,11 @@ export class PortTable {
     return Atomics.compareExchange(this.#holders, space * PORTS + port, reactor + 1, 0) === reactor + 1;
   }
 
+  /** Passes a port on, without its being free in between. False if `from` does not hold it. */
+  pass(space: number, port: number, from: number, to: number): boolean {
+    return Atomics.compareExchange(this.#holders, space * PORTS + port, from + 1, to + 1) === from + 1;
+  }
+
   /** Whether a reactor holds a port. */
   isHeldBy(space: number, port: number, reactor: number): boolean {
     return Atomics.load(this.#holders, space * PORTS + port) === reactor + 1;

@@ -1,32 +1,24 @@
+import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import type { PenaltySettings } from "@turnpike/authn/penalties";
-import type { IpAddress } from "@turnpike/stun";
-import type { DeletionReason, LifecycleEvent, Listener } from "@turnpike/turn";
+import type { DeletionReason, LifecycleEvent, Listener, NatDiscovery } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { RelayAddress } from "../addresses/relay-address.ts";
 import type { PortRange } from "../ports/port-range.ts";
-import type { Authenticate, EngineSettings, PeerRules } from "../relay-options.ts";
-
-/** Where a reactor's thread finds who authenticates: functions don't cross threads. */
-export interface AuthenticateModule {
-  /** URL of an ES module that exports {@link CreateAuthenticate} as `createAuthenticate`. */
-  readonly module: string;
-  /** Given to it; must survive a structured clone. */
-  readonly data: unknown;
-}
-
-/** Asks the main thread something slow; `answer` is called once, later, with what it said. */
-export type Ask = (question: unknown, answer: (answer: unknown) => void) => void;
-
-/** What the module of an {@link AuthenticateModule} exports. */
-export type CreateAuthenticate = (data: unknown, ask: Ask) => Authenticate | Promise<Authenticate>;
+import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
+import type { HeldPort } from "../reactor/relay-sockets.ts";
+import type { EngineSettings, PeerRules } from "../relay-options.ts";
+import type { BanNotice } from "../defence/turn-penalties.ts";
 
 /** What a reactor's thread is started with. */
 export interface WorkerStart {
   /** Leases ports and names tokens: no two living reactors share it. */
   readonly reactor: number;
+  readonly engines: number;
+  /** All of the relay's, those of other reactors included. */
   readonly listeners: readonly Listener[];
-  /** A bound socket for each listener, owned by the main thread. */
+  readonly natDiscovery: NatDiscovery | undefined;
+  /** A bound socket for each `udp` listener by its id, owned by the main thread. */
   readonly descriptors: readonly number[];
   /** An eventfd, owned by the main thread. */
   readonly wakeDescriptor: number;
@@ -37,8 +29,11 @@ export interface WorkerStart {
   readonly nonceKey: Uint8Array;
   readonly peers: PeerRules;
   readonly engine: EngineSettings;
-  readonly authenticate: AuthenticateModule;
-  readonly penalties: PenaltySettings | false;
+  /** Of an {@link AuthenticateModule}: the module, and its data at this thread's start. */
+  readonly authenticate: { readonly module: string; readonly data: unknown };
+  readonly penalties: PenaltySettings | false | undefined;
+  /** Ask the main thread who is sent elsewhere. */
+  readonly redirects: boolean;
   readonly events: boolean;
   readonly aggregate: boolean;
   readonly coalesceUs: number;
@@ -60,17 +55,43 @@ interface WorkerMemory {
   readonly arena: number;
 }
 
+/** A packet of a client that is connected to another reactor, or was handed over by it. */
+export interface ForeignPacket {
+  readonly listener: number;
+  readonly connection: number;
+  readonly client: TransportAddress;
+  readonly bytes: Uint8Array;
+}
+
+/** A port that another reactor holds is wanted (RESERVATION-TOKEN). */
+export interface ReservationClaim {
+  /** The claimant's name for it. */
+  readonly id: number;
+  readonly reservation: number;
+  /** The reactor that wants it. */
+  readonly claimant: number;
+}
+
 /** From the main thread. */
 export type ToWorker =
+  | ({ readonly kind: "handedOver" } & ForeignPacket)
+  | ({ readonly kind: "clientPacket" } & ForeignPacket)
+  | ({ readonly kind: "clientClosed" } & Omit<ForeignPacket, "bytes">)
   | { readonly kind: "drain" }
   | { readonly kind: "stop" }
+  | { readonly kind: "answer"; readonly id: number; readonly answer: unknown }
+  | { readonly kind: "noAnswer"; readonly id: number; readonly reason: string }
+  | { readonly kind: "notice"; readonly notice: unknown }
+  | { readonly kind: "ban"; readonly ban: BanNotice }
   | {
       readonly kind: "endAllocations";
       readonly id: number;
       readonly selector: AllocationSelector;
       readonly reason: DeletionReason;
     }
-  | { readonly kind: "answer"; readonly id: number; readonly answer: unknown };
+  | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision | undefined }
+  | ({ readonly kind: "surrender" } & ReservationClaim)
+  | { readonly kind: "claimed"; readonly id: number; readonly port: HeldPort | undefined };
 
 /** To the main thread. */
 export type FromWorker =
@@ -78,7 +99,19 @@ export type FromWorker =
   | { readonly kind: "drained" }
   | { readonly kind: "endedAllocations"; readonly id: number; readonly count: number }
   | { readonly kind: "events"; readonly events: readonly LifecycleEvent[] }
+  | { readonly kind: "handOver"; readonly engine: number; readonly packet: ForeignPacket }
+  | {
+      readonly kind: "sendToClient";
+      readonly listener: number;
+      readonly connection: number;
+      readonly bytes: Uint8Array;
+    }
+  | { readonly kind: "closeClient"; readonly listener: number; readonly connection: number }
   | { readonly kind: "ask"; readonly id: number; readonly question: unknown }
+  | { readonly kind: "banned"; readonly ban: BanNotice }
+  | { readonly kind: "admit"; readonly question: AdmissionQuestion }
+  | { readonly kind: "claim"; readonly owner: number; readonly claim: ReservationClaim }
+  | { readonly kind: "surrendered"; readonly claim: ReservationClaim; readonly port: HeldPort | undefined }
   | {
       readonly kind: "log";
       readonly level: "debug" | "info" | "warn" | "error";
@@ -97,7 +130,7 @@ export const Gauge = {
   internalErrors: 6,
   penaltyFailures: 7,
   penaltyDiscarded: 8,
-  penaltyBans: 9,
+  automaticBans: 9,
   penaltyWaiting: 10,
   penaltySources: 11,
 } as const;

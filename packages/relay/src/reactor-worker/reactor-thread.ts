@@ -1,5 +1,6 @@
 import type { AllocationContext, DeletionReason, LifecycleEvent } from "@turnpike/turn";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
+import { type AuthenticateModule, refuseToAnswer } from "../authenticate-module.ts";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import { Arena } from "../libc/arena.ts";
@@ -10,22 +11,40 @@ import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
+import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
 import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
+
+/** What a reactor wants of others. */
+export type ForeignMessage = Extract<
+  FromWorker,
+  { kind: "handOver" | "sendToClient" | "closeClient" | "claim" | "surrendered" | "banned" }
+>;
+
+/** What others give a reactor. */
+export type ForeignInput = Extract<
+  ToWorker,
+  { kind: "handedOver" | "clientPacket" | "clientClosed" | "surrender" | "claimed" | "ban" | "notice" }
+>;
+
+type Ended = Extract<FromWorker, { kind: "endedAllocations" }>;
 
 /** What all threads of a relay have in common, and the main thread's ends of it. */
 export interface ReactorThreadOptions {
   readonly libc: Libc;
-  readonly start: Omit<WorkerStart, "reactor" | "descriptors" | "wakeDescriptor" | "memory" | "port">;
+  readonly start: Omit<WorkerStart, "reactor" | "descriptors" | "wakeDescriptor" | "memory" | "port" | "authenticate">;
+  readonly authenticate: AuthenticateModule;
   /** One bound socket for each listener, this thread's own share of the clients. */
   readonly descriptors: readonly number[];
   readonly portTable: PortTable;
   readonly hairpin: HairpinMap;
   readonly logger: Logger;
+  /** Takes what the reactor wants of others. */
+  readonly onForeign: (message: ForeignMessage) => void;
   /** A number that no living reactor has. */
   readonly nextReactor: () => number;
   readonly onEvent?: (event: LifecycleEvent) => void;
-  /** Answers what a reactor asks. Default: questions stay without an answer. */
-  readonly answer?: (question: unknown) => Promise<unknown>;
+  /** Who is sent elsewhere. Called if `start.redirects`. */
+  readonly redirect?: (question: AdmissionQuestion) => AdmissionDecision | undefined;
 }
 
 /** After a death, the next life begins at once; after deaths in a row, this long later at first, then twice as long. */
@@ -65,9 +84,10 @@ export class ReactorThread {
   #startedMs = 0;
   #deaths = 0;
   #restart: NodeJS.Timeout | undefined;
+  /** What was asked of the thread. Each is called once, at the latest when the thread has ended. */
+  readonly #asked = new Map<number, (answer: Ended | undefined) => void>();
+  #lastAsked = 0;
   #drained: (() => void) | undefined;
-  readonly #endings = new Map<number, (count: number) => void>();
-  #lastEnding = 0;
   #stopping: Promise<void> | undefined;
 
   /** @throws {SystemCallError} if no eventfd can be had. */
@@ -96,6 +116,17 @@ export class ReactorThread {
     return this.#gauges[place] ?? 0;
   }
 
+  /** Gives the reactor what another received for it. */
+  give(input: ForeignInput): void {
+    this.#post(input);
+  }
+
+  /** Ends allocations; the number of them. Those of a thread that dies meanwhile are not counted. */
+  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    const ended = await this.#ask((id) => ({ kind: "endAllocations", id, selector, reason }));
+    return ended?.count ?? 0;
+  }
+
   /** Starts the thread. Rejects if it dies before it serves. */
   start(): Promise<void> {
     return new Promise((resolve, reject) => this.#live(resolve, reject));
@@ -107,16 +138,6 @@ export class ReactorThread {
     return new Promise((resolve) => {
       this.#drained = resolve;
       this.#post({ kind: "drain" });
-    });
-  }
-
-  /** Ends the allocations that are meant; resolves with their number, 0 if the thread dies meanwhile. */
-  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
-    if (this.#worker === undefined) return Promise.resolve(0);
-    return new Promise((resolve) => {
-      const id = ++this.#lastEnding;
-      this.#endings.set(id, resolve);
-      this.#post({ kind: "endAllocations", id, selector, reason });
     });
   }
 
@@ -135,7 +156,7 @@ export class ReactorThread {
   }
 
   #live(ready: () => void, failed: (error: Error) => void): void {
-    const { libc: _libc, start, portTable, hairpin, descriptors } = this.#options;
+    const { start, portTable, hairpin, descriptors, authenticate } = this.#options;
     const { port1, port2 } = new MessageChannel();
     this.#reactor = this.#options.nextReactor();
     this.#startedMs = performance.now();
@@ -143,6 +164,7 @@ export class ReactorThread {
     this.#control.fill(0);
     const data: WorkerStart = {
       ...start,
+      authenticate: { module: authenticate.module, data: authenticate.data() },
       reactor: this.#reactor,
       descriptors,
       wakeDescriptor: this.#wakeDescriptor,
@@ -203,10 +225,22 @@ export class ReactorThread {
       case "drained":
         this.#drained?.();
         return;
-      case "endedAllocations":
-        this.#endings.get(message.id)?.(message.count);
-        this.#endings.delete(message.id);
+      case "handOver":
+      case "sendToClient":
+      case "closeClient":
+      case "claim":
+      case "surrendered":
+      case "banned":
+        this.#options.onForeign(message);
         return;
+      case "endedAllocations":
+        this.#asked.get(message.id)?.(message);
+        return;
+      case "admit": {
+        const { questionId } = message.question;
+        this.#post({ kind: "admission", questionId, decision: this.#options.redirect?.(message.question) });
+        return;
+      }
       case "ask":
         void this.#answer(message.id, message.question);
         return;
@@ -215,9 +249,26 @@ export class ReactorThread {
 
   async #answer(id: number, question: unknown): Promise<void> {
     const asked = this.#port;
-    const answer = await this.#options.answer?.(question);
+    const { answer = refuseToAnswer } = this.#options.authenticate;
+    const reply = await answer(question).then(
+      (said): ToWorker => ({ kind: "answer", id, answer: said }),
+      (error: unknown): ToWorker => ({ kind: "noAnswer", id, reason: String(error) }),
+    );
     // Only the life that asked may be told.
-    if (asked === this.#port) this.#post({ kind: "answer", id, answer });
+    if (asked === this.#port) this.#post(reply);
+  }
+
+  /** Undefined if the thread ends, or has ended. */
+  #ask(message: (id: number) => ToWorker): Promise<Ended | undefined> {
+    if (this.#port === undefined) return Promise.resolve(undefined);
+    const id = ++this.#lastAsked;
+    return new Promise((resolve) => {
+      this.#asked.set(id, (answer) => {
+        this.#asked.delete(id);
+        resolve(answer);
+      });
+      this.#post(message(id));
+    });
   }
 
   #deliver(event: LifecycleEvent): void {
@@ -234,6 +285,7 @@ export class ReactorThread {
   #bury(): void {
     this.#worker = undefined;
     this.#port = undefined;
+    for (const asked of this.#asked.values()) asked(undefined);
     this.#gauges.fill(0);
     this.#registry.closeAll(this.#options.libc);
     const { portTable, hairpin } = this.#options;
@@ -264,8 +316,6 @@ export class ReactorThread {
     }
     this.#living.clear();
     this.#drained?.();
-    for (const resolve of this.#endings.values()) resolve(0);
-    this.#endings.clear();
   }
 
   #revive(death: Error): void {

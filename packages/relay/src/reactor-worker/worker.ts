@@ -1,7 +1,9 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import { AddressRegister } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import { ClientSource, createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import { type Authenticate, createThreadAuthenticator } from "../authenticate-module.ts";
 import { selects } from "../allocation-selector.ts";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
 import { PenalizedAuthenticator } from "../defence/turn-penalties.ts";
@@ -13,12 +15,13 @@ import { PlaneCounters } from "../planes/counters.ts";
 import { PortLeases } from "../ports/port-leases.ts";
 import { PortTable } from "../ports/port-table.ts";
 import { Admissions } from "../reactor/admissions.ts";
-import { Reactor } from "../reactor/reactor.ts";
+import { type AdmissionDecision, type AdmissionQuestion, Reactor } from "../reactor/reactor.ts";
 import { RelaySockets } from "../reactor/relay-sockets.ts";
-import type { Authenticate } from "../relay-options.ts";
+import { ReservationClaims } from "../reactor/reservation-claims.ts";
+import { AdoptedClients } from "./adopted-clients.ts";
 import { Coalescing } from "./coalescing.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
-import { type CreateAuthenticate, type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
+import { type ForeignPacket, type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
 import { TurnClock } from "./turn-clock.ts";
 
 /** The longest wait for packets, in milliseconds; the second while an authentication runs on this thread's own promises. */
@@ -74,9 +77,14 @@ const relaySockets = new RelaySockets({
   logger,
   randomInteger: (bound) => randomInt(bound),
   monotonicMs: () => clock.now().monotonicMs,
+  claim: (owner, reservation, done) =>
+    post({ kind: "claim", owner, claim: { id: claims.add(done), reservation, claimant: start.reactor } }),
 });
+const claims = new ReservationClaims({ clock });
 const admissions = new Admissions();
-const questions = new Map<number, (answer: unknown) => void>();
+/** Allocations about which the main thread was asked. */
+const redirections = new Map<number, (decision: AdmissionDecision) => void>();
+const questions = new Map<number, PromiseWithResolvers<unknown>>();
 let lastQuestion = 0;
 let events: LifecycleEvent[] = [];
 /** Questions of authentications that wait for `settle`. */
@@ -84,55 +92,71 @@ const pending = new Set<number>();
 /** Something may have resolved a promise. */
 let visitEventLoop = false;
 
-// The main thread named the module; there is nothing to check its type by.
-const module: { readonly createAuthenticate: CreateAuthenticate } = await import(start.authenticate.module);
-const authenticate = await module.createAuthenticate(start.authenticate.data, (question, answer) => {
-  const id = ++lastQuestion;
-  questions.set(id, answer);
-  post({ kind: "ask", id, question });
+const authenticator = await createThreadAuthenticator({
+  ...start.authenticate,
+  logger,
+  ask: (question) => {
+    const id = ++lastQuestion;
+    const asked = Promise.withResolvers<unknown>();
+    questions.set(id, asked);
+    post({ kind: "ask", id, question });
+    return asked.promise;
+  },
 });
-
-/** Notes who waits for promises of this thread; what waits for a penalty's end needs the clock alone. */
-const tracked: Authenticate = (request, settle) => {
+/** The authenticator, with those who wait for their promises counted. */
+const authenticateNow: Authenticate = (request, settle) => {
   const { questionId } = request;
-  const decided = authenticate(request, (decision) => {
+  const decided = authenticator.authenticate(request, (decision) => {
     pending.delete(questionId);
     settle(decision);
   });
   if (decided.kind === "pending") pending.add(questionId);
   return decided;
 };
-const { maxPendingAuthentications: maxPending } = start.engine;
 const penalized =
   start.penalties === false
     ? undefined
     : new PenalizedAuthenticator({
-        authenticate: tracked,
-        settings: start.penalties,
+        authenticate: authenticateNow,
         clock,
         logger,
-        ...(maxPending === undefined ? {} : { maxPending }),
+        ...(start.penalties && { settings: start.penalties }),
+        ...(start.engine.maxPendingAuthentications !== undefined && {
+          maxPending: start.engine.maxPendingAuthentications,
+        }),
+        onBan: (ban) => post({ kind: "banned", ban }),
       });
-const answering = penalized?.authenticate ?? tracked;
+const authenticate = penalized?.authenticate ?? authenticateNow;
 
 const engine = new TurnServer({
+  mobility: true,
   ...start.engine,
   crypto: nodeCrypto,
   random: (length) => randomBytes(length),
   engine: start.reactor,
+  engines: start.engines,
   realm: start.realm,
   listeners: start.listeners,
   authenticate: (request) =>
-    answering(request, (decision) =>
+    authenticate(request, (decision) =>
       reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
     ),
   peerPolicy: createPeerPolicy(start.peers),
   hairpin,
   families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
   dontFragment: true,
+  ...(start.natDiscovery && { natDiscovery: start.natDiscovery }),
   nonceKey: start.nonceKey,
   admission: true,
   events: start.events,
+});
+const isForeign = new Set(start.listeners.filter(({ transport }) => transport !== "udp").map(({ id }) => id));
+const adoptedClients = new AdoptedClients({
+  libc,
+  plane,
+  listeners: start.listeners,
+  bufferBytes: start.bufferBytes,
+  logger,
 });
 const reactor: Reactor = new Reactor({
   engine,
@@ -140,10 +164,25 @@ const reactor: Reactor = new Reactor({
   relaySockets,
   clock,
   logger,
-  admit: (question) => admissions.admit(question),
+  admit,
   release: (questionId) => {
     admissions.release(questionId);
     visitEventLoop = true;
+  },
+  others: {
+    isForeign: (listener) => isForeign.has(listener),
+    sendToClient: (listener, connection, bytes) => post({ kind: "sendToClient", listener, connection, bytes }),
+    closeClient: (listener, connection) => post({ kind: "closeClient", listener, connection }),
+    carryOut: (output) => {
+      if (output.kind === "handOver") {
+        const { engine: owner, listener, connection, client, bytes } = output;
+        post({ kind: "handOver", engine: owner, packet: { listener, connection, client, bytes } });
+      } else if (output.kind === "adoptClient") {
+        adoptedClients.adopt(output.listener, output.client);
+      } else {
+        adoptedClients.release(output.listener, output.client);
+      }
+    },
   },
   ...(start.events && { onEvent: (event: LifecycleEvent) => events.push(event) }),
 });
@@ -154,8 +193,8 @@ let stopped = false;
 
 if (start.coalesceUs > 0) libc.setTimerSlack(TIMER_SLACK_NS);
 plane.start(reactor);
-for (const [index, listener] of start.listeners.entries()) {
-  plane.adoptListener(listener.id, start.descriptors[index] ?? -1);
+for (const { id, transport } of start.listeners) {
+  if (transport === "udp") plane.adoptListener(id, start.descriptors[id] ?? -1);
 }
 post({ kind: "ready" });
 setImmediate(takeTurns);
@@ -166,6 +205,8 @@ function takeTurns(): void {
   for (;;) {
     readMessages();
     if (stopped) return;
+    // What promises and messages have changed is seen before the thread waits.
+    show();
     const packets = plane.turn(clock.waitMs(pending.size > 0 ? LONGEST_WAIT_PENDING_MS : LONGEST_WAIT_MS));
     clock.fire();
     show();
@@ -199,12 +240,22 @@ function handle(message: ToWorker): void {
     case "drain":
       void admissions.drain().then(() => post({ kind: "drained" }));
       return;
-    case "answer": {
-      const answer = questions.get(message.id);
+    case "answer":
+      questions.get(message.id)?.resolve(message.answer);
       questions.delete(message.id);
-      answer?.(message.answer);
+      visitEventLoop = true;
       return;
-    }
+    case "noAnswer":
+      questions.get(message.id)?.reject(new Error(message.reason));
+      questions.delete(message.id);
+      visitEventLoop = true;
+      return;
+    case "notice":
+      takeNotice(message.notice);
+      return;
+    case "ban":
+      penalized?.ban(message.ban);
+      return;
     case "endAllocations": {
       let count = 0;
       reactor.administer((now) => {
@@ -213,6 +264,28 @@ function handle(message: ToWorker): void {
       post({ kind: "endedAllocations", id: message.id, count });
       return;
     }
+    case "admission":
+      settleRedirection(message.questionId, message.decision);
+      return;
+    case "surrender": {
+      const { id, reservation, claimant } = message;
+      relaySockets.surrender(reservation, claimant, (port) =>
+        post({ kind: "surrendered", claim: { id, reservation, claimant }, port }),
+      );
+      return;
+    }
+    case "claimed":
+      if (!claims.settle(message.id, message.port) && message.port !== undefined) relaySockets.decline(message.port);
+      return;
+    case "handedOver":
+      reactor.handleHandedOver(sourceOf(message), message.bytes);
+      return;
+    case "clientPacket":
+      reactor.handleClientPacket(sourceOf(message), message.bytes, 0, message.bytes.length);
+      return;
+    case "clientClosed":
+      reactor.handleClientClosed(sourceOf(message));
+      return;
     case "stop":
       penalized?.close();
       reactor.stop();
@@ -223,6 +296,40 @@ function handle(message: ToWorker): void {
       port.close();
       return;
   }
+}
+
+function takeNotice(notice: unknown): void {
+  try {
+    authenticator.take?.(notice);
+  } catch (error) {
+    logger.error({ err: error }, "The authenticator of a thread could not take a notice");
+  }
+}
+
+/** Whether a user may allocate here: where users may be sent elsewhere, the main thread knows. */
+function admit(question: AdmissionQuestion): AdmissionDecision | Promise<AdmissionDecision> {
+  const { questionId } = question;
+  if (!start.redirects) return admissions.admit(question);
+  const { promise, resolve } = Promise.withResolvers<AdmissionDecision>();
+  redirections.set(questionId, (redirection) => resolve(redirection));
+  post({ kind: "admit", question });
+  return promise;
+}
+
+function settleRedirection(questionId: number, decision: AdmissionDecision | undefined): void {
+  const settle = redirections.get(questionId);
+  redirections.delete(questionId);
+  settle?.(decision ?? admissions.admit({ questionId }));
+  visitEventLoop = true;
+}
+
+function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {
+  const remote = new AddressRegister();
+  remote.set(packet.client);
+  const source = new ClientSource(remote);
+  source.listener = packet.listener;
+  source.connection = packet.connection;
+  return source;
 }
 
 /** Shows the main thread what this reactor holds, and gives it the events of the turn. */
@@ -241,12 +348,12 @@ function show(): void {
   }
 }
 
-function showPenalties({ counters }: PenalizedAuthenticator): void {
-  gauges[Gauge.penaltyFailures] = counters.failures;
-  gauges[Gauge.penaltyDiscarded] = counters.discarded;
-  gauges[Gauge.penaltyBans] = counters.automaticBans;
-  gauges[Gauge.penaltyWaiting] = counters.waiting;
-  gauges[Gauge.penaltySources] = counters.sources;
+function showPenalties(from: PenalizedAuthenticator): void {
+  gauges[Gauge.penaltyFailures] = from.failures;
+  gauges[Gauge.penaltyDiscarded] = from.discarded;
+  gauges[Gauge.automaticBans] = from.automaticBans;
+  gauges[Gauge.penaltyWaiting] = from.waiting;
+  gauges[Gauge.penaltySources] = from.sources;
 }
 
 function post(message: FromWorker): void {

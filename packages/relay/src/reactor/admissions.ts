@@ -11,7 +11,7 @@ export class Admissions {
     return this.#admitted.size;
   }
 
-  admit(question: AdmissionQuestion): AdmissionDecision {
+  admit(question: Pick<AdmissionQuestion, "questionId">): AdmissionDecision {
     if (this.#draining) {
       return { admitted: false, code: 508, reason: "Insufficient Capacity: the relay is closing" };
     }

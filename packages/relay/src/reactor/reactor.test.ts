@@ -52,6 +52,9 @@ class ScriptedEngine implements ServerEngine {
   handleAnswer(answer: Answer): void {
     this.#input(`answer ${answer.kind} ${answer.questionId}`);
   }
+  hasAllocation(): boolean {
+    return false;
+  }
   handleHandedOver(): void {
     this.#input("handedOver");
   }

@@ -2,6 +2,7 @@ import type { TransportAddress } from "@turnpike/stun";
 import {
   type Answer,
   type ClientSource,
+  type Forward,
   type IcmpReport,
   type LifecycleEvent,
   type Now,
@@ -10,9 +11,10 @@ import {
   Verdict,
 } from "@turnpike/turn";
 import type { Logger } from "../logger.ts";
-import type { ForwardingPlane, PacketReceiver } from "../planes/plane.ts";
+import type { ForwardingPlane, PacketReceiver, TcpRelayPlane } from "../planes/plane.ts";
 import { SampledLog } from "../sampled-log.ts";
 import type { Clock } from "./clock.ts";
+import type { OtherReactors } from "./other-reactors.ts";
 import type { RelaySockets } from "./relay-sockets.ts";
 
 /** The engine asks whether a user may allocate. */
@@ -29,9 +31,11 @@ export interface ReactorOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   /** Decides on new allocations. */
-  readonly admit: (question: AdmissionQuestion) => AdmissionDecision;
+  readonly admit: (question: AdmissionQuestion) => AdmissionDecision | Promise<AdmissionDecision>;
   /** Called when an admitted allocation ended. */
   readonly release: (questionId: number) => void;
+  /** Where the relay has several reactors. Default: it has one. */
+  readonly others?: OtherReactors;
   /** Takes lifecycle events, after the input that caused them is finished. */
   readonly onEvent?: (event: LifecycleEvent) => void;
 }
@@ -50,6 +54,7 @@ export class Reactor implements PacketReceiver {
   readonly #relaySockets: RelaySockets;
   readonly #clock: Clock;
   readonly #sampledLog: SampledLog;
+  readonly #others: OtherReactors | undefined;
   readonly #options: ReactorOptions;
   /** Answers that wait until the engine is at rest. */
   readonly #answers: Answer[] = [];
@@ -67,6 +72,7 @@ export class Reactor implements PacketReceiver {
     this.#plane = options.plane;
     this.#relaySockets = options.relaySockets;
     this.#clock = options.clock;
+    this.#others = options.others;
     this.#sampledLog = new SampledLog({
       logger: options.logger,
       monotonicMs: () => options.clock.now().monotonicMs,
@@ -116,6 +122,32 @@ export class Reactor implements PacketReceiver {
     this.#sampledLog.warn({ socket, code }, "A relay socket failed: its allocation ends");
     this.#input((now) => this.#engine.handleRelaySocketError(socket, now));
     this.#relaySockets.close(socket);
+  }
+
+  /** A request that another reactor's engine handed over to this one's. */
+  handleHandedOver(source: ClientSource, bytes: Uint8Array): void {
+    this.#input((now) => this.#engine.handleHandedOver(source, bytes, now));
+  }
+
+  handleClientClosed(source: ClientSource): void {
+    this.#input((now) => this.#engine.handleClientClosed(source, now));
+  }
+
+  /** Whether a silent client must be kept. */
+  isClientNeeded(source: ClientSource): boolean {
+    return this.#engine.hasAllocation(source);
+  }
+
+  handlePeerConnection(socket: number, peer: TransportAddress, peerConnection: number): void {
+    if (this.#relaySockets.isLive(socket)) {
+      this.#input((now) => this.#engine.handlePeerConnection(socket, peer, peerConnection, now));
+    } else {
+      this.#plane.tcpRelay?.closePeerConnection(peerConnection);
+    }
+  }
+
+  handlePeerConnectionClosed(peerConnection: number): void {
+    this.#input((now) => this.#engine.handlePeerConnectionClosed(peerConnection, now));
   }
 
   /** Gives the engine an answer: at once, or as soon as it is at rest. */
@@ -213,25 +245,30 @@ export class Reactor implements PacketReceiver {
         forward.dontFragment,
       );
     } else {
-      this.#plane.sendToClient(
-        forward.listener,
-        forward.connection,
-        forward.destination,
-        buffer,
-        forward.offset,
-        forward.length,
-      );
+      this.#sendToClient(forward, buffer, forward.offset, forward.length);
     }
     return true;
   }
 
+  #sendToClient(
+    client: Pick<Forward, "listener" | "connection" | "destination">,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+  ): void {
+    const { listener, connection, destination } = client;
+    if (this.#others?.isForeign(listener) === true) {
+      this.#others.sendToClient(listener, connection, buffer.slice(offset, offset + length));
+    } else {
+      this.#plane.sendToClient(listener, connection, destination, buffer, offset, length);
+    }
+  }
+
   #carryOut(output: Output): void {
     switch (output.kind) {
-      case "sendToClient": {
-        const { listener, connection, destination, bytes } = output;
-        this.#plane.sendToClient(listener, connection, destination, bytes, 0, bytes.length);
+      case "sendToClient":
+        this.#sendToClient(output, output.bytes, 0, output.bytes.length);
         return;
-      }
       case "openRelaySocket":
         this.#relaySockets.open(output, (answer) => this.handleAnswer(answer));
         return;
@@ -242,7 +279,7 @@ export class Reactor implements PacketReceiver {
         this.#relaySockets.releaseReservation(output.reservation);
         return;
       case "admit":
-        this.handleAnswer({ kind: "admission", questionId: output.questionId, ...this.#options.admit(output) });
+        this.#admit(output);
         return;
       case "releaseAdmission":
         this.#options.release(output.questionId);
@@ -251,20 +288,66 @@ export class Reactor implements PacketReceiver {
       case "channelUnbound":
         this.#plane.handleChannel?.(output);
         return;
-      case "connectPeer":
+      case "connectPeer": {
+        const { questionId, socket, peer } = output;
+        this.#tcpRelay().connectPeer(socket, peer, (peerConnection) => this.#answerConnect(questionId, peerConnection));
+        return;
+      }
       case "bindDataConnection":
+        this.#tcpRelay().bindDataConnection(output.listener, output.connection, output.peerConnection);
+        return;
       case "closePeerConnection":
+        this.#tcpRelay().closePeerConnection(output.peerConnection);
+        return;
       case "handOver":
       case "adoptClient":
       case "releaseClient":
-        // Only an engine with TCP relay sockets, or one of several, asks for these.
-        throw new Error(`The engine asked for ${output.kind}, which it was not told to be available`);
+        if (this.#others === undefined) {
+          throw new Error(`The engine asked for ${output.kind}, although it was told to be the only one`);
+        }
+        this.#others.carryOut(output);
+        return;
       case "closeClient":
-        this.#plane.closeClient?.(output.listener, output.connection);
+        if (this.#others?.isForeign(output.listener) === true) {
+          this.#others.closeClient(output.listener, output.connection);
+        } else {
+          this.#plane.closeClient?.(output.listener, output.connection);
+        }
         return;
       case "event":
         this.#events.push(output.event);
         return;
+    }
+  }
+
+  #admit(question: AdmissionQuestion): void {
+    const { questionId } = question;
+    const answer = (decision: AdmissionDecision): void =>
+      this.handleAnswer({ kind: "admission", questionId, ...decision });
+    const decision = this.#options.admit(question);
+    if (!(decision instanceof Promise)) {
+      answer(decision);
+      return;
+    }
+    void decision.then(answer, (error: unknown) => {
+      this.#reportInternalError(error);
+      answer({ admitted: false, code: 508, reason: "Insufficient Capacity" });
+    });
+  }
+
+  #tcpRelay(): TcpRelayPlane {
+    const { tcpRelay } = this.#plane;
+    if (tcpRelay === undefined) throw new Error("The engine was not told that TCP relay sockets can be had");
+    return tcpRelay;
+  }
+
+  #answerConnect(questionId: number, peerConnection: number | undefined): void {
+    if (peerConnection === undefined) {
+      this.handleAnswer({ kind: "peerConnectFailed", questionId });
+    } else if (this.#stopped) {
+      this.#tcpRelay().closePeerConnection(peerConnection);
+    } else {
+      this.handleAnswer({ kind: "peerConnected", questionId, peerConnection });
     }
   }
 

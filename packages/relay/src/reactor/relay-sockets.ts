@@ -1,4 +1,4 @@
-import { withPort } from "@turnpike/stun";
+import { type TransportAddress, withPort } from "@turnpike/stun";
 import type { Answer, OpenRelaySocket, RelaySocket } from "@turnpike/turn";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import type { RelayAddress } from "../addresses/relay-address.ts";
@@ -18,6 +18,18 @@ export interface RelaySocketsOptions {
   /** A uniformly distributed integer from 0 to `bound - 1`. */
   readonly randomInteger: (bound: number) => number;
   readonly monotonicMs: () => number;
+  /**
+   * Asks another reactor for a port that it holds ({@link RelaySockets.surrender}). Called back once, with undefined if
+   * there is none or the other does not answer. Default: there is no other reactor.
+   */
+  readonly claim?: (owner: number, reservation: number, done: (port: HeldPort | undefined) => void) => void;
+}
+
+/** A port that passes from one reactor to another. */
+export interface HeldPort {
+  /** Index of the relay address. */
+  readonly space: number;
+  readonly port: number;
 }
 
 /** A relay socket, or the held neighbour of one, by its handle. */
@@ -40,7 +52,7 @@ export class RelaySockets {
   /** Handles of the sockets in `#held`. */
   readonly #silent = new Set<number>();
   #opening = 0;
-  /** The latest reservation. A number comes back after 2^32 others only: an old token must not open a new one. */
+  /** The latest reservation, without its owner. A number comes back after 2^24 others only: a token lasts 30 seconds. */
   #reservation: number;
 
   constructor(options: RelaySocketsOptions) {
@@ -67,12 +79,12 @@ export class RelaySockets {
   /** Answers the engine's question, before or after the call returns. */
   open(question: OpenRelaySocket, answer: (answer: Answer) => void): void {
     const { questionId } = question;
-    if (question.transport !== "udp") {
+    if (question.transport === "tcp" && this.#options.plane.tcpRelay === undefined) {
       answer(refusal(questionId, "TCP relay sockets are not available"));
       return;
     }
     if (question.port === "reserved") {
-      answer(this.#takeReserved(question));
+      this.#takeReserved(question, answer);
       return;
     }
     if (this.#opening >= MAX_OPENING) {
@@ -116,25 +128,82 @@ export class RelaySockets {
     }
   }
 
-  #takeReserved(question: OpenRelaySocket): Answer {
-    const reservation = question.reservation ?? -1;
+  /**
+   * Gives up a held port for another reactor, which must open it. The port is nobody else's in between. `done` gets
+   * undefined if it is not held.
+   */
+  surrender(reservation: number, to: number, done: (port: HeldPort | undefined) => void): void {
     const entry = this.#held.get(reservation);
     if (entry === undefined) {
-      return refusal(question.questionId, "The reserved port is not held");
+      done(undefined);
+      return;
     }
     this.#held.delete(reservation);
     this.#silent.delete(entry.socket.socket);
-    this.#adopt(entry);
-    return { kind: "relaySocketOpened", questionId: question.questionId, sockets: [entry.socket] };
+    const { plane, leases } = this.#options;
+    const { space } = entry;
+    const { port } = entry.socket.local;
+    plane.closeRelaySocket(entry.socket.socket, () => {
+      done(leases.passTo(space, port, to) ? { space, port } : undefined);
+    });
+  }
+
+  /** Gives back a port that came too late. */
+  decline({ space, port }: HeldPort): void {
+    const { leases } = this.#options;
+    if (leases.accept(space, port)) leases.giveBack(space, port);
+  }
+
+  #takeReserved(question: OpenRelaySocket, answer: (answer: Answer) => void): void {
+    const { questionId, reservation = -1 } = question;
+    const { claim, leases } = this.#options;
+    const entry = this.#held.get(reservation);
+    if (entry !== undefined) {
+      this.#held.delete(reservation);
+      this.#silent.delete(entry.socket.socket);
+      this.#adopt(entry);
+      answer({ kind: "relaySocketOpened", questionId, sockets: [entry.socket] });
+      return;
+    }
+    const owner = Math.floor(reservation / RESERVATIONS);
+    if (claim === undefined || owner === leases.reactor) {
+      answer(refusal(questionId, "The reserved port is not held"));
+      return;
+    }
+    claim(owner, reservation, (port) => {
+      if (port === undefined) answer(refusal(questionId, "The reserved port is not held"));
+      else this.#openPassed(questionId, port, answer);
+    });
+  }
+
+  /** Opens a port that another reactor has passed on. */
+  #openPassed(questionId: number, { space, port }: HeldPort, answer: (answer: Answer) => void): void {
+    const { leases, plane, addresses } = this.#options;
+    const address = addresses[space];
+    if (address === undefined || !leases.accept(space, port)) {
+      answer(refusal(questionId, "The reserved port was not passed on"));
+      return;
+    }
+    plane.openRelaySocket(withPort(address.local, port), (opened) => {
+      if (opened.kind === "failed") {
+        leases.giveBack(space, port);
+        answer(refusal(questionId, `The reserved port can't be opened (${opened.code})`));
+        return;
+      }
+      const { socket, local } = opened;
+      const entry = { space, socket: { socket, local, relayed: withPort(address.relayed, port) } };
+      this.#adopt(entry);
+      answer({ kind: "relaySocketOpened", questionId, sockets: [entry.socket] });
+    });
   }
 
   #openFamilies(question: OpenRelaySocket, wish: PortWish, answer: (answer: Answer) => void): void {
-    const { questionId, families } = question;
+    const { questionId, families, transport } = question;
     const outcomes: (Outcome | undefined)[] = families.map(() => undefined);
     let missing = families.length;
     let reservation: number | undefined;
     families.forEach((family, index) => {
-      new Opening({ ...this.#options, log: this.#log, family, wish }, (outcome) => {
+      new Opening({ ...this.#options, log: this.#log, transport, family, wish }, (outcome) => {
         outcomes[index] = outcome;
         if (outcome.kind === "opened") {
           this.#adopt(outcome.entry);
@@ -158,10 +227,16 @@ export class RelaySockets {
   #hold(entry: Entry): number {
     do {
       this.#reservation = (this.#reservation + 1) % RESERVATIONS;
-    } while (this.#held.has(this.#reservation));
-    this.#held.set(this.#reservation, entry);
+    } while (this.#held.has(this.#nameOf(this.#reservation)));
+    const name = this.#nameOf(this.#reservation);
+    this.#held.set(name, entry);
     this.#silent.add(entry.socket.socket);
-    return this.#reservation;
+    return name;
+  }
+
+  /** The name of a reservation, for all reactors: its owner, then its number. */
+  #nameOf(reservation: number): number {
+    return this.#options.leases.reactor * RESERVATIONS + reservation;
   }
 
   #closeEntry(entry: Entry): void {
@@ -170,8 +245,8 @@ export class RelaySockets {
   }
 }
 
-/** RESERVATION-TOKENs carry 32 bits of a reservation's number. */
-const RESERVATIONS = 2 ** 32;
+/** RESERVATION-TOKENs carry 32 bits: 8 of the owner, 24 of the reservation's number. */
+const RESERVATIONS = 2 ** 24;
 
 /** Questions that may wait for the system at once: each holds a socket. */
 const MAX_OPENING = 1024;
@@ -185,6 +260,7 @@ type Outcome =
 
 interface OpeningOptions extends RelaySocketsOptions {
   readonly log: SampledLog;
+  readonly transport: "udp" | "tcp";
   readonly family: 4 | 6;
   readonly wish: PortWish;
 }
@@ -207,7 +283,7 @@ class Opening {
   }
 
   tryNext(): void {
-    const { leases, plane, addresses, monotonicMs } = this.#options;
+    const { leases, addresses, monotonicMs } = this.#options;
     for (;;) {
       const space = this.#spaces[0];
       const address = space === undefined ? undefined : addresses[space];
@@ -221,9 +297,15 @@ class Opening {
         continue;
       }
       this.#tries++;
-      plane.openRelaySocket(withPort(address.local, port), (opened) => this.#handleFirst(space, port, opened));
+      this.#open(withPort(address.local, port), (opened) => this.#handleFirst(space, port, opened));
       return;
     }
+  }
+
+  #open(local: TransportAddress, done: (opened: Opened) => void): void {
+    const { plane, transport } = this.#options;
+    const opener = transport === "tcp" ? (plane.tcpRelay ?? plane) : plane;
+    opener.openRelaySocket(local, done);
   }
 
   #handleFirst(space: number, port: number, opened: Opened): void {
@@ -240,7 +322,7 @@ class Opening {
       this.#done({ kind: "opened", entry });
       return;
     }
-    plane.openRelaySocket(withPort(opened.local, port + 1), (next) => {
+    this.#open(withPort(opened.local, port + 1), (next) => {
       if (next.kind === "opened") {
         this.#done({ kind: "opened", entry, neighbour: this.#entry(space, next) });
         return;

@@ -350,6 +350,8 @@ export interface ServerEngine {
   handleAnswer(answer: Answer, now: Now): void;
   /** The client's stream connection ended: its allocation ends with it. */
   handleClientClosed(source: ClientSource, now: Now): void;
+  /** Whether a client has an allocation. What has none may be closed when it is silent. */
+  hasAllocation(source: ClientSource): boolean;
   /** A relay socket can't be used any more. */
   handleRelaySocketError(socket: number, now: Now): void;
   handleTimeout(now: Now): void;

@@ -127,6 +127,16 @@ export class Core {
     this.#outputs.push(output);
   }
 
+  /** Where the next output will stand, for {@link outputAt}. */
+  get outputPosition(): number {
+    return this.#outputs.length;
+  }
+
+  /** Puts an output before those that came since. */
+  outputAt(position: number, output: Output): void {
+    this.#outputs.splice(position, 0, output);
+  }
+
   poll(): Output | undefined {
     if (this.#next === this.#outputs.length) {
       if (this.#next > 0) {

@@ -39,6 +39,7 @@ export class HandOver {
 
   /** Performs an input that another engine handed over; if it moves a client here, that client is asked for. */
   adopting(source: ClientSource, perform: () => void): void {
+    const before = this.#core.outputPosition;
     perform();
     const allocation = this.#core.registry.findAllocation(source.listener, source.remote);
     if (allocation === undefined || this.#core.isStream(source.listener)) return;
@@ -46,7 +47,12 @@ export class HandOver {
     const adopted = this.#releaseLeft(allocation);
     if (adopted.some((known) => fiveTupleName(known) === fiveTupleName(client))) return;
     this.#adopted.set(allocation, [...adopted, client]);
-    this.#core.output({ kind: "adoptClient", listener: source.listener, client: keepAddress(source.remote) });
+    // Before the answer: what the client sends as soon as it has it must come here.
+    this.#core.outputAt(before, {
+      kind: "adoptClient",
+      listener: source.listener,
+      client: keepAddress(source.remote),
+    });
   }
 
   /** Gives up the five-tuples that the client has moved away from; those that are left. */

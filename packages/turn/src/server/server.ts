@@ -153,6 +153,10 @@ export class TurnServer implements ServerEngine {
     else if (allocation.mobile === undefined) deleteAllocation(this.#core, allocation, "clientClosed", now);
   }
 
+  hasAllocation(source: ClientSource): boolean {
+    return this.#core.registry.findAllocation(source.listener, source.remote) !== undefined;
+  }
+
   handlePeerIcmp(socket: number, peer: TransportAddress, icmp: IcmpReport, now: Now): void {
     reportIcmp(this.#core, socket, peer, icmp, now);
   }

@@ -24,6 +24,8 @@ describe("loadConfiguration", () => {
   it("has defaults for everything", () => {
     const { configuration } = load({});
     expect(configuration.relay).toEqual({
+      plane: "auto",
+      coalesce_us: 0,
       realm: "turnpike",
       external_addresses: [],
       port_range: [49_152, 65_535],
@@ -185,7 +187,7 @@ key = "0123456789ABCDEF0123456789abcdef"
     [
       "__proto__",
       `[relay]\n__proto__ = { realm = "x" }\n`,
-      `turnpike.toml:2:1: unknown key "relay.__proto__"; known in relay: listen, realm, relay_addresses, external_addresses, port_range, max_lifetime, channel_lifetime`,
+      `turnpike.toml:2:1: unknown key "relay.__proto__"; known in relay: plane, threads, coalesce_us, listen, realm, relay_addresses, external_addresses, port_range, max_lifetime, channel_lifetime`,
     ],
     [
       "a key of a user",
@@ -212,8 +214,8 @@ key = "0123456789ABCDEF0123456789abcdef"
     ],
     [
       "the second of a list",
-      `[relay]\nlisten = [\n  "udp:0.0.0.0:1",\n  "tcp:0.0.0.0:1",\n]\n`,
-      `turnpike.toml:4:3: relay.listen[1]: "tcp:0.0.0.0:1": this version serves udp only; give udp:ADDRESS:PORT`,
+      `[relay]\nlisten = [\n  "udp:0.0.0.0:1",\n  "sctp:0.0.0.0:1",\n]\n`,
+      `turnpike.toml:4:3: relay.listen[1]: Cannot listen on "sctp:0.0.0.0:1": expected TRANSPORT:ADDRESS:PORT, with one of udp, tcp, tls, dtls, ws, wss, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
     ],
     [
       "a user without a password",
@@ -261,7 +263,11 @@ key = "0123456789ABCDEF0123456789abcdef"
       ["udp:1.2.3.4:65536"],
       `--listen: relay.listen[0]: Cannot listen on "udp:1.2.3.4:65536": expected udp:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
     ],
-    ["--listen", ["3478"], `--listen: relay.listen[0]: Cannot listen on "3478": expected udp:ADDRESS:PORT`],
+    [
+      "--listen",
+      ["3478"],
+      `--listen: relay.listen[0]: Cannot listen on "3478": expected TRANSPORT:ADDRESS:PORT, with one of udp, tcp, tls, dtls, ws, wss, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
+    ],
     [
       "--external-address",
       ["1.2.3.4/::1"],

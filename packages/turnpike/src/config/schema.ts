@@ -14,11 +14,33 @@ import {
 const port = () => z.int().min(1).max(65_535);
 
 const relay = z.strictObject({
+  plane: z
+    .enum(["auto", "portable", "batched"])
+    .prefault("auto")
+    .register(settings, {
+      flag: "--plane",
+      value: "WHAT",
+      description:
+        "how UDP is forwarded: batched (many packets a system call, on threads; Linux x64 with glibc), portable, or " +
+        "auto: batched if this machine passes its self-test",
+    }),
+  threads: z.int().min(1).max(64).optional().register(settings, {
+    flag: "--threads",
+    value: "N",
+    description: "threads of the batched plane",
+    defaultText: "as many as the process may use cores",
+  }),
+  coalesce_us: z.int().min(0).max(200).prefault(0).register(settings, {
+    flag: "--coalesce-us",
+    value: "MICROSECONDS",
+    description: "latency that the batched plane may add at middle loads to save CPU",
+  }),
   listen: z.array(checkedText(checkListenSpec)).min(1).optional().register(settings, {
     flag: "--listen",
     value: "SPEC",
-    description: "where clients are served: udp:ADDRESS:PORT; port 0 takes any free one",
-    defaultText: "`udp:0.0.0.0:3478`, and `udp:[::]:3478` where the machine has IPv6",
+    description:
+      "where clients are served: TRANSPORT:ADDRESS:PORT (udp, tcp, tls, dtls, ws, wss); port 0: any free one",
+    defaultText: "udp and tcp on `0.0.0.0:3478`, and on `[::]:3478` where the machine has IPv6",
   }),
   realm: z.string().min(1).max(127).prefault("turnpike").register(settings, {
     flag: "--realm",
@@ -148,10 +170,26 @@ const log = z.strictObject({
   }),
 });
 
+const tls = z.strictObject({
+  cert: z.string().min(1).optional().register(settings, {
+    flag: "--cert",
+    value: "FILE",
+    description: "PEM file of the certificate and its chain, for tls:, dtls: and wss:; read again when it changes",
+    defaultText: "none",
+  }),
+  key: z.string().min(1).optional().register(settings, {
+    flag: "--key",
+    value: "FILE",
+    description: "PEM file of the certificate's private key; read again when it changes",
+    defaultText: "none",
+  }),
+});
+
 /** The one description of the configuration: types, checks, `--help` and the reference page come from it. */
 export const configurationSchema = z
   .strictObject({
     relay: relay.prefault({}),
+    tls: tls.prefault({}),
     authn: authn.prefault({}),
     turn: turn.prefault({}),
     penalties: penalties.prefault({}),

@@ -15,14 +15,8 @@ export interface UserEntry {
 }
 
 /** Transports of RFC 8656 and beyond that are named by `--listen`, but not served. */
-const OTHER_TRANSPORTS = ["tcp", "tls", "dtls", "ws", "wss"];
-
-/** Checks `udp:ADDRESS:PORT`; IPv6 addresses stand in brackets. */
+/** Checks `TRANSPORT:ADDRESS:PORT`; IPv6 addresses stand in brackets. */
 export function checkListenSpec(text: string): string {
-  const transport = text.slice(0, Math.max(0, text.indexOf(":")));
-  if (OTHER_TRANSPORTS.includes(transport)) {
-    throw new InvalidValueError(`"${text}": this version serves udp only; give udp:ADDRESS:PORT`);
-  }
   return checkBy(parseListenSpec, text);
 }
 

@@ -1,25 +1,35 @@
 import { CONSTANT_DELAY, GROWING_DELAY, type PenaltyDelay } from "@turnpike/authn/penalties";
 import type { TurnAuthenticator } from "@turnpike/authn/turn";
-import type { RelayOptions } from "@turnpike/relay";
+import type { AuthenticateModule, RelayOptions } from "@turnpike/relay";
 import { formatTransportAddress, type TransportAddress } from "@turnpike/stun";
 import type { LifecycleEvent } from "@turnpike/turn";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
-import { askAuthenticator } from "./authenticator.ts";
 
 /** What a relay is started with, from a checked configuration. */
 export function relayOptionsOf(options: {
   readonly configuration: Configuration;
+  /** Tells what challenges offer. */
   readonly authenticator: TurnAuthenticator;
+  readonly authenticate: AuthenticateModule;
   readonly logger: Logger;
 }): RelayOptions {
-  const { configuration, authenticator, logger } = options;
-  const { relay, peers, turn } = configuration;
+  const { configuration, authenticator, authenticate, logger } = options;
+  const { relay, peers, turn, tls } = configuration;
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
+    throw new TypeError("Cannot use one of --cert and --key without the other");
+  }
   const [min, max] = relay.port_range;
   const { thirdPartyAuthorization } = authenticator;
   return {
-    authenticate: askAuthenticator(authenticator),
+    authenticate,
+    forwarding: {
+      plane: relay.plane,
+      ...(relay.threads === undefined ? {} : { threads: relay.threads }),
+      coalesceUs: relay.coalesce_us,
+    },
     ...(relay.listen === undefined ? {} : { listen: relay.listen }),
+    ...(tls.cert === undefined || tls.key === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
     realm: relay.realm,
     ...(relay.relay_addresses === undefined ? {} : { relayAddresses: relay.relay_addresses }),
     externalAddresses: relay.external_addresses,

@@ -1,4 +1,4 @@
-import { type Relay, RelayStartError } from "@turnpike/relay";
+import { PlaneUnavailableError, type Relay, RelayStartError } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
@@ -41,7 +41,8 @@ async function start(options: {
   try {
     return (await startConfiguredRelay(options)).relay;
   } catch (error) {
-    if (error instanceof RelayStartError) throw new CommandError(error.message, { exitCode: 1, cause: error });
+    if (error instanceof RelayStartError || error instanceof PlaneUnavailableError)
+      throw new CommandError(error.message, { exitCode: 1, cause: error });
     // The rooms below throw these for what can't be told from a single value of the configuration.
     if (error instanceof TypeError || error instanceof RangeError) {
       throw new CommandError(error.message, { exitCode: 2, cause: error });

@@ -1,10 +1,18 @@
-import { createRevocationList, normalizeUser, type RevocationList, type Secrets } from "@turnpike/authn/turn";
+import {
+  createRevocationList,
+  normalizeUser,
+  type RevocationList,
+  type Secrets,
+  type TurnAuthenticator,
+} from "@turnpike/authn/turn";
 import { type Relay, startRelay } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
-import { createAuthenticator } from "./authenticator.ts";
+import { authenticatorData, type AuthenticatorData, createAuthenticator } from "./authenticator.ts";
+import { answerQuestion, createSlowAnswers, type Question } from "./questions.ts";
 import { relayOptionsOf } from "./relay-options.ts";
+import type { Notice } from "./thread-authenticator.ts";
 
 /** What {@link startConfiguredRelay} goes by. */
 export interface StartConfiguredRelayOptions {
@@ -20,6 +28,13 @@ export interface ConfiguredRelay {
   readonly relay: Relay;
   /** What is revoked here is refused from that moment on, and the allocations that live by it end. */
   readonly revocations: RevocationList;
+  /**
+   * Takes users and secrets over in place of those that were, the stamp secrets of the portal among them; living
+   * allocations stay. Which schemes there are, and what they offer in challenges, stays as it was at the start.
+   *
+   * @throws TypeError if they can't be used; then nothing has changed.
+   */
+  replaceCredentials(credentials?: Credentials): void;
 }
 
 /**
@@ -29,9 +44,14 @@ export interface ConfiguredRelay {
  *   refuses.
  */
 export async function startConfiguredRelay(options: StartConfiguredRelayOptions): Promise<ConfiguredRelay> {
-  const { configuration, credentials, logger, stampSecrets } = options;
+  const { configuration, logger, stampSecrets } = options;
+  let { credentials } = options;
+  const tell = (notice: Notice): void => relay.tellAuthenticators(notice);
   const revocations = createRevocationList({
-    onRevoked: ({ by, value }) => {
+    onRevoked: (revocation) => {
+      const { by, value } = revocation;
+      // Told first: what is being authenticated meanwhile is refused by it, or ended below.
+      tell({ kind: "revoked", revocation });
       const selector = { by, value: by === "actor" ? normalizeUser(value) : value };
       void relay.endAllocations(selector, "credentialRevoked").then((ended) => {
         logger.info({ by, ended }, "Credentials were revoked");
@@ -39,10 +59,57 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
     },
     onOverflow: ({ by }) => logger.warn({ by }, "The list of revocations is full: one of them is in force no more"),
   });
-  const authenticator = createAuthenticator({ configuration, credentials, logger, revocations, stampSecrets });
-  const relay = await startRelay(relayOptionsOf({ configuration, authenticator, logger }));
+  const describe = (): AuthenticatorData =>
+    authenticatorData({
+      configuration,
+      credentials,
+      logger,
+      stampSecrets: stampSecrets && textsOf(stampSecrets),
+      revocations: revocations.list({ nowUnixMs: Date.now() }),
+    });
+  const answers = createSlowAnswers(configuration, credentials);
+  // Each thread makes its own: this one tells what is wrong, and what challenges offer.
+  const create = (): TurnAuthenticator => createAuthenticator({ data: describe(), answers, revocations, logger });
+  const authenticator = create();
+  const relay = await startRelay(
+    relayOptionsOf({
+      configuration,
+      authenticator,
+      authenticate: {
+        module: THREAD_AUTHENTICATOR,
+        data: describe,
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- asked by the module alone
+        answer: (question) => answerQuestion(answers, question as Question),
+      },
+      logger,
+    }),
+  );
   if (authenticator.schemes.length === 0) {
     logger.warn({}, "Neither users nor secrets, OAuth keys or a webhook are configured: nobody can allocate");
   }
-  return { relay, revocations };
+  return {
+    relay,
+    revocations,
+    replaceCredentials(replacement = credentials) {
+      const former = credentials;
+      credentials = replacement;
+      try {
+        create();
+      } catch (error) {
+        credentials = former;
+        throw error;
+      }
+      tell({ kind: "replaced", data: describe() });
+    },
+  };
 }
+
+function textsOf(secrets: Secrets): readonly string[] {
+  const listed = typeof secrets === "function" ? secrets() : secrets;
+  return listed.map((secret) => (typeof secret === "string" ? secret : secret.reveal()));
+}
+
+const THREAD_AUTHENTICATOR = new URL(
+  import.meta.url.endsWith(".ts") ? "./thread-authenticator.ts" : "./thread-authenticator.js",
+  import.meta.url,
+).href;

@@ -3,12 +3,12 @@ import { AddressRegister, type TransportAddress, withPort } from "@turnpike/stun
 import { ClientSource, PACKET_HEADROOM, PACKET_TAILROOM } from "@turnpike/turn";
 import { AddressText } from "../address-text.ts";
 import { PlaneCounter, PlaneCounters } from "../counters.ts";
+import { errorCode, openFailure } from "../system-error.ts";
 import {
   type ForwardingPlane,
   MAX_PAYLOAD_IPV4,
   MAX_PAYLOAD_IPV6,
   type Opened,
-  type OpenFailure,
   type PacketReceiver,
 } from "../plane.ts";
 
@@ -264,26 +264,6 @@ const PASSING_ERRORS: ReadonlySet<string> = new Set([
   "EPROTO",
   "ETIMEDOUT",
 ]);
-
-const OPEN_FAILURES: Readonly<Record<string, OpenFailure>> = {
-  EADDRINUSE: "inUse",
-  EADDRNOTAVAIL: "addressUnavailable",
-  EAFNOSUPPORT: "addressUnavailable",
-  EACCES: "notPermitted",
-  EPERM: "notPermitted",
-  EMFILE: "noResources",
-  ENFILE: "noResources",
-  ENOBUFS: "noResources",
-  ENOMEM: "noResources",
-};
-
-function openFailure(code: string): OpenFailure {
-  return OPEN_FAILURES[code] ?? "failed";
-}
-
-function errorCode(error: Error): string {
-  return "code" in error && typeof error.code === "string" ? error.code : error.name;
-}
 
 function growBuffers(socket: Socket, bytes: number): void {
   grow(bytes, (size) => socket.setRecvBufferSize(size));

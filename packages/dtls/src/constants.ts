@@ -1,0 +1,20 @@
+/** Numbers of OpenSSL's C macros (openssl/ssl.h, openssl/bio.h), which no symbol tells. */
+export const SSL_CTRL_SET_MTU = 17;
+export const SSL_CTRL_MODE = 33;
+export const SSL_CTRL_SET_SESS_CACHE_MODE = 44;
+export const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55;
+export const DTLS_CTRL_GET_TIMEOUT = 73;
+export const DTLS_CTRL_HANDLE_TIMEOUT = 74;
+export const SSL_CTRL_SET_MIN_PROTO_VERSION = 123;
+export const SSL_CTRL_EXTRA_CHAIN_CERT = 14;
+export const SSL_MODE_RELEASE_BUFFERS = 0x10;
+export const SSL_OP_NO_QUERY_MTU = 0x1000;
+export const SSL_OP_COOKIE_EXCHANGE = 0x2000;
+export const SSL_OP_NO_RENEGOTIATION = 0x4000_0000;
+export const SSL_VERIFY_NONE = 0;
+export const SSL_VERIFY_PEER = 1;
+export const SSL_ERROR_WANT_READ = 2;
+export const SSL_ERROR_ZERO_RETURN = 6;
+export const DTLS1_2_VERSION = 0xfefd;
+export const TLSEXT_NAMETYPE_HOST_NAME = 0;
+export const BIO_CTRL_RESET = 1;
