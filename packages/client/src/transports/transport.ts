@@ -1,3 +1,4 @@
+import type { Connector } from "@turnpike/hints";
 import type { TransportAddress } from "@turnpike/stun";
 import type { ClientTransport } from "@turnpike/turn";
 
@@ -56,6 +57,11 @@ export interface OpenTransportOptions {
   readonly localAddress?: string;
   /** How long TCP, TLS and WebSocket handshakes may take together. Default 10,000. */
   readonly connectTimeoutMs?: number;
+  /**
+   * Carries every stream to the server, by its own rules (Tor, a policy for addresses), and resolves the names: nothing
+   * goes around it. Only for TCP, TLS and WebSocket; `localAddress` doesn't go with it. Default: the system's sockets.
+   */
+  readonly connector?: Connector;
   readonly signal?: AbortSignal;
 }
 
