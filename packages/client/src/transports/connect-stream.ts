@@ -14,6 +14,8 @@ const APPLICATION_PROTOCOL = "stun.turn";
 /** The sub-protocol of TURN over WebSocket: binary messages carry the same bytes as a TCP connection. */
 const WEBSOCKET_PROTOCOL = "turn";
 const CONNECT_TIMEOUT_MS = 10_000;
+/** A connector has time limits of its own; Tor may have to build circuits first. */
+const CONNECTOR_TIMEOUT_MS = 120_000;
 
 /** An open stream to a server that has proven who it is. */
 export interface ConnectedStream {
@@ -35,7 +37,8 @@ export async function connectStream(
   candidate: ServerCandidate,
   options: OpenTransportOptions,
 ): Promise<ConnectedStream> {
-  const timeout = AbortSignal.timeout(options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS);
+  const usual = options.connector === undefined ? CONNECT_TIMEOUT_MS : CONNECTOR_TIMEOUT_MS;
+  const timeout = AbortSignal.timeout(options.connectTimeoutMs ?? usual);
   const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
   try {
     return await connect(candidate, options, signal);

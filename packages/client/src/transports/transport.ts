@@ -55,7 +55,7 @@ export interface OpenTransportOptions {
   readonly sendQueueBytes?: number;
   /** The local address to send from. Default: the system's choice. */
   readonly localAddress?: string;
-  /** How long TCP, TLS and WebSocket handshakes may take together. Default 10,000. */
+  /** How long TCP, TLS and WebSocket handshakes may take together. Default 10,000; 120,000 with a connector. */
   readonly connectTimeoutMs?: number;
   /**
    * Carries every stream to the server, by its own rules (Tor, a policy for addresses), and resolves the names: nothing

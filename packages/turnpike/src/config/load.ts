@@ -5,7 +5,7 @@ import { configurationSchema, type Configuration } from "./schema.ts";
 import { configurationKeys, environmentVariable, keyName, namesAt, type ConfigurationKey } from "./setting.ts";
 import { isContainer, valueAt } from "./tree.ts";
 import { parseToml, TomlSyntaxError, type TomlDocument } from "./toml.ts";
-import { InvalidValueError } from "./values.ts";
+import { InvalidValueError, parseBoolean } from "./values.ts";
 
 /** A configuration file that was read. */
 export interface ConfigurationFile {
@@ -143,7 +143,8 @@ function pick(
 
 function fromTexts(key: ConfigurationKey, texts: readonly string[], where: string, problems: Problem[]): unknown {
   try {
-    const values = texts.map(key.setting.fromText ?? ((text) => text));
+    const read = key.setting.fromText ?? (key.kind === "boolean" ? parseBoolean : (text: string) => text);
+    const values = texts.map(read);
     if (key.kind === "textList" || key.kind === "tableList") return values;
     const last = values.at(-1);
     return key.kind === "integer" && typeof last === "string" && /^[+-]?\d{1,15}$/.test(last) ? Number(last) : last;

@@ -1,27 +1,15 @@
 import { z } from "zod";
+import { hints } from "./hints-schema.ts";
 import { settings } from "./setting.ts";
 import {
-  InvalidValueError,
   checkAddress,
   checkExternalAddress,
   checkListenSpec,
   checkPeerRange,
   checkStoredKey,
   parseUser,
+  text,
 } from "./values.ts";
-
-/** A string that one of the checks of `values.ts` accepts. */
-function text(check: (text: string) => string) {
-  return z.string().transform((value, context) => {
-    try {
-      return check(value);
-    } catch (error) {
-      if (!(error instanceof InvalidValueError)) throw error;
-      context.addIssue({ code: "custom", message: error.message });
-      return z.NEVER;
-    }
-  });
-}
 
 const port = () => z.int().min(1).max(65_535);
 const secretText = () => z.string().min(1);
@@ -164,6 +152,7 @@ export const configurationSchema = z.strictObject({
   relay: relay.prefault({}),
   turn: turn.prefault({}),
   peers: peers.prefault({}),
+  hints: hints.prefault({}),
   log: log.prefault({}),
 });
 

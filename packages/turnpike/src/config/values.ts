@@ -1,10 +1,26 @@
 import { isIP } from "node:net";
+import { turnHintServer } from "@turnpike/client";
+import { createAddressPolicy, InvalidHintError, parseHint, parseTarget } from "@turnpike/hints";
 import { parseExternalAddress, parseListenSpec } from "@turnpike/relay";
 import { createPeerPolicy } from "@turnpike/turn";
+import { z } from "zod";
 
 /** A value is not of its form. The message says what is wrong and what would be right, without the key's name. */
 export class InvalidValueError extends Error {
   override readonly name = "InvalidValueError";
+}
+
+/** A string that one of the checks below accepts. */
+export function text(check: (text: string) => string) {
+  return z.string().transform((value, context) => {
+    try {
+      return check(value);
+    } catch (error) {
+      if (!(error instanceof InvalidValueError)) throw error;
+      context.addIssue({ code: "custom", message: error.message });
+      return z.NEVER;
+    }
+  });
 }
 
 /** A static user as `--user` and `[[turn.user]]` write it. */
@@ -42,6 +58,45 @@ export function checkExternalAddress(text: string): string {
 /** Checks a peer range: `A`, `A/N` or `A-B`. */
 export function checkPeerRange(text: string): string {
   return checkBy((range) => createPeerPolicy({ deny: [range] }), text);
+}
+
+/** Checks a prefix that hints may or may not reach: `A` or `A/N`. */
+export function checkAddressPrefix(prefix: string): string {
+  return checkBy((text) => createAddressPolicy({ allow: [text] }), prefix);
+}
+
+/** Says what is wrong with a hint to advertise, of whatever type. */
+export function advertisedProblem(hint: string): string | undefined {
+  try {
+    parseHint(hint, { hasHandler: () => true });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof InvalidHintError)) throw error;
+    return error.message;
+  }
+}
+
+/** Checks a port of Tor's: a literal address and a port, or `unix:/path`. */
+export function checkTorTarget(target: string): string {
+  if (parseTarget(target) !== undefined) return target;
+  throw new InvalidValueError(`"${target}": write ADDRESS:PORT with a literal address, or unix:/path`);
+}
+
+/** Checks the URI of a relay for streams. */
+export function checkRelayUri(uri: string): string {
+  return checkBy(turnHintServer, uri);
+}
+
+/** Reads `true` or `false` of a flag or variable. */
+export function parseBoolean(text: string): boolean {
+  if (text === "true" || text === "1") return true;
+  if (text === "false" || text === "0") return false;
+  throw new InvalidValueError("must be true or false");
+}
+
+/** A flag that turns a key off: `--hide-ip` is `reveal_ip_address = false`. */
+export function invertedFlag(text: string): boolean {
+  return !parseBoolean(text);
 }
 
 /** Parses `NAME:PASSWORD`, or `NAME:0xKEY` for a stored key. The message of an error never repeats the text. */
