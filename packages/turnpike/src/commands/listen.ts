@@ -31,6 +31,7 @@ const KEYS = ["hints.advertise", "hints.reveal_ip_address", "hints.data_dir", "r
 interface ListenFlags {
   readonly reference?: true;
   readonly status?: true;
+  readonly halfClose: boolean;
   readonly linger: number;
 }
 
@@ -42,8 +43,12 @@ export function addListenCommand(program: Command, world: World): void {
     .argument("[SPEC...]", "where to listen (default: hints.listen)")
     .option("--reference", "prove an identity, kept in the data directory, and print the reference that names it")
     .option("--status", "show how listeners that take their time come up, such as onion:")
+    .option(
+      "--no-half-close",
+      "don't end one direction alone: for peers behind a relay or Tor exit, which would end both",
+    )
     .addOption(
-      new Option("--linger <SECONDS>", "where one direction can't end alone (Tor): silence after which to end")
+      new Option("--linger <SECONDS>", "where one direction can't end alone: silence after which to end")
         .argParser(number)
         .default(5),
     )
@@ -123,7 +128,7 @@ async function run({ connector, specs, flags, loaded, world, signal }: Running):
     const { stream, incoming } = await first.promise;
     if (flags.status === true) world.err(`${incoming.spec}: a peer is connected\n`);
     const { input, output } = world.streams();
-    const { halfClose } = incoming;
+    const halfClose = flags.halfClose && incoming.halfClose;
     await netcat(stream, { input, output, halfClose, lingerMilliseconds: flags.linger * 1000, signal });
   } finally {
     signal.removeEventListener("abort", stopped);
