@@ -33,13 +33,14 @@ export function addConfigurationFlags(
     const { flag, value, description } = key.setting;
     if (flag === undefined || !select(key)) continue;
     const isList = key.kind === "textList" || key.kind === "tableList";
+    const isSwitch = key.kind === "boolean" && value === undefined;
     const notes = [
       ...(isList ? ["repeatable"] : []),
       ...(key.choices === undefined ? [] : [key.choices.join(", ")]),
-      ...(key.kind === "boolean" ? [] : defaultNote(key)),
+      ...(isSwitch ? [] : defaultNote(key)),
     ];
     const text = [description, ...note(notes)].join(" ");
-    if (key.kind === "boolean") {
+    if (isSwitch) {
       command.addOption(new Option(flag, text));
       continue;
     }

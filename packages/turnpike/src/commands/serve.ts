@@ -4,6 +4,7 @@ import type { Relay } from "@turnpike/relay";
 import { formatTransportAddress } from "@turnpike/stun";
 import type { Command } from "commander";
 import { readCredentials, type StaticUser } from "../config/credentials.ts";
+import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import { runRelay } from "../wiring/run-relay.ts";
@@ -22,6 +23,12 @@ export function addServeCommand(program: Command, world: World): void {
     const loaded = configurationOf(serve, world);
     refuseToReveal(loaded.configuration, { relay: true });
     const configured = readCredentials(loaded, { readFile: world.readFile, reasonOf });
+    if (!loaded.configuration.authn.schemes_turn.includes("static")) {
+      const where = loaded.placeOf(["authn", "schemes_turn"]);
+      throw new CommandError(`${where}: authn.schemes_turn: must list "static", as which serve makes its user`, {
+        exitCode: 2,
+      });
+    }
     const guest = generateUser(world);
     await runRelay({
       configuration: loaded.configuration,

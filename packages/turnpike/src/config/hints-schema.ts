@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { checkedText } from "./checked-text.ts";
 import { settings } from "./setting.ts";
-import { checkAddressPrefix, advertisedProblem, checkRelayUri, checkTorTarget, invertedFlag, text } from "./values.ts";
+import { checkAddressPrefix, advertisedProblem, checkRelayUri, checkTorTarget, invertedFlag } from "./values.ts";
 
 /** Where hints lead, and what they may reveal: the table `[hints]`. */
 export const hints = z.strictObject({
@@ -47,12 +48,12 @@ export const hints = z.strictObject({
     value: "WHICH",
     description: "which private addresses hints may reach; literal: those that a hint spells, no name leads there",
   }),
-  allow: z.array(text(checkAddressPrefix)).prefault([]).register(settings, {
+  allow: z.array(checkedText(checkAddressPrefix)).prefault([]).register(settings, {
     flag: "--allow-address",
     value: "CIDR",
     description: "addresses that hints may reach, through Tor and relays too, whatever the rest says",
   }),
-  deny: z.array(text(checkAddressPrefix)).prefault([]).register(settings, {
+  deny: z.array(checkedText(checkAddressPrefix)).prefault([]).register(settings, {
     flag: "--deny-address",
     value: "CIDR",
     description: "addresses that hints may not reach, unless allowed",
@@ -70,13 +71,13 @@ export const hints = z.strictObject({
   }),
   tor: z
     .strictObject({
-      socks: text(checkTorTarget).optional().register(settings, {
+      socks: checkedText(checkTorTarget).optional().register(settings, {
         flag: "--tor-socks",
         value: "ADDRESS:PORT",
         description: "Tor's SOCKS port; unix:/path too",
         defaultText: "`127.0.0.1:9050`, then `127.0.0.1:9150`",
       }),
-      control: text(checkTorTarget).optional().register(settings, {
+      control: checkedText(checkTorTarget).optional().register(settings, {
         flag: "--tor-control",
         value: "ADDRESS:PORT",
         description: "Tor's control port, which onion: needs; unix:/path too",
@@ -107,7 +108,7 @@ export const hints = z.strictObject({
     .prefault({}),
   turn: z
     .strictObject({
-      relay: text(checkRelayUri).optional().register(settings, {
+      relay: checkedText(checkRelayUri).optional().register(settings, {
         flag: "--turn-relay",
         value: "URI",
         description: "the relay of turn: hints, over TCP or TLS, such as turns:relay.example",

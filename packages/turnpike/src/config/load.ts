@@ -5,7 +5,7 @@ import { configurationSchema, type Configuration } from "./schema.ts";
 import { configurationKeys, environmentVariable, keyName, namesAt, type ConfigurationKey } from "./setting.ts";
 import { isContainer, valueAt } from "./tree.ts";
 import { parseToml, TomlSyntaxError, type TomlDocument } from "./toml.ts";
-import { InvalidValueError, parseBoolean } from "./values.ts";
+import { InvalidValueError } from "./values.ts";
 
 /** A configuration file that was read. */
 export interface ConfigurationFile {
@@ -143,16 +143,23 @@ function pick(
 
 function fromTexts(key: ConfigurationKey, texts: readonly string[], where: string, problems: Problem[]): unknown {
   try {
-    const read = key.setting.fromText ?? (key.kind === "boolean" ? parseBoolean : (text: string) => text);
-    const values = texts.map(read);
+    const values = texts.map(key.setting.fromText ?? ((text) => text));
     if (key.kind === "textList" || key.kind === "tableList") return values;
-    const last = values.at(-1);
-    return key.kind === "integer" && typeof last === "string" && /^[+-]?\d{1,15}$/.test(last) ? Number(last) : last;
+    return typed(key.kind, values.at(-1));
   } catch (error) {
     if (!(error instanceof InvalidValueError)) throw error;
     problems.push({ where, message: error.message });
     return key.defaultValue;
   }
+}
+
+/** The text of a flag or variable as TOML would have it; what doesn't fit stays text, for the check to complain of. */
+function typed(kind: ConfigurationKey["kind"], value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  if (kind === "integer" && /^[+-]?\d{1,15}$/.test(value)) return Number(value);
+  if (kind === "number" && /^[+-]?\d{1,15}(?:\.\d{1,15})?$/.test(value)) return Number(value);
+  if (kind === "boolean" && (value === "true" || value === "false")) return value === "true";
+  return value;
 }
 
 /** Lists in one variable: one item a line, or divided by commas unless the items are secrets. */

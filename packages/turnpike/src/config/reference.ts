@@ -60,7 +60,8 @@ function flagCell({ setting, kind }: ConfigurationKey): string {
 
 const TYPES = {
   integer: "whole number",
-  boolean: "`true` `false`",
+  number: "number",
+  boolean: "`true` or `false`",
   text: "text",
   textList: "list of text",
   tableList: "tables",

@@ -3,24 +3,10 @@ import { turnHintServer } from "@turnpike/client";
 import { createAddressPolicy, InvalidHintError, parseHint, parseTarget } from "@turnpike/hints";
 import { parseExternalAddress, parseListenSpec } from "@turnpike/relay";
 import { createPeerPolicy } from "@turnpike/turn";
-import { z } from "zod";
 
 /** A value is not of its form. The message says what is wrong and what would be right, without the key's name. */
 export class InvalidValueError extends Error {
   override readonly name = "InvalidValueError";
-}
-
-/** A string that one of the checks below accepts. */
-export function text(check: (text: string) => string) {
-  return z.string().transform((value, context) => {
-    try {
-      return check(value);
-    } catch (error) {
-      if (!(error instanceof InvalidValueError)) throw error;
-      context.addIssue({ code: "custom", message: error.message });
-      return z.NEVER;
-    }
-  });
 }
 
 /** A static user as `--user` and `[[turn.user]]` write it. */
@@ -87,16 +73,11 @@ export function checkRelayUri(uri: string): string {
   return checkBy(turnHintServer, uri);
 }
 
-/** Reads `true` or `false` of a flag or variable. */
-export function parseBoolean(text: string): boolean {
-  if (text === "true" || text === "1") return true;
-  if (text === "false" || text === "0") return false;
-  throw new InvalidValueError("must be true or false");
-}
-
 /** A flag that turns a key off: `--hide-ip` is `reveal_ip_address = false`. */
 export function invertedFlag(text: string): boolean {
-  return !parseBoolean(text);
+  if (text === "true") return false;
+  if (text === "false") return true;
+  throw new InvalidValueError("must be true or false");
 }
 
 /** Parses `NAME:PASSWORD`, or `NAME:0xKEY` for a stored key. The message of an error never repeats the text. */
@@ -116,6 +97,15 @@ export function checkStoredKey(text: string): string {
     throw new InvalidValueError("must be 32 hexadecimal digits (MD5 key) or 64 (SHA-256 key)");
   }
   return text.toLowerCase();
+}
+
+/** Checks an absolute `http:` or `https:` URL without a user in it. */
+export function checkHttpUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url === null || !["http:", "https:"].includes(url.protocol) || url.username !== "" || url.password !== "") {
+    throw new InvalidValueError("must be an http: or https: URL without a user or password in it");
+  }
+  return text;
 }
 
 /** The room that uses a value knows best whether it is well formed. */

@@ -25,7 +25,7 @@ export function refuseToReveal(configuration: Configuration, purpose: Purpose): 
 
 /** Everything in a configuration that could reveal the address, as far as it matters for `purpose`. */
 export function revealConfigurationOf(configuration: Configuration, purpose: Purpose): RevealConfiguration {
-  const { hints, relay } = configuration;
+  const { hints, relay, turn } = configuration;
   const { socks, control } = hints.tor;
   // Who only listens opens no TCP, whatever way it would take.
   const dials = purpose.listen === undefined;
@@ -48,6 +48,7 @@ export function revealConfigurationOf(configuration: Configuration, purpose: Pur
     ),
     ...(purpose.relay === true
       ? {
+          urls: turn.webhook.url === undefined ? [] : [{ key: "turn.webhook.url", value: turn.webhook.url }],
           // Without a list the relay listens everywhere.
           binds: (relay.listen ?? ["udp:0.0.0.0:3478"]).map((spec) => ({
             key: "relay.listen",
