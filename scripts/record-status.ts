@@ -74,7 +74,9 @@ async function record(args: readonly string[]): Promise<readonly Frame[]> {
   const frames: Frame[] = [];
   for await (const chunk of child.stdout) {
     // Each picture begins by clearing the one before.
-    const pictures = String(chunk).split(/\r\u001B\[\d+A\u001B\[J/u);
+    const pictures = String(chunk)
+      .replaceAll("\u001B", "␛")
+      .split(/\r␛\[\d+A␛\[J/u);
     const text = pictures.at(-1)?.replaceAll("\r\n", "\n").trimEnd();
     if (text !== undefined && text !== "") frames.push({ atMs: performance.now() - startMs, text });
   }
@@ -115,7 +117,7 @@ function picture(title: string, frames: readonly Frame[]): string {
   ].join("\n");
 }
 
-/** The colours that the command writes (SGR 31–36 and 90). */
+/** The colours that the command writes (SGR 31–36 and 90), its escape character shown as ␛. */
 function colorOf(row: string): string {
   const colors: Readonly<Record<string, string>> = {
     31: "#f47067",
@@ -124,11 +126,11 @@ function colorOf(row: string): string {
     36: "#56d4dd",
     90: "#8b949e",
   };
-  return colors[/\u001B\[(\d+)m/u.exec(row)?.[1] ?? ""] ?? "#d7dae0";
+  return colors[/␛\[(\d+)m/u.exec(row)?.[1] ?? ""] ?? "#d7dae0";
 }
 
 function plain(row: string): string {
-  return row.replaceAll(/\u001B\[\d*m/gu, "");
+  return row.replaceAll(/␛\[\d*m/gu, "");
 }
 
 function escape(text: string): string {

@@ -375,8 +375,16 @@ describe("turnpike connect and turnpike listen", () => {
     await writeFile(join(directory, "credential"), "wonderland\n");
     const others = [`tcp:127.0.0.1:1`, `turn:127.0.0.1:1`];
     const connecting = folder.start([
-      ...["connect", ...listening.hints, ...others, "--status", "--hide-ip", "--via=tor", socks],
-      ...[`--turn-relay=turn:127.0.0.1:${coturn.port}`, "--turn-username=alice", "--allow-address=127.0.0.1"],
+      "connect",
+      ...listening.hints,
+      ...others,
+      "--status",
+      "--hide-ip",
+      "--via=tor",
+      socks,
+      `--turn-relay=turn:127.0.0.1:${coturn.port}`,
+      "--turn-username=alice",
+      "--allow-address=127.0.0.1",
       `--turn-credential-file=${join(directory, "credential")}`,
     ]);
     const codes = await Promise.all([connecting.child.ended, listening.child.ended]);
