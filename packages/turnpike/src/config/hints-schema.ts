@@ -40,7 +40,7 @@ export const hints = z.strictObject({
     }),
   reveal_ip_address: z.boolean().prefault(true).register(settings, {
     flag: "--hide-ip",
-    description: "false (--hide-ip): refuse to start with anything that would reveal this machine's address",
+    description: "refuse to start with anything that would reveal this machine's address (the key says so by false)",
     fromText: invertedFlag,
   }),
   private_addresses: z.enum(["refused", "literal", "allowed"]).prefault("literal").register(settings, {
@@ -91,7 +91,7 @@ export const hints = z.strictObject({
       }),
       launch: z.boolean().prefault(false).register(settings, {
         flag: "--tor-launch",
-        description: "true: launch a tor, in place of socks and control",
+        description: "launch a tor, in place of those of socks and control",
       }),
       executable: z.string().min(1).optional().register(settings, {
         flag: "--tor-executable",

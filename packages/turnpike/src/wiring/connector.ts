@@ -2,12 +2,9 @@ import { dirname, isAbsolute, join } from "node:path";
 import { createTurnHintHandler } from "@turnpike/client";
 import { Connector, readTorConfiguration, type HintPolicy, type TorSettings } from "@turnpike/hints";
 import type { LoadedConfiguration } from "../config/load.ts";
-import type { Configuration } from "../config/schema.ts";
 import { ConfigurationError } from "../errors.ts";
 import { reasonOf } from "../options.ts";
 import type { World } from "../world.ts";
-
-type HintSettings = Configuration["hints"];
 
 /** What {@link createConnector} goes by. */
 export interface ConnectorSettings {
@@ -35,7 +32,7 @@ export function createConnector(settings: ConnectorSettings): Connector {
     policy,
     tcp: settings.onlyTor === true ? "disabled" : hints.tcp,
     overrides: settings.onlyTor === true ? [] : hints.override,
-    tor: torSettings(hints.tor),
+    tor: torSettings(loaded),
     ...(ca === undefined ? {} : { ca: [ca] }),
   });
   const { relay, username, credential, credential_file: file } = hints.turn;
@@ -57,21 +54,30 @@ export function createConnector(settings: ConnectorSettings): Connector {
   return connector;
 }
 
-function torSettings(tor: HintSettings["tor"]): TorSettings {
-  const { launch, ...others } = tor;
+function torSettings(loaded: LoadedConfiguration): TorSettings {
+  const { launch, cookie_file: cookie, ...others } = loaded.configuration.hints.tor;
   const given = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
-  return readTorConfiguration({ ...given, launch });
+  return readTorConfiguration({
+    ...given,
+    launch,
+    ...(cookie === undefined ? {} : { cookie_file: pathOf(loaded, ["hints", "tor", "cookie_file"], cookie) }),
+  });
 }
 
-/** Reads a file that a key of `[hints]` names, relative to the configuration file or the working directory. */
+/** A path as a key has it: relative to the configuration file that names it, or to the working directory. */
+function pathOf(loaded: LoadedConfiguration, keyPath: readonly string[], path: string): string {
+  const value = loaded.values.find(({ key }) => key.path.join(".") === keyPath.join("."));
+  return value?.source.kind === "file" && !isAbsolute(path) ? join(dirname(value.source.name), path) : path;
+}
+
+/** Reads a file that a key of `[hints]` names. */
 function readConfigured(
   name: string | readonly string[],
   path: string,
   { loaded, world }: { readonly loaded: LoadedConfiguration; readonly world: World },
 ): string {
   const keyPath = ["hints", ...[name].flat()];
-  const value = loaded.values.find(({ key }) => key.path.join(".") === keyPath.join("."));
-  const full = value?.source.kind === "file" && !isAbsolute(path) ? join(dirname(value.source.name), path) : path;
+  const full = pathOf(loaded, keyPath, path);
   try {
     return world.readFile(full);
   } catch (error) {
