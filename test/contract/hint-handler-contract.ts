@@ -12,6 +12,8 @@ export interface HandlerUnderContract {
   /** True if it speaks with the peer before the stream is the caller's. */
   readonly negotiates: boolean;
   readonly options?: ConnectorOptions;
+  /** Registers the handler, if it is not built in. */
+  readonly register?: (connector: Connector) => void;
 }
 
 /** What every handler of hints must do, whoever wrote it. */
@@ -37,6 +39,7 @@ export function hintHandlerContract(handler: HandlerUnderContract): void {
         },
       },
     });
+    handler.register?.(connector);
     return { connector, dialled, streams };
   }
 

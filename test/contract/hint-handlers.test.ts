@@ -1,3 +1,4 @@
+import { createTurnHintHandler } from "@turnpike/client";
 import { hintHandlerContract } from "./hint-handler-contract.ts";
 
 const badHosts = ["", "a.example", "a.example:", "a.example:0", "a b:1", "127.1:80", "a.example:80:x=y", "[::1]"];
@@ -37,4 +38,14 @@ hintHandlerContract({
   malformed: [...badHosts, "abc.onion:80", `${onion.replace("2", "3")}:80`],
   negotiates: true,
   options: { tor: { socks: { kind: "tcp", address: "127.0.0.1", port: 9050 } } },
+});
+hintHandlerContract({
+  type: "turn",
+  hint: "turn:8.8.8.8:80",
+  // Its rubbish reads as the beginning of a long ChannelData message, which only time ends.
+  options: { race: { attemptTimeoutMilliseconds: 500 } },
+  malformed: [...badHosts, `${onion}:80`],
+  negotiates: true,
+  register: (connector) =>
+    connector.addHintHandler("turn", createTurnHintHandler({ relay: "turn:8.8.4.4?transport=tcp", connector })),
 });

@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
+import { allocate, createTurnHintHandler } from "@turnpike/client";
 import {
   ConnectError,
   Connector,
@@ -18,6 +19,8 @@ import {
   type TorSettings,
 } from "@turnpike/hints";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { NetcatFolder } from "../support/netcat.ts";
+import { type Coturn, startStreamCoturn } from "./support/coturn.ts";
 import { ensureDebianPackages } from "./support/debian.ts";
 import { watchClient } from "./support/strace.ts";
 import { controlPassword, startTorNetwork, type TorNetwork } from "./support/tornet.ts";
@@ -29,10 +32,14 @@ let network: TorNetwork;
 let echo: Server;
 let echoPort: number;
 let directory: string;
+let coturn: Coturn;
 const closing: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
-  ensureDebianPackages({ packages: ["tor", "strace"], commands: ["tor", "tor-gencert", "strace"] });
+  ensureDebianPackages({
+    packages: ["coturn", "tor", "strace"],
+    commands: ["turnserver", "tor", "tor-gencert", "strace"],
+  });
   directory = await mkdtemp(join(tmpdir(), "hints-tor-"));
   echo = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on("error", () => undefined);
@@ -40,12 +47,14 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => echo.listen(0, "127.0.0.1", resolve));
   echoPort = (echo.address() as AddressInfo).port;
-  network = await startTorNetwork({ exitPort: echoPort });
+  coturn = await startStreamCoturn();
+  network = await startTorNetwork({ exitPorts: [echoPort, coturn.port, coturn.tlsPort] });
 });
 
 afterAll(async () => {
   await Promise.all(closing.map((close) => close()));
   await network.stop();
+  await coturn[Symbol.asyncDispose]();
   echo.close();
   await rm(directory, { recursive: true, force: true });
 });
@@ -301,6 +310,91 @@ describe("Tor killed in the middle", () => {
   });
 });
 
+describe("TURN over TCP through Tor", () => {
+  const alice = { username: "alice", credential: "wonderland" };
+
+  /** A connector that hides the address, and what it dials. */
+  function watchedConnector() {
+    const dialled = new Set<string>();
+    const connector = new Connector({
+      policy: { revealIpAddress: false, allow: ["127.0.0.1"] },
+      tcp: "tor",
+      tor: { socks: loopback(network.client.socksPort) },
+      dialer: {
+        dial(target, options) {
+          dialled.add(target.kind === "tcp" ? `${target.address}:${target.port}` : target.path);
+          return nodeDialer.dial(target, options);
+        },
+      },
+    });
+    closing.push(() => connector.close());
+    return { connector, dialled };
+  }
+
+  it.each(["turn", "turns"])(
+    "allocates by %s: and exchanges datagrams with a peer, by Tor's port alone",
+    async (scheme) => {
+      const { connector, dialled } = watchedConnector();
+      const port = scheme === "turn" ? coturn.port : coturn.tlsPort;
+      const uri = `${scheme}:127.0.0.1:${port}?transport=tcp`;
+      await using hidden = await allocate(uri, { ...alice, connector, tls: { ca: coturn.ca } });
+      await using peer = await allocate(`turn:127.0.0.1:${coturn.port}?transport=udp`, alice);
+      await peer.permit("127.0.0.1");
+      await hidden.permit("127.0.0.1");
+      hidden.send(peer.relayedAddress, "hello out of Tor");
+      for await (const { data, peer: from } of peer) {
+        expect([Buffer.from(data).toString(), from.port]).toEqual(["hello out of Tor", hidden.relayedAddress.port]);
+        break;
+      }
+      expect([...dialled]).toEqual([`127.0.0.1:${network.client.socksPort}`]);
+      await expect(allocate(`turn:127.0.0.1:${coturn.port}?transport=udp`, { ...alice, connector })).rejects.toThrow(
+        "Cannot connect by UDP through a connector",
+      );
+    },
+  );
+
+  it("carries a stream by a turn: hint, control and data connection through Tor", async () => {
+    const { connector, dialled } = watchedConnector();
+    const relay = `turns:127.0.0.1:${coturn.tlsPort}`;
+    connector.addHintHandler("turn", createTurnHintHandler({ relay, ...alice, connector, tls: { ca: coturn.ca } }));
+    const { stream, type, halfClose } = await connector.connect({ hints: [`turn:127.0.0.1:${echoPort}`] });
+    expect([type, halfClose]).toEqual(["turn", false]);
+    const bytes = randomBytes(200_000);
+    expect(sha256(await exchange(stream, bytes))).toBe(sha256(bytes));
+    expect([...dialled]).toEqual([`127.0.0.1:${network.client.socksPort}`]);
+  });
+});
+
+describe("turnpike connect and turnpike listen", () => {
+  it("carry a file both ways through an onion service, tcp: and turn: tried beside it, the address hidden", async () => {
+    const folder = new NetcatFolder();
+    closing.push(() => folder.remove());
+    const control = `--tor-control=127.0.0.1:${network.service.controlPort}`;
+    const listening = await folder.listen(["onion:4000", "--hide-ip", "--status", control], 90_000);
+    const socks = `--tor-socks=127.0.0.1:${network.client.socksPort}`;
+    await writeFile(join(directory, "credential"), "wonderland\n");
+    const others = [`tcp:127.0.0.1:1`, `turn:127.0.0.1:1`];
+    const connecting = folder.start([
+      "connect",
+      ...listening.hints,
+      ...others,
+      "--status",
+      "--hide-ip",
+      "--via=tor",
+      socks,
+      `--turn-relay=turn:127.0.0.1:${coturn.port}`,
+      "--turn-username=alice",
+      "--allow-address=127.0.0.1",
+      `--turn-credential-file=${join(directory, "credential")}`,
+    ]);
+    const codes = await Promise.all([connecting.child.ended, listening.child.ended]);
+    expect(codes, `${connecting.child.stderr()}\n${listening.child.stderr()}`).toEqual([0, 0]);
+    expect(listening.receivedHash()).toBe(connecting.sentHash);
+    expect(connecting.receivedHash()).toBe(listening.sentHash);
+    expect(connecting.child.stderr()).toMatch(/^✓ tor:\S+ +won/mu);
+  });
+});
+
 describe("reveal_ip_address = false, watched from outside", () => {
   it("not one packet or DNS query leaves except to Tor's port, with hostile hints, redirects and rebinding", async () => {
     const connector = hiddenConnector({ control: loopback(network.service.controlPort) });
@@ -336,6 +430,8 @@ describe("reveal_ip_address = false, watched from outside", () => {
       "socks:192.0.2.1:80",
       "unix:/run/systemd/resolve/io.systemd.Resolve",
       "turn:192.0.2.1:3478",
+      "turn:8.8.8.8:3478",
+      "turn:rebinding.example.invalid:3478",
       "tcp:192.0.2.1:80\ntcp:192.0.2.2:80",
     ];
     const { said, reached } = await watchClient(directory, ["hidden", String(network.client.socksPort), ...hostile]);

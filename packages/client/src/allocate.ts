@@ -1,9 +1,8 @@
-import { formatTransportAddress } from "@turnpike/stun";
 import type { AllocateDemands, ClientCredentials } from "@turnpike/turn";
 import type { Abortable, Allocation, AllocationHandlers } from "./allocation.ts";
 import { ClientDriver } from "./driver.ts";
 import { asError, reasonOf, TurnClientError } from "./errors.ts";
-import { resolveUri, type ResolveOptions, type ServerCandidate } from "./resolve.ts";
+import { placeOf, resolveUri, type ResolveOptions, type ServerCandidate } from "./resolve.ts";
 import { openTransport } from "./transports/open.ts";
 import type { OpenTransportOptions } from "./transports/transport.ts";
 import { TurnAllocation } from "./turn-allocation.ts";
@@ -67,6 +66,7 @@ export async function allocate(uri: string | TurnUri, options: AllocateOptions =
     ...(options.random === undefined ? {} : { random: options.random }),
     ...(transports === undefined ? {} : { transports }),
     ...(serverFamilies === undefined ? {} : { families: serverFamilies }),
+    ...(options.connector === undefined ? {} : { connector: options.connector }),
     ...(signal === undefined ? {} : { signal }),
   });
   const errors: TurnClientError[] = [];
@@ -174,12 +174,13 @@ export function pickCredentials({ username, credential, accessToken }: Credentia
 
 /** The part of the options that opening a transport takes. */
 export function openingOptions(options: Omit<OpenTransportOptions, "signal">): OpenTransportOptions {
-  const { tls, sendQueueBytes, localAddress, connectTimeoutMs } = options;
+  const { tls, sendQueueBytes, localAddress, connectTimeoutMs, connector } = options;
   return {
     ...(tls === undefined ? {} : { tls }),
     ...(sendQueueBytes === undefined ? {} : { sendQueueBytes }),
     ...(localAddress === undefined ? {} : { localAddress }),
     ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+    ...(connector === undefined ? {} : { connector }),
   };
 }
 
@@ -197,6 +198,6 @@ function demandsOf(options: AllocateOptions): AllocateDemands {
 }
 
 /** A server in words: `tls to 192.0.2.1:5349`. */
-export function nameOf({ transport, address }: ServerCandidate): string {
-  return `${transport} to ${formatTransportAddress(address)}`;
+export function nameOf(candidate: ServerCandidate): string {
+  return `${candidate.transport} to ${placeOf(candidate)}`;
 }

@@ -13,6 +13,8 @@ export type { ResolveOptions, ServerCandidate } from "./resolve.ts";
 export { systemResolver } from "./resolver.ts";
 export type { NaptrRecord, Resolver, SrvRecord } from "./resolver.ts";
 export type { OpenTransportOptions, TlsClientOptions, TransportSecurity } from "./transports/transport.ts";
+export { createTurnHintHandler, turnHintServer } from "./turn-hint.ts";
+export type { TurnHintOptions } from "./turn-hint.ts";
 export { formatUri, isSecure, parseUri, UriError } from "./uri.ts";
 export type { TurnUri, UriErrorCode, UriScheme, UriTransport } from "./uri.ts";
 export { bench } from "./bench/bench.ts";

@@ -1,4 +1,6 @@
+import type { Connector } from "@turnpike/hints";
 import {
+  formatIpAddress,
   formatTransportAddress,
   parseIpAddress,
   withPort,
@@ -13,6 +15,7 @@ import { formatUri, isSecure, type TurnUri } from "./uri.ts";
 /** Where and how a server may be reached. */
 export interface ServerCandidate {
   readonly transport: ClientTransport;
+  /** The unspecified address (0.0.0.0) with the port where a connector resolves the name: see {@link hostOf}. */
   readonly address: TransportAddress;
   /** What its certificate must be for: the host of the URI (RFC 5928 §5). */
   readonly serverName: string;
@@ -28,6 +31,8 @@ export interface ResolveOptions {
   readonly transports?: readonly ("udp" | "tcp" | "tls")[];
   /** Default: both. */
   readonly families?: readonly (4 | 6)[];
+  /** Resolves names itself: nobody is asked here, and a URI leads to TCP (`turns:` to TLS) at its own or the default port. */
+  readonly connector?: Connector;
   readonly signal?: AbortSignal;
 }
 
@@ -57,6 +62,24 @@ export async function resolveUri(uri: TurnUri, options: ResolveOptions = {}): Pr
   return unique.slice(0, MAXIMUM_CANDIDATES);
 }
 
+/** The host to connect to: the address, or the name that a connector resolves. */
+export function hostOf({ address, serverName }: ServerCandidate): string {
+  return isUnresolved(address) ? serverName : formatIpAddress(address);
+}
+
+/** Host and port in words: `192.0.2.1:5349`, `[2001:db8::1]:5349`, `relay.example:5349`. */
+export function placeOf(candidate: ServerCandidate): string {
+  const { address, serverName } = candidate;
+  return isUnresolved(address) ? `${serverName}:${address.port}` : formatTransportAddress(address);
+}
+
+/** True for the address of a name that was left to a connector. */
+export function isUnresolved(address: IpAddress): boolean {
+  return formatIpAddress(address) === formatIpAddress(UNRESOLVED);
+}
+
+const UNRESOLVED: IpAddress = parseIpAddress("0.0.0.0")!;
+
 /** The port of a URI that names none: 3478, of `turns:` and `stuns:` 5349 (RFC 7065 §3.2). */
 export function defaultPort(uri: TurnUri): number {
   return isSecure(uri) ? 5349 : 3478;
@@ -76,6 +99,7 @@ class Resolution {
   readonly #random: () => number;
   readonly #families: readonly (4 | 6)[];
   readonly #transports: readonly ClientTransport[];
+  readonly #isLeftToConnector: boolean;
   readonly #signal: AbortSignal | undefined;
   #questions = 0;
 
@@ -86,7 +110,9 @@ class Resolution {
     this.#families = options.families ?? [4, 6];
     this.#signal = options.signal;
     const named = transportOf(uri);
-    const preferred = options.transports ?? (isSecure(uri) ? ["tls"] : ["udp", "tcp"]);
+    this.#isLeftToConnector = options.connector !== undefined;
+    const plain = this.#isLeftToConnector ? (["tcp"] as const) : (["udp", "tcp"] as const);
+    const preferred = options.transports ?? (isSecure(uri) ? ["tls"] : plain);
     const fitting = isSecure(uri) ? preferred.filter((transport) => transport === "tls") : preferred;
     this.#transports = named === undefined ? fitting : [named];
   }
@@ -95,6 +121,7 @@ class Resolution {
     const { host, ip, port, transport } = this.#uri;
     // Steps 1 and 2: an address, or a port that needs no records.
     if (ip !== undefined) return this.#eachTransport([ip], port);
+    if (this.#isLeftToConnector) return this.#eachTransport([UNRESOLVED], port);
     if (port !== undefined || transport === "ws") return this.#eachTransport(await this.#addresses(host), port);
     // Step 3.
     if (transport !== undefined || !this.#isTurn) return this.#bySrv();

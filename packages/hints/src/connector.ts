@@ -12,7 +12,7 @@ import { createWebSocketHandler } from "./handlers/ws.ts";
 import { isHintType, maximumTypeLength } from "./hint.ts";
 import { type Dialer, nodeDialer, type Resolver, systemResolver } from "./network.ts";
 import type { RaceOptions } from "./race.ts";
-import type { RouteOverride, TcpRoute } from "./routes.ts";
+import { chooseRoute, type RouteOverride, type TcpRoute } from "./routes.ts";
 import { checkReveal, RevealError } from "./reveal.ts";
 import type { HintStatus } from "./status.ts";
 import type { TorSettings } from "./tor/start.ts";
@@ -150,6 +150,15 @@ export class Connector {
   /** The types that have a handler. */
   get hintTypes(): readonly string[] {
     return [...this.#handlers.keys()];
+  }
+
+  /** Which way TCP takes to a host and port, by local configuration. */
+  tcpRoute(target: { readonly host: string; readonly port: number }): TcpRoute {
+    const { tcp, overrides } = this.#options;
+    return chooseRoute(target, {
+      ...(tcp === undefined ? {} : { tcp }),
+      ...(overrides === undefined ? {} : { overrides }),
+    });
   }
 
   /**

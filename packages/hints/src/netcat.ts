@@ -35,11 +35,18 @@ export async function netcat(stream: Duplex, options: NetcatOptions): Promise<Ne
   // Two pipelines listen on one stream, which is more than Node takes for a leak.
   stream.setMaxListeners(Math.max(stream.getMaxListeners(), 32));
   try {
-    const receiving = pipeline(stream, received, output, { ...abort, end: false });
+    let isOver = false;
+    const receiving = pipeline(stream, received, output, { ...abort, end: false }).catch((error: unknown) => {
+      // After a silence that was long enough we have ended both directions: how the other side takes it is its affair.
+      if (!isOver || signal?.aborted === true) throw error;
+    });
     const sending = halfClose
       ? pipeline(input, sent, stream, abort)
       : pipeline(input, sent, stream, { ...abort, end: false }).then(() =>
-          linger(stream, received, receiving, options),
+          linger(received, receiving, options).then(() => {
+            isOver = true;
+            if (!stream.writableEnded) stream.end();
+          }),
         );
     await Promise.all([sending, receiving]);
   } finally {
@@ -48,13 +55,8 @@ export async function netcat(stream: Duplex, options: NetcatOptions): Promise<Ne
   return { sent: sent.bytes, received: received.bytes };
 }
 
-/** Ends the stream when the peer has been silent long enough, unless the peer ends it before. */
-async function linger(
-  stream: Duplex,
-  received: ByteCounter,
-  receiving: Promise<void>,
-  options: NetcatOptions,
-): Promise<void> {
+/** Waits until the peer has been silent long enough, or has ended the stream. */
+async function linger(received: ByteCounter, receiving: Promise<void>, options: NetcatOptions): Promise<void> {
   const clock = options.clock ?? systemClock;
   const over = Promise.withResolvers<void>();
   let cancel: () => void = () => undefined;
@@ -70,7 +72,6 @@ async function linger(
     cancel();
     received.off("data", wait);
   }
-  if (!stream.writableEnded) stream.end();
 }
 
 /** Passes bytes on and counts them. (An async generator would not do: it destroys a stream that ends in one direction.) */

@@ -18,6 +18,8 @@ export interface RevealConfiguration {
     readonly overrides?: readonly RouteOverride[];
     /** True if a SOCKS proxy other than Tor is configured. */
     readonly socksProxy?: boolean;
+    /** The relay of `turn:` hints, if it is reached through hints as well. */
+    readonly turnRelay?: { readonly host: string; readonly port: number };
     /** Listener specs, such as `tcp:0.0.0.0:4000`. */
     readonly listen?: readonly string[];
     readonly advertise?: "AUTO" | readonly string[];
@@ -130,6 +132,13 @@ function checkHint({ key, value }: Item, hints: HintKeys): readonly RevealFindin
       const read = hint.type.startsWith("ws") ? parseHostPortPath : parseHostPort;
       const target = read(hint.rest, place);
       if (routeOf(target, hints) !== "tcp") return [];
+    }
+    if (hint.type === "turn" && hints.turnRelay !== undefined) {
+      if (parseHostPort(hint.rest, { hint: value, start: "turn:".length }).kind === "name") {
+        const problem = "a relay takes addresses only, and asking for the name would reveal the address; write one";
+        return [{ key, value, problem }];
+      }
+      if (isOnion(hints.turnRelay.host) || routeOf(hints.turnRelay, hints) !== "tcp") return [];
     }
     const legacy = hint.legacy ? ` (it means ${hint.text})` : "";
     return [{ key, value, problem: `leaves directly${legacy}; write tor:, or set hints.tcp = "tor"` }];

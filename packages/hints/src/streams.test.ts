@@ -153,6 +153,26 @@ describe("netcat", () => {
   });
 });
 
+describe("netcat, when the other side is reset", () => {
+  async function resetAfter(milliseconds: number): Promise<unknown> {
+    const clock = new ManualClock();
+    const [near] = streamPair();
+    const done = netcat(near, { input: Readable.from(["x"]), output: new PassThrough(), halfClose: false, clock });
+    const outcome = done.catch((error: unknown) => error);
+    await clock.advance(milliseconds);
+    near.destroy(new Error("read ECONNRESET"));
+    return outcome;
+  }
+
+  it("after the silence that ended both directions, is content", async () => {
+    expect(await resetAfter(5_000)).toEqual({ sent: 1, received: 0 });
+  });
+
+  it("before, says so: what was to come may be missing", async () => {
+    expect(await resetAfter(4_000)).toMatchObject({ message: "read ECONNRESET" });
+  });
+});
+
 describe("WebSocket", () => {
   const servers: Server[] = [];
   afterAll(() => servers.forEach((server) => server.close()));

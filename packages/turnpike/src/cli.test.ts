@@ -1,3 +1,4 @@
+import { PassThrough, Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { run } from "./cli.ts";
 import type { World } from "./world.ts";
@@ -18,6 +19,7 @@ async function turnpike(args: readonly string[], setup: Setup = {}) {
     err: (text) => {
       err += text;
     },
+    streams: () => ({ input: Readable.from([]), output: new PassThrough() }),
     isOutTerminal: false,
     isErrTerminal: false,
     environment: setup.environment ?? {},
@@ -50,6 +52,8 @@ describe("turnpike", () => {
     [["credentials", "verify", "--help"], "Usage: turnpike credentials verify"],
     [["check", "--help"], "Usage: turnpike check"],
     [["bench", "--help"], "Usage: turnpike bench"],
+    [["connect", "--help"], "Usage: turnpike connect"],
+    [["listen", "--help"], "Usage: turnpike listen"],
     [["config", "check", "--help"], "Usage: turnpike config check"],
     [["config", "print", "--help"], "Usage: turnpike config print"],
   ])("explains %j", async (args, usage) => {
@@ -78,6 +82,78 @@ describe("turnpike", () => {
   ])("refuses %j with exit code 2", async (args, message) => {
     const { code, out, err } = await turnpike(args);
     expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toContain(message);
+  });
+
+  it("refuses a relay that would reveal the address, and names every key", async () => {
+    const files = {
+      "turnpike.toml": `
+[relay]
+external_addresses = ["203.0.113.7/10.0.0.5"]
+[hints]
+reveal_ip_address = false
+[hints.tor]
+socks = "8.8.8.8:9050"
+`,
+    };
+    const { code, err } = await turnpike(["relay"], { files });
+    expect(code).toBe(2);
+    expect(err.match(/^turnpike: {3}(\S+ = \S+)/gmu)?.map((line) => line.slice("turnpike:   ".length))).toEqual([
+      "hints.tcp = tcp:",
+      "hints.tor.socks = 8.8.8.8:9050:",
+      "relay.listen = 0.0.0.0:3478:",
+      "relay.relay_addresses = found",
+      "relay.external_addresses = 203.0.113.7:",
+    ]);
+    expect((await turnpike(["serve", "--hide-ip"])).code).toBe(2);
+  });
+
+  it("reads [hints], by flag, variable and file, and masks its secrets", async () => {
+    const files = {
+      "turnpike.toml": `
+[hints]
+tcp = "tor"
+advertise = "AUTO"
+override = [{ target = "*.example.org", route = "disabled" }]
+[hints.tor]
+control = "127.0.0.1:9051"
+password = "hunter2"
+[hints.turn]
+relay = "turns:relay.example"
+username = "alice"
+credential = "wonderland"
+`,
+    };
+    const environment = { TURNPIKE_ADVERTISE: "tcp:a.example:1,wss:b.example:443/x", TURNPIKE_TOR_LAUNCH: "false" };
+    const { code, out } = await turnpike(["config", "print", "--hide-ip"], { files, environment });
+    expect(code).toBe(0);
+    for (const line of [
+      'tcp = "tor"  # turnpike.toml:3:7',
+      'advertise = ["tcp:a.example:1", "wss:b.example:443/x"]  # TURNPIKE_ADVERTISE',
+      "reveal_ip_address = false  # --hide-ip",
+      "tor.launch = false  # TURNPIKE_TOR_LAUNCH",
+      'tor.control = "127.0.0.1:9051"  # turnpike.toml:7:11',
+      'turn.relay = "turns:relay.example"  # turnpike.toml:10:9',
+    ]) {
+      expect(out).toContain(line);
+    }
+    expect(out).not.toMatch(/hunter2|wonderland/u);
+  });
+
+  it.each([
+    ['[hints]\nadvertise = "ALL"', 'turnpike.toml:2:13: hints.advertise: must be "AUTO" or a list of hints'],
+    [
+      '[hints]\nadvertise = ["tcp"]',
+      'turnpike.toml:2:14: hints.advertise[0]: Cannot use hint "tcp": a colon must follow the type',
+    ],
+    ['[hints]\nallow = ["10.0.0.0/33"]', 'Cannot read address prefix "10.0.0.0/33"'],
+    ['[hints.tor]\nsocks = "localhost"', '"localhost": write ADDRESS:PORT with a literal address'],
+    ['[hints.tor]\nsocket = "127.0.0.1:1"', 'unknown key "hints.tor.socket"; did you mean "socks"?'],
+    ['[hints.turn]\nrelay = "stun:relay.example"', "expected turn: or turns:"],
+    ['[hints]\nreveal_ip_address = "no"', "must be true or false, not text"],
+  ])("refuses %j in the file", async (text, message) => {
+    const { code, err } = await turnpike(["config", "check"], { files: { "turnpike.toml": text } });
+    expect(code).toBe(2);
     expect(err).toContain(message);
   });
 

@@ -2,7 +2,9 @@ import { Command, CommanderError } from "commander";
 import { addBenchCommand } from "./commands/bench.ts";
 import { addCheckCommand } from "./commands/check.ts";
 import { addConfigCommand } from "./commands/config.ts";
+import { addConnectCommand } from "./commands/connect.ts";
 import { addCredentialsCommand } from "./commands/credentials.ts";
+import { addListenCommand } from "./commands/listen.ts";
 import { addRelayCommand } from "./commands/relay.ts";
 import { addServeCommand } from "./commands/serve.ts";
 import { CommandError } from "./errors.ts";
@@ -45,6 +47,8 @@ export function createProgram(world: World): Command {
   addCredentialsCommand(program, world);
   addCheckCommand(program, world);
   addBenchCommand(program, world);
+  addConnectCommand(program, world);
+  addListenCommand(program, world);
   addConfigCommand(program, world);
   return program;
 }

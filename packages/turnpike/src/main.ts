@@ -13,6 +13,7 @@ const world: World = {
   err: (text) => {
     process.stderr.write(text);
   },
+  streams: () => ({ input: process.stdin, output: process.stdout }),
   isOutTerminal: process.stdout.isTTY,
   isErrTerminal: process.stderr.isTTY,
   environment: process.env,

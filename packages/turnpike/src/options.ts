@@ -13,6 +13,11 @@ import type { World } from "./world.ts";
 /** The file that is read if none is named. */
 export const DEFAULT_FILE = "turnpike.toml";
 
+/** The keys that a relay goes by: those of `[hints]` say what may be revealed, but no flag of the relay's is for them. */
+export function isForRelay({ path }: ConfigurationKey): boolean {
+  return path[0] !== "hints" || path[1] === "reveal_ip_address";
+}
+
 /** Adds `--config` and the flags of the keys that `select` picks to a command. */
 export function addConfigurationFlags(
   command: Command,
@@ -28,12 +33,18 @@ export function addConfigurationFlags(
     const { flag, value, description } = key.setting;
     if (flag === undefined || !select(key)) continue;
     const isList = key.kind === "textList" || key.kind === "tableList";
+    const isSwitch = key.kind === "boolean" && value === undefined;
     const notes = [
       ...(isList ? ["repeatable"] : []),
       ...(key.choices === undefined ? [] : [key.choices.join(", ")]),
-      ...defaultNote(key),
+      ...(isSwitch ? [] : defaultNote(key)),
     ];
-    const option = new Option(`${flag} <${value ?? "VALUE"}>`, [description, ...note(notes)].join(" "));
+    const text = [description, ...note(notes)].join(" ");
+    if (isSwitch) {
+      command.addOption(new Option(flag, text));
+      continue;
+    }
+    const option = new Option(`${flag} <${value ?? "VALUE"}>`, text);
     option.argParser((text: string, previous: readonly string[] | undefined) => [...(previous ?? []), text]);
     command.addOption(option);
   }
@@ -46,7 +57,9 @@ export function configurationOf(command: Command, world: World): LoadedConfigura
   const flags = new Map<string, readonly string[]>();
   for (const option of command.options) {
     const texts = options[option.attributeName()];
-    if (option.long !== undefined && option.long !== null && Array.isArray(texts)) flags.set(option.long, texts);
+    if (option.long === undefined || option.long === null) continue;
+    if (Array.isArray(texts)) flags.set(option.long, texts);
+    else if (texts === true) flags.set(option.long, ["true"]);
   }
   const named = options["config"] ?? (world.environment[CONFIG_VARIABLE] || undefined);
   const file = typeof named === "string" ? readFile(named, world) : readDefaultFile(world);

@@ -1,9 +1,13 @@
+import type { Readable, Writable } from "node:stream";
+
 /** What a command needs of the process around it, so that tests can give another. */
 export interface World {
   /** Writes to standard output: results only. */
   readonly out: (text: string) => void;
   /** Writes to standard error: messages and the log. */
   readonly err: (text: string) => void;
+  /** Standard input and output as bytes. Called once, by a command that carries them: input flows from then on. */
+  readonly streams: () => { readonly input: Readable; readonly output: Writable };
   readonly isOutTerminal: boolean;
   readonly isErrTerminal: boolean;
   readonly environment: Readonly<Record<string, string | undefined>>;

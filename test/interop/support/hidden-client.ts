@@ -1,4 +1,5 @@
 // Tries hints, one after the other, with or without leave to reveal the address; says on standard output what became of each.
+import { createTurnHintHandler } from "@turnpike/client";
 import { Connector } from "@turnpike/hints";
 
 const [mode, socksPort, ...hints] = process.argv.slice(2);
@@ -8,6 +9,15 @@ const connector = new Connector({
   tcp: hidden ? "tor" : "tcp",
   tor: { socks: { kind: "tcp", address: "127.0.0.1", port: Number(socksPort) } },
 });
+connector.addHintHandler(
+  "turn",
+  createTurnHintHandler({
+    relay: "turn:relay.example.invalid?transport=tcp",
+    username: "a",
+    credential: "b",
+    connector,
+  }),
+);
 for (const hint of hints) {
   try {
     const { stream } = await connector.connect({ hints: [hint] });

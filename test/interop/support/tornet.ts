@@ -42,8 +42,8 @@ const lead = 12;
 /** Seconds between votes: long, so that nothing changes while a test runs. */
 const interval = 300;
 
-/** Starts a private network: an authority, two relays, an exit to `exitPort`, a client and a `tor` for services. */
-export async function startTorNetwork(options: { readonly exitPort: number }): Promise<TorNetwork> {
+/** Starts a private network: an authority, two relays, an exit to `exitPorts`, a client and a `tor` for services. */
+export async function startTorNetwork(options: { readonly exitPorts: readonly number[] }): Promise<TorNetwork> {
   const directory = await mkdtemp(join(tmpdir(), "tornet-"));
   await writeFile(join(directory, "empty"), "");
   await writeFile(join(directory, "resolv.conf"), "nameserver 127.0.0.1\n");
@@ -70,7 +70,7 @@ export async function startTorNetwork(options: { readonly exitPort: number }): P
   };
   const network = new PrivateNetwork({ directory, nodes, find });
   try {
-    await network.begin(options.exitPort);
+    await network.begin(options.exitPorts);
   } catch (error) {
     await network.stop();
     throw error;
@@ -102,7 +102,7 @@ class PrivateNetwork implements TorNetwork {
     return this.#find("service");
   }
 
-  async begin(exitPort: number): Promise<void> {
+  async begin(exitPorts: readonly number[]): Promise<void> {
     const authority = this.#find("authority");
     const identity = await this.#makeAuthorityKeys(authority);
     const fingerprint = this.#fingerprint(authority);
@@ -117,7 +117,7 @@ class PrivateNetwork implements TorNetwork {
     ];
     const offset = (Math.floor(Date.now() / 1000) + lead) % interval;
     for (const node of this.#nodes) {
-      await writeFile(join(node.directory, "torrc"), [...this.#torrc(node, { offset, exitPort }), ""].join("\n"));
+      await writeFile(join(node.directory, "torrc"), [...this.#torrc(node, { offset, exitPorts }), ""].join("\n"));
     }
     const relays = this.#nodes.filter(({ role }) => role !== "service" && role !== "client");
     for (const node of relays) this.#spawn(node);
@@ -205,7 +205,7 @@ class PrivateNetwork implements TorNetwork {
     return fingerprint;
   }
 
-  #torrc(node: Node, options: { readonly offset: number; readonly exitPort: number }): readonly string[] {
+  #torrc(node: Node, options: { readonly offset: number; readonly exitPorts: readonly number[] }): readonly string[] {
     const common = [
       ...this.clientConfiguration,
       `DataDirectory ${node.directory}`,
@@ -236,7 +236,7 @@ class PrivateNetwork implements TorNetwork {
           "ExitPolicyRejectPrivate 0",
           "ExitPolicyRejectLocalInterfaces 0",
           "IPv6Exit 0",
-          `ExitPolicy accept *:${options.exitPort}`,
+          ...options.exitPorts.map((port) => `ExitPolicy accept *:${port}`),
           "ExitPolicy reject *:*",
         ];
       case "authority":

@@ -1,9 +1,9 @@
 import { performance } from "node:perf_hooks";
-import { formatTransportAddress, type TransportAddress } from "@turnpike/stun";
+import type { TransportAddress } from "@turnpike/stun";
 import { allocateAt, openingOptions, pickCredentials, type CredentialOptions } from "../allocate.ts";
 import { asError, reasonOf } from "../errors.ts";
 import { PROBE_HEADER_LENGTH, decodeProbe, echoTo, encodeProbe } from "../probe.ts";
-import { resolveUri, type ResolveOptions, type ServerCandidate } from "../resolve.ts";
+import { placeOf, resolveUri, type ResolveOptions, type ServerCandidate } from "../resolve.ts";
 import type { OpenTransportOptions } from "../transports/transport.ts";
 import type { TurnAllocation } from "../turn-allocation.ts";
 import { formatUri, isSecure, parseUri, type TurnUri } from "../uri.ts";
@@ -259,8 +259,8 @@ class BenchRun {
   }
 
   #where(): { readonly uri: string; readonly transport: string; readonly server: string } {
-    const { transport, address } = this.#candidate;
-    return { uri: this.#uri, transport, server: formatTransportAddress(address) };
+    const { transport } = this.#candidate;
+    return { uri: this.#uri, transport, server: placeOf(this.#candidate) };
   }
 
   #progress(phase: BenchProgress["phase"], fraction: number): void {

@@ -1,8 +1,7 @@
 import { performance } from "node:perf_hooks";
-import { formatTransportAddress } from "@turnpike/stun";
 import type { CredentialOptions } from "../allocate.ts";
 import { asError, reasonOf } from "../errors.ts";
-import { resolveUri, type ResolveOptions, type ServerCandidate } from "../resolve.ts";
+import { placeOf, resolveUri, type ResolveOptions, type ServerCandidate } from "../resolve.ts";
 import type { OpenTransportOptions } from "../transports/transport.ts";
 import { formatUri, parseUri, type TurnUri } from "../uri.ts";
 import { CHECK_STEPS, type CheckReport, type CheckStep, type CheckStepResult } from "./report.ts";
@@ -71,7 +70,7 @@ async function checkServer(uri: TurnUri, candidate: ServerCandidate, options: Ch
   return {
     uri: name,
     transport: candidate.transport,
-    server: formatTransportAddress(candidate.address),
+    server: placeOf(candidate),
     ok: results.every(({ status }) => status !== "failed"),
     steps: results,
   };

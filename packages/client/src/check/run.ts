@@ -8,7 +8,7 @@ import { ClientDriver } from "../driver.ts";
 import { TurnClientError, unlessAborted } from "../errors.ts";
 import { readPeer } from "../peer-address.ts";
 import { decodeProbe, echoTo, encodeProbe } from "../probe.ts";
-import type { ServerCandidate } from "../resolve.ts";
+import { isUnresolved, type ServerCandidate } from "../resolve.ts";
 import type { TurnAllocation } from "../turn-allocation.ts";
 import { openTransport } from "../transports/open.ts";
 import type { CheckOptions } from "./check.ts";
@@ -115,7 +115,9 @@ export class CheckRun implements AsyncDisposable {
     const { relayedAddress, granted, server } = this.#allocation;
     const elsewhere = formatTransportAddress(server);
     const redirected =
-      elsewhere === formatTransportAddress(this.#candidate.address) ? "" : `, redirected to ${elsewhere}`;
+      isUnresolved(this.#candidate.address) || elsewhere === formatTransportAddress(this.#candidate.address)
+        ? ""
+        : `, redirected to ${elsewhere}`;
     return passed(`${formatTransportAddress(relayedAddress)} for ${granted.lifetimeSeconds} s${redirected}`);
   }
 

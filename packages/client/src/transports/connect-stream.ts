@@ -2,10 +2,11 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { connect as connectTcp, isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from "node:tls";
-import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
+import { formatHostPort, type Connector } from "@turnpike/hints";
+import { formatIpAddress, parseIpAddress, withPort, type TransportAddress } from "@turnpike/stun";
 import { WebSocket, createWebSocketStream } from "ws";
 import { asError, reasonOf, TurnClientError } from "../errors.ts";
-import type { ServerCandidate } from "../resolve.ts";
+import { hostOf, placeOf, type ServerCandidate } from "../resolve.ts";
 import type { OpenTransportOptions, TlsClientOptions, TransportSecurity } from "./transport.ts";
 
 /** RFC 7443 §2. */
@@ -13,12 +14,19 @@ const APPLICATION_PROTOCOL = "stun.turn";
 /** The sub-protocol of TURN over WebSocket: binary messages carry the same bytes as a TCP connection. */
 const WEBSOCKET_PROTOCOL = "turn";
 const CONNECT_TIMEOUT_MS = 10_000;
+/** A connector has time limits of its own; Tor may have to build circuits first. */
+const CONNECTOR_TIMEOUT_MS = 120_000;
 
 /** An open stream to a server that has proven who it is. */
 export interface ConnectedStream {
   readonly stream: Duplex;
+  /** Where the server is; unspecified if somebody else resolved its name, such as Tor. */
+  readonly remote: TransportAddress;
   readonly security: TransportSecurity | undefined;
 }
+
+/** TCP, or what carries its bytes. */
+type Carrier = Pick<ConnectedStream, "stream" | "remote">;
 
 /**
  * Opens TCP, TLS or WebSocket. No byte of the protocol is sent before the server's certificate was accepted.
@@ -29,14 +37,15 @@ export async function connectStream(
   candidate: ServerCandidate,
   options: OpenTransportOptions,
 ): Promise<ConnectedStream> {
-  const timeout = AbortSignal.timeout(options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS);
+  const usual = options.connector === undefined ? CONNECT_TIMEOUT_MS : CONNECTOR_TIMEOUT_MS;
+  const timeout = AbortSignal.timeout(options.connectTimeoutMs ?? usual);
   const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
   try {
     return await connect(candidate, options, signal);
   } catch (error) {
     if (options.signal?.aborted === true) throw reasonOf(options.signal);
     if (error instanceof TurnClientError || error instanceof TypeError) throw error;
-    const to = `${candidate.transport} to ${formatTransportAddress(candidate.address)}`;
+    const to = `${candidate.transport} to ${placeOf(candidate)}`;
     const why = timeout.aborted ? "it took too long" : messageOf(error);
     const code = isCertificateProblem(error) ? "certificateRejected" : "notConnected";
     throw new TurnClientError(code, `Cannot connect by ${to}: ${why}`, { cause: error });
@@ -52,17 +61,23 @@ async function connect(
   const web = transport === "ws" || transport === "wss";
   const secure = transport === "tls" || transport === "wss";
   const applicationProtocol = web ? "http/1.1" : APPLICATION_PROTOCOL;
-  const { stream, security } = secure
+  const { stream, remote, security } = secure
     ? await openTls(candidate, { ...options, applicationProtocol }, signal)
-    : { stream: await openTcp(candidate, options, signal), security: undefined };
-  return { stream: web ? await openWebSocket(candidate, stream, signal) : stream, security };
+    : { ...(await openTcp(candidate, options, signal)), security: undefined };
+  return { stream: web ? await openWebSocket(candidate, stream, signal) : stream, remote, security };
 }
 
 async function openTcp(
   candidate: ServerCandidate,
   options: OpenTransportOptions,
   signal: AbortSignal,
-): Promise<Duplex> {
+): Promise<Carrier> {
+  if (options.connector !== undefined) {
+    if (options.localAddress !== undefined) {
+      throw new TypeError("Cannot use localAddress with a connector: the connector chooses how to leave");
+    }
+    return openThrough(options.connector, candidate, signal);
+  }
   const socket = connectTcp({
     host: formatIpAddress(candidate.address),
     port: candidate.address.port,
@@ -71,18 +86,28 @@ async function openTcp(
     ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
   });
   await opened(socket, "connect", signal);
-  return socket;
+  return { stream: socket, remote: candidate.address };
+}
+
+async function openThrough(connector: Connector, candidate: ServerCandidate, signal: AbortSignal): Promise<Carrier> {
+  const host = hostOf(candidate);
+  const { port } = candidate.address;
+  // Onion names exist in Tor only, whatever way TCP takes.
+  const type = host.endsWith(".onion") ? "tor" : "tcp";
+  const { stream, address } = await connector.connect({ hints: [`${type}:${formatHostPort(host, port)}`], signal });
+  const found = address === undefined ? undefined : parseIpAddress(address);
+  return { stream, remote: found === undefined ? candidate.address : withPort(found, port) };
 }
 
 async function openTls(
   candidate: ServerCandidate,
   options: OpenTransportOptions & { readonly applicationProtocol: string },
   signal: AbortSignal,
-): Promise<{ readonly stream: TLSSocket; readonly security: TransportSecurity }> {
+): Promise<ConnectedStream & { readonly security: TransportSecurity }> {
   const { serverName } = candidate;
   const { ca, pins, minVersion = "TLSv1.2" }: TlsClientOptions = options.tls ?? {};
   const expected = pins?.map(readPin);
-  const tcp = await openTcp(candidate, options, signal);
+  const { stream: tcp, remote } = await openTcp(candidate, options, signal);
   const socket = connectTls({
     socket: tcp,
     ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
@@ -100,6 +125,7 @@ async function openTls(
   }
   return {
     stream: socket,
+    remote,
     security: {
       protocol: socket.getProtocol() ?? "",
       cipher: socket.getCipher().standardName,

@@ -16,6 +16,12 @@ export async function openTransport(
 ): Promise<Transport> {
   switch (candidate.transport) {
     case "udp":
+      if (options.connector !== undefined) {
+        throw new TurnClientError(
+          "unsupportedTransport",
+          "Cannot connect by UDP through a connector: it carries streams; use ?transport=tcp",
+        );
+      }
       return openUdp(candidate, options);
     case "dtls":
       throw new TurnClientError(
@@ -26,10 +32,10 @@ export async function openTransport(
     case "tls":
     case "ws":
     case "wss": {
-      const { stream, security } = await connectStream(candidate, options);
+      const { stream, remote, security } = await connectStream(candidate, options);
       return new StreamTransport(stream, {
         kind: candidate.transport,
-        remote: candidate.address,
+        remote,
         security,
         sendQueueBytes: options.sendQueueBytes ?? DEFAULT_SEND_QUEUE_BYTES,
       });

@@ -1,3 +1,4 @@
+import type { Connector } from "@turnpike/hints";
 import type { TransportAddress } from "@turnpike/stun";
 import type { ClientTransport } from "@turnpike/turn";
 
@@ -54,8 +55,13 @@ export interface OpenTransportOptions {
   readonly sendQueueBytes?: number;
   /** The local address to send from. Default: the system's choice. */
   readonly localAddress?: string;
-  /** How long TCP, TLS and WebSocket handshakes may take together. Default 10,000. */
+  /** How long TCP, TLS and WebSocket handshakes may take together. Default 10,000; 120,000 with a connector. */
   readonly connectTimeoutMs?: number;
+  /**
+   * Carries every stream to the server, by its own rules (Tor, a policy for addresses), and resolves the names: nothing
+   * goes around it. Only for TCP, TLS and WebSocket; `localAddress` doesn't go with it. Default: the system's sockets.
+   */
+  readonly connector?: Connector;
   readonly signal?: AbortSignal;
 }
 

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { readCredentials } from "../config/credentials.ts";
-import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
+import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
+import { refuseToReveal } from "../wiring/reveal.ts";
 import { runRelay } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
 
@@ -10,8 +11,9 @@ export function addRelayCommand(program: Command, world: World): void {
     .command("relay")
     .description("run the relay; SIGTERM or SIGINT drains it, a second one stops it at once")
     .addHelpText("after", ENVIRONMENT_HELP);
-  addConfigurationFlags(relay).action(async () => {
+  addConfigurationFlags(relay, isForRelay).action(async () => {
     const loaded = configurationOf(relay, world);
+    refuseToReveal(loaded.configuration, { relay: true });
     const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
     await runRelay({ configuration: loaded.configuration, credentials, world });
   });

@@ -5,7 +5,8 @@ import { formatTransportAddress } from "@turnpike/stun";
 import type { Command } from "commander";
 import { readCredentials, type StaticUser } from "../config/credentials.ts";
 import { CommandError } from "../errors.ts";
-import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
+import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
+import { refuseToReveal } from "../wiring/reveal.ts";
 import { runRelay } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
 
@@ -18,8 +19,9 @@ export function addServeCommand(program: Command, world: World): void {
     .command("serve")
     .description("run the relay with a generated user, and print its URLs and the iceServers for a WebRTC page")
     .addHelpText("after", ENVIRONMENT_HELP);
-  addConfigurationFlags(serve).action(async () => {
+  addConfigurationFlags(serve, isForRelay).action(async () => {
     const loaded = configurationOf(serve, world);
+    refuseToReveal(loaded.configuration, { relay: true });
     const configured = readCredentials(loaded, { readFile: world.readFile, reasonOf });
     if (!loaded.configuration.authn.schemes_turn.includes("static")) {
       const where = loaded.placeOf(["authn", "schemes_turn"]);

@@ -54,7 +54,8 @@ function keyCell(key: ConfigurationKey): string {
 function flagCell({ setting, kind }: ConfigurationKey): string {
   if (setting.flag === undefined) return "";
   const repeat = kind === "textList" || kind === "tableList" ? " (repeat)" : "";
-  return `\`${setting.flag} ${setting.value ?? ""}\`${repeat} \`${environmentVariable(setting.flag)}\``;
+  const value = setting.value === undefined ? "" : ` ${setting.value}`;
+  return `\`${setting.flag}${value}\`${repeat} \`${environmentVariable(setting.flag)}\``;
 }
 
 const TYPES = {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { checkedText, secretText } from "./checked-text.ts";
+import { hints } from "./hints-schema.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { settings } from "./setting.ts";
 import {
@@ -194,6 +195,7 @@ export const configurationSchema = z
     turn: turn.prefault({}),
     penalties: penalties.prefault({}),
     peers: peers.prefault({}),
+    hints: hints.prefault({}),
     log: log.prefault({}),
   })
   .superRefine(({ authn: { schemes_turn: schemes }, turn: configured }, context) => {

@@ -85,6 +85,10 @@ function shapeOf(inner: z.ZodType): Pick<ConfigurationKey, "kind" | "choices" | 
   if (inner instanceof z.ZodNumberFormat) return { kind: "integer" };
   if (inner instanceof z.ZodNumber) return { kind: "number" };
   if (inner instanceof z.ZodBoolean) return { kind: "boolean" };
+  // A word in place of a list: the list is what flags make.
+  if (inner instanceof z.ZodUnion && inner.options.some((option) => option instanceof z.ZodArray)) {
+    return { kind: "textList" };
+  }
   if (inner instanceof z.ZodEnum) return { kind: "choice", choices: inner.options.map(String) };
   if (inner instanceof z.ZodLiteral) return { kind: "choice", choices: [...inner.values].map(String) };
   if (inner instanceof z.ZodArray) {

@@ -1,4 +1,6 @@
 import { isIP } from "node:net";
+import { turnHintServer } from "@turnpike/client";
+import { createAddressPolicy, InvalidHintError, parseHint, parseTarget } from "@turnpike/hints";
 import { parseExternalAddress, parseListenSpec } from "@turnpike/relay";
 import { createPeerPolicy } from "@turnpike/turn";
 
@@ -36,6 +38,40 @@ export function checkExternalAddress(text: string): string {
 /** Checks a peer range: `A`, `A/N` or `A-B`. */
 export function checkPeerRange(text: string): string {
   return checkBy((range) => createPeerPolicy({ deny: [range] }), text);
+}
+
+/** Checks a prefix that hints may or may not reach: `A` or `A/N`. */
+export function checkAddressPrefix(prefix: string): string {
+  return checkBy((text) => createAddressPolicy({ allow: [text] }), prefix);
+}
+
+/** Says what is wrong with a hint to advertise, of whatever type. */
+export function advertisedProblem(hint: string): string | undefined {
+  try {
+    parseHint(hint, { hasHandler: () => true });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof InvalidHintError)) throw error;
+    return error.message;
+  }
+}
+
+/** Checks a port of Tor's: a literal address and a port, or `unix:/path`. */
+export function checkTorTarget(target: string): string {
+  if (parseTarget(target) !== undefined) return target;
+  throw new InvalidValueError(`"${target}": write ADDRESS:PORT with a literal address, or unix:/path`);
+}
+
+/** Checks the URI of a relay for streams. */
+export function checkRelayUri(uri: string): string {
+  return checkBy(turnHintServer, uri);
+}
+
+/** A flag that turns a key off: `--hide-ip` is `reveal_ip_address = false`. */
+export function invertedFlag(text: string): boolean {
+  if (text === "true") return false;
+  if (text === "false") return true;
+  throw new InvalidValueError("must be true or false");
 }
 
 /** Parses `NAME:PASSWORD`, or `NAME:0xKEY` for a stored key. The message of an error never repeats the text. */
