@@ -1,5 +1,4 @@
 import type { Output } from "@turnpike/turn";
-import type { HeldPort } from "./relay-sockets.ts";
 
 /** What an engine wants of others: see the contract's outputs of these kinds. */
 export type HandOverOutput = Extract<Output, { kind: "handOver" | "adoptClient" | "releaseClient" }>;
@@ -14,6 +13,3 @@ export interface OtherReactors {
   closeClient(listener: number, connection: number): void;
   carryOut(output: HandOverOutput): void;
 }
-
-/** Asks another reactor for a port that it holds: see `RelaySocketsOptions.claim`. */
-export type ClaimReservation = (owner: number, reservation: number, done: (port: HeldPort | undefined) => void) => void;
