@@ -23,19 +23,24 @@ if ("unavailable" in libc) {
       const { values } = relay.plane.counters;
       const start = (values[0] ?? 0) + (values[4] ?? 0);
       let relayed = 0;
+      let idleTurns = 0;
       while (relayed < packets) {
-        if (relay.turn(0) + generator.plane.turn(0) === 0) throw new Error("Packets were lost");
+        // A busy machine may keep packets between the sockets for a moment; they are lost if they stay away.
+        idleTurns = relay.turn(0) + generator.plane.turn(0) === 0 ? idleTurns + 1 : 0;
+        if (idleTurns > 500_000) throw new Error("Packets were lost");
         relayed = (values[0] ?? 0) + (values[4] ?? 0) - start;
       }
       return relayed;
     };
     // The code is compiled, the tables have their size.
     circle(200_000);
-    const before = getHeapStatistics().total_allocated_bytes;
-    const relayed = circle(1_000_000);
-    const bytes = getHeapStatistics().total_allocated_bytes - before;
-    // What the compiler and the runner take meanwhile is no part of a packet.
-    expect(bytes / relayed).toBeLessThan(0.5);
+    const bytesPerPacket = [1, 2, 3].map(() => {
+      const before = getHeapStatistics().total_allocated_bytes;
+      const relayed = circle(500_000);
+      return (getHeapStatistics().total_allocated_bytes - before) / relayed;
+    });
+    // What the compiler and the runner take meanwhile is no part of a packet: what is would be in every round.
+    expect(Math.min(...bytesPerPacket)).toBeLessThan(0.5);
     void generator.plane.stop();
     void relay.plane.stop();
   }, 60_000);

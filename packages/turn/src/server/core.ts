@@ -27,11 +27,11 @@ export const PERMISSION_LIFETIME_MS = 300_000;
 /** RFC 8656 §12: how long a channel's number and peer stay apart from others after it expired. */
 export const CHANNEL_COOLDOWN_MS = 300_000;
 
-/** What numbers may be: whole, from the first to the second. */
+/** What numbers may be. All but the first are whole: they count, go on the wire or set timers. */
 const RANGES: readonly (readonly [name: NumericOption, least: number, most: number])[] = [
+  ["nonceLifetimeSeconds", 0.001, 3600],
   ["engine", 0, 254],
   ["engines", 1, 255],
-  ["nonceLifetimeSeconds", 1, 3600],
   ["maxLifetimeSeconds", 1, 0xffff_ffff],
   ["channelLifetimeSeconds", 1, 0xffff_ffff],
   ["maxPermissionsPerAllocation", 0, Number.MAX_SAFE_INTEGER],
@@ -53,8 +53,11 @@ function checkRanges(options: ServerOptions): void {
   for (const [name, least, most] of RANGES) {
     const value = options[name];
     if (value === undefined || (value === Infinity && name === "unauthenticatedBytesPerSecond")) continue;
-    if (!Number.isInteger(value) || value < least || value > most) {
-      throw new RangeError(`Cannot make a TURN server: ${name} must be a whole number from ${least} to ${most}`);
+    const isWhole = Number.isInteger(value) || name === "nonceLifetimeSeconds";
+    if (!isWhole || !(value >= least && value <= most)) {
+      throw new RangeError(
+        `Cannot make a TURN server: ${name} is ${value}, not from ${least} to ${most}, or not whole`,
+      );
     }
   }
 }
