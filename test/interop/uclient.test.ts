@@ -18,12 +18,17 @@ const NO_RTCP = "-c";
 const all = { code: 0, lost: 0, sent: CLIENTS * MESSAGES, received: CLIENTS * MESSAGES };
 
 describe.each([
-  { credentials: "a static user", user: STATIC, options: { users: [{ name: "alice", password: "wonderland" }] } },
-  { credentials: "a shared secret", user: REST, options: { sharedSecrets: [SECRET] } },
-])("turnutils_uclient with $credentials", ({ user, options }) => {
+  {
+    credentials: "a static user",
+    plane: "batched",
+    user: STATIC,
+    options: { users: [{ name: "alice", password: "wonderland" }] },
+  },
+  { credentials: "a shared secret", plane: "portable", user: REST, options: { sharedSecrets: [SECRET] } },
+] as const)("turnutils_uclient with $credentials, on the $plane plane", ({ user, plane, options }) => {
   let server: TurnServerProcess;
   beforeAll(async () => {
-    server = await startTurnServer(options);
+    server = await startTurnServer({ ...options, plane });
   });
   afterAll(async () => {
     await server.stop();
@@ -74,6 +79,22 @@ describe.each([
   it("reaches the relay over IPv6", async () => {
     const args = [...user, ...LOAD, "-y", "-x", NO_RTCP];
     expect(await runUclient({ port: server.port, host: "::1", args })).toMatchObject(all);
+  });
+});
+
+describe("turnutils_uclient that asks for DONT-FRAGMENT (-g), on the batched plane", () => {
+  it.each([
+    ["IPv4", []],
+    ["IPv6", ["-x"]],
+  ])("loses nothing over %s", async (_, family) => {
+    const server = await startTurnServer({ users: [{ name: "alice", password: "wonderland" }] });
+    try {
+      // Send indications carry it: channels can't.
+      const args = [...STATIC, ...LOAD, "-y", "-s", "-g", NO_RTCP, ...family];
+      expect(await runUclient({ port: server.port, args })).toMatchObject(all);
+    } finally {
+      await server.stop();
+    }
   });
 });
 

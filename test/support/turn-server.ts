@@ -14,6 +14,8 @@ export interface TurnServerOptions {
   /** Ranges of peers that may be reached. Default: loopback of both families. Turnpike only. */
   readonly allowPeers?: readonly string[];
   readonly args?: readonly string[];
+  /** How packets are forwarded. Default `batched`. Turnpike only. */
+  readonly plane?: "batched" | "portable";
 }
 
 /** A TURN server on loopback, in a process of its own. */
@@ -44,6 +46,7 @@ export async function startTurnpike(options: TurnServerOptions): Promise<TurnSer
       "relay",
       "--log-format=json",
       "--log-level=debug",
+      `--plane=${options.plane ?? "batched"}`,
       `--realm=${options.realm ?? "turnpike.test"}`,
       ...addresses.flatMap((address) => ["--listen", `udp:${hostOf(address)}:${port}`, "--relay-address", address]),
       ...(options.allowPeers ?? ["127.0.0.0/8", "::1"]).flatMap((range) => ["--allow-peer", range]),
