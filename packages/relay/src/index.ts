@@ -1,3 +1,4 @@
+export * from "./link/index.ts";
 export { type ExternalAddress, parseExternalAddress, type RelayAddress } from "./addresses/relay-address.ts";
 export { type ListenSpec, parseListenSpec } from "./addresses/listen.ts";
 export { HairpinMap, type HairpinMapOptions } from "./addresses/hairpin-map.ts";
