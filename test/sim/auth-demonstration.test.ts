@@ -15,7 +15,8 @@ async function run(random: () => number): Promise<readonly DemonstrationRow[]> {
   const finished: (readonly DemonstrationRow[])[] = [];
   void demonstrate({ clock, scheduler: clock, digester, random }).then((rows) => finished.push(rows));
   for (let ms = 0; ms < 60_000 && finished.length === 0; ms++) {
-    for (let turn = 0; turn < 30; turn++) await Promise.resolve();
+    // Everything that waits for no clock comes first.
+    await new Promise(setImmediate);
     if (finished.length === 0) clock.advance(1);
   }
   return finished[0] ?? [];
@@ -30,15 +31,33 @@ describe("sign-ins at a provider that takes half a second", () => {
     const rows = await run(() => random);
     const provider = 500;
     expect(rows).toEqual([
-      { what: "first sign-in", answer: "verified", tookMs: provider, asked: true },
-      { what: "again, cached", answer: "verified", tookMs: 0, asked: false },
-      { what: "again, cached", answer: "verified", tookMs: 0, asked: false },
-      { what: "again, after its time", answer: "verified", tookMs: provider, asked: true },
-      { what: "wrong password, user cached", answer: "rejected", tookMs: provider + penaltyMs, asked: true },
-      { what: "wrong password, user not cached", answer: "rejected", tookMs: provider + penaltyMs, asked: true },
-      { what: "right password after a wrong one", answer: "verified", tookMs: provider, asked: true },
-      { what: "wrong password, user cached", answer: "rejected", tookMs: provider + penaltyMs, asked: true },
-      { what: "the same wrong password again", answer: "rejected", tookMs: penaltyMs, asked: false },
+      { what: "first sign-in", answer: "verified", digestMs: 0, tookMs: provider, asked: true },
+      { what: "again, cached", answer: "verified", digestMs: 0, tookMs: 0, asked: false },
+      { what: "again, cached", answer: "verified", digestMs: 0, tookMs: 0, asked: false },
+      { what: "again, after its time", answer: "verified", digestMs: 0, tookMs: provider, asked: true },
+      {
+        what: "wrong password, user cached",
+        answer: "rejected",
+        digestMs: 0,
+        tookMs: provider + penaltyMs,
+        asked: true,
+      },
+      {
+        what: "wrong password, user not cached",
+        answer: "rejected",
+        digestMs: 0,
+        tookMs: provider + penaltyMs,
+        asked: true,
+      },
+      { what: "right password after a wrong one", answer: "verified", digestMs: 0, tookMs: provider, asked: true },
+      {
+        what: "wrong password, user cached",
+        answer: "rejected",
+        digestMs: 0,
+        tookMs: provider + penaltyMs,
+        asked: true,
+      },
+      { what: "the same wrong password again", answer: "rejected", digestMs: 0, tookMs: penaltyMs, asked: false },
     ]);
   });
 });

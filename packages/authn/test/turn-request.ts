@@ -56,6 +56,7 @@ export function turnRequest(options: RequestOptions): TestRequest {
     ...(options.accessToken === undefined ? {} : { accessToken: options.accessToken }),
     realm: REALM,
     passwordAlgorithm,
+    transactionId: new Uint8Array(12),
     client: transportAddress(options.address ?? "198.51.100.7", 40_000),
     transport: "udp",
     unixMs: options.unixMs ?? NOW,

@@ -9,7 +9,6 @@ export const CHANNEL_COOLDOWN = 300;
 export const DEFAULT_LIFETIME = 600;
 export const MAX_LIFETIME = 3600;
 export const NONCE_LIFETIME = 600;
-export const RESERVATION_LIFETIME = 40;
 
 /** `ip` alone is what a permission is for; `ip` and `port` are what a channel is for. */
 export interface ModelPeer {

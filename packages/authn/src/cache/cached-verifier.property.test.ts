@@ -4,7 +4,7 @@ import { OperationContext } from "../core/operation-context.ts";
 import { Secret } from "../core/secret.ts";
 import { ManualClock } from "../testing/manual-clock.ts";
 import type { VerifierResult } from "../verifiers/verifier.ts";
-import { FakeProvider, QuickDigester } from "./cache-fixture.ts";
+import { FakeProvider, QuickDigester } from "../../test/cache-fixture.ts";
 import { CachedVerifier } from "./cached-verifier.ts";
 import { CredentialCache } from "./credential-cache.ts";
 

@@ -67,7 +67,7 @@ export class EntryStore {
     this.#wrong.resize(settings.negativeSize);
     for (const { key, value, priority } of this.#entries.entries()) {
       value.expiresAtMs = Math.min(value.expiresAtMs, this.#expiryOf(value));
-      const leavesAtMs = Math.min(priority, this.#leavingOf(value));
+      const leavesAtMs = this.#leavingOf(value);
       if (leavesAtMs < priority) this.#entries.set(key, value, leavesAtMs);
     }
   }

@@ -18,6 +18,8 @@ export interface TurnRequest {
   readonly accessToken?: Uint8Array;
   /** How a key is made from a password: the PASSWORD-ALGORITHM of the request (MD5 if it named none). */
   readonly passwordAlgorithm: PasswordAlgorithm;
+  /** The 12 bytes that name the transaction on its five-tuple: a retransmission has the same. */
+  readonly transactionId: Uint8Array;
   readonly client: TransportAddress;
   readonly transport: "udp" | "tcp" | "tls" | "dtls" | "ws" | "wss";
   /** Wall-clock milliseconds since 1970, for expiry. */

@@ -77,7 +77,7 @@ export interface RelayLeg extends RelaySocket {
   expiresAtMs: number;
 }
 
-/** An allocation: a five-tuple, its relay sockets, permissions and channels (RFC 8656 §2.2). */
+/** An allocation: a five-tuple, its relay sockets, permissions and channels (RFC 8656 §3.2). */
 export class Allocation {
   readonly kind = "allocation";
   /** Unique in this engine's life. */

@@ -1,9 +1,12 @@
 import { createHash } from "node:crypto";
-import type { OperationContext } from "../core/operation-context.ts";
-import type { Secret } from "../core/secret.ts";
-import type { Credentials, CredentialVerifier, VerifierResult } from "../verifiers/verifier.ts";
-import { unavailable } from "../verifiers/verifier.ts";
-import type { SecretDigester } from "./secret-digest.ts";
+import { CachedVerifier, type CachedVerifierEvent, type CachedVerifierOptions } from "../src/cache/cached-verifier.ts";
+import { CredentialCache, type CredentialCacheOptions } from "../src/cache/credential-cache.ts";
+import type { SecretDigester } from "../src/cache/secret-digest.ts";
+import { OperationContext } from "../src/core/operation-context.ts";
+import { Secret } from "../src/core/secret.ts";
+import { ManualClock } from "../src/testing/manual-clock.ts";
+import type { Credentials, CredentialVerifier, VerifierResult } from "../src/verifiers/verifier.ts";
+import { unavailable } from "../src/verifiers/verifier.ts";
 
 /** A quick digest for tests whose subject isn't the digest. Its salts are 1, 2, 3 … */
 export class QuickDigester implements SecretDigester {
@@ -62,4 +65,41 @@ export class FakeProvider implements CredentialVerifier {
       ...(this.expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs: this.expiresAtUnixMs }),
     };
   }
+}
+
+const ctx = OperationContext.internal("test");
+
+/** A cache of three entries for ten seconds before a {@link FakeProvider} that knows ann and bob. */
+export function setUp({
+  cache: cacheOptions = {},
+  verifier: verifierOptions = {},
+}: { cache?: CredentialCacheOptions; verifier?: Partial<CachedVerifierOptions> } = {}) {
+  const clock = new ManualClock();
+  const provider = new FakeProvider();
+  const digester = new QuickDigester();
+  provider.passwords.set("ann", "right").set("bob", "bobs");
+  const events: CachedVerifierEvent[] = [];
+  const cache = new CredentialCache({
+    enabled: true,
+    expirySeconds: 10,
+    size: 3,
+    negativeExpirySeconds: 5,
+    clock,
+    digester,
+    ...cacheOptions,
+  });
+  const verifier = new CachedVerifier({
+    verifier: provider,
+    cache,
+    onEvent: (event) => events.push(event),
+    ...verifierOptions,
+  });
+  const login = (username: string, password: string, signal?: AbortSignal) =>
+    verifier.verify(ctx, { username, password: new Secret(password), signal });
+  return { clock, provider, digester, cache, verifier, events, login };
+}
+
+/** Lets everything run that waits for nothing from outside. */
+export async function turns(): Promise<void> {
+  await new Promise(setImmediate);
 }

@@ -1,0 +1,203 @@
+import { describe, expect, it } from "vitest";
+import { run } from "./cli.ts";
+import type { World } from "./world.ts";
+
+interface Setup {
+  readonly files?: Readonly<Record<string, string>>;
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly unixMs?: number;
+}
+
+async function turnpike(args: readonly string[], setup: Setup = {}) {
+  let out = "";
+  let err = "";
+  const world: World = {
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    isOutTerminal: false,
+    isErrTerminal: false,
+    environment: setup.environment ?? {},
+    readFile: (path) => {
+      const text = setup.files?.[path];
+      if (text === undefined) throw Object.assign(new Error(`no such file: ${path}`), { code: "ENOENT" });
+      return text;
+    },
+    unixMs: () => setup.unixMs ?? 1_800_000_000_000,
+    random: (length) => new Uint8Array(length).fill(7),
+    onStopSignal: () => () => {},
+    exitNow: () => {},
+    version: "1.2.3",
+  };
+  const code = await run(args, world);
+  return { code, out, err };
+}
+
+describe("turnpike", () => {
+  it("prints its version", async () => {
+    expect(await turnpike(["--version"])).toEqual({ code: 0, out: "1.2.3\n", err: "" });
+  });
+
+  it.each([
+    [["--help"], "Usage: turnpike"],
+    [["relay", "--help"], "Usage: turnpike relay"],
+    [["serve", "--help"], "Usage: turnpike serve"],
+    [["credentials", "--help"], "Usage: turnpike credentials"],
+    [["credentials", "mint", "--help"], "Usage: turnpike credentials mint"],
+    [["credentials", "verify", "--help"], "Usage: turnpike credentials verify"],
+    [["config", "check", "--help"], "Usage: turnpike config check"],
+    [["config", "print", "--help"], "Usage: turnpike config print"],
+  ])("explains %j", async (args, usage) => {
+    const { code, out, err } = await turnpike(args);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(out).toContain(usage);
+  });
+
+  it.each([
+    [["relai"], "turnpike: unknown command 'relai'\n(Did you mean relay?)"],
+    [["relay", "--relm", "x"], "turnpike: unknown option '--relm'\n(Did you mean --realm?)"],
+    [["relay", "--realm"], "turnpike: option '--realm <NAME>' argument missing"],
+    [["relay", "extra"], "turnpike: too many arguments for 'relay'"],
+    [["credentials", "mint", "--ttl", "soon"], "Use a whole number of seconds, at least 1."],
+  ])("refuses %j with exit code 2", async (args, message) => {
+    const { code, out, err } = await turnpike(args);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toContain(message);
+  });
+
+  it("shows help and exits with 2 when no command is given", async () => {
+    const { code, err } = await turnpike([]);
+    expect(code).toBe(2);
+    expect(err).toContain("Usage: turnpike");
+  });
+});
+
+describe("turnpike config", () => {
+  it("checks a file", async () => {
+    const files = { "good.toml": `[relay]\nrealm = "x"\n`, "bad.toml": `[relay]\nrelm = "x"\n` };
+    expect(await turnpike(["config", "check", "good.toml"], { files })).toEqual({
+      code: 0,
+      out: "good.toml: no problems found\n",
+      err: "",
+    });
+    expect(await turnpike(["config", "check", "bad.toml"], { files })).toEqual({
+      code: 2,
+      out: "",
+      err: `turnpike: bad.toml:2:1: unknown key "relay.relm"; did you mean "realm"?\n`,
+    });
+    expect(await turnpike(["config", "check"])).toEqual({
+      code: 2,
+      out: "",
+      err: "turnpike: turnpike.toml: can't be read: no such file\n",
+    });
+  });
+
+  it("checks that the files which hold secrets are there", async () => {
+    const files = {
+      "/etc/turnpike.toml": `[turn]\nshared_secrets_file = "secrets"\n[[turn.user]]\nname = "a"\npassword_file = "a"\n`,
+      "/etc/a": "",
+    };
+    expect((await turnpike(["config", "check", "/etc/turnpike.toml"], { files })).err).toBe(
+      "turnpike: /etc/turnpike.toml:5:17: turn.user[0].password_file: /etc/a is empty\n" +
+        "turnpike: /etc/turnpike.toml:2:23: turn.shared_secrets_file: /etc/secrets can't be read: no such file\n",
+    );
+  });
+
+  it("prints what is in force with its sources, secrets masked", async () => {
+    const files = {
+      "turnpike.toml": `[relay]\nrealm = "example.org"\n[[turn.user]]\nname = "alice"\npassword = "hunter2"\n`,
+    };
+    const environment = { TURNPIKE_SHARED_SECRET: "s3cret", TURNPIKE_MAX_PORT: "60000" };
+    const { code, out } = await turnpike(["config", "print", "--deny-peer", "198.51.100.0/24"], { files, environment });
+    expect(code).toBe(0);
+    expect(out).toContain(`realm = "example.org"  # turnpike.toml:2:9\n`);
+    expect(out).toContain(`port_range = [49152, 60000]  # default, TURNPIKE_MAX_PORT\n`);
+    expect(out).toContain(`user = [{ name = "alice", password = "********" }]  # turnpike.toml:3:8\n`);
+    expect(out).toContain(`shared_secrets = ["********"]  # TURNPIKE_SHARED_SECRET\n`);
+    expect(out).toContain(`deny = ["198.51.100.0/24"]  # --deny-peer\n`);
+    expect(out).toContain(`max_lifetime = 3600  # default\n`);
+    expect(out).toContain(`# relay_addresses: found by autodetection\n`);
+    expect(out).not.toMatch(/hunter2|s3cret/);
+  });
+
+  it("prints what it reads again", async () => {
+    const { out } = await turnpike(["config", "print", "--realm", `a"b\\\u007f`, "--relay-address", "::1"]);
+    expect(await turnpike(["config", "check", "printed.toml"], { files: { "printed.toml": out } })).toMatchObject({
+      code: 0,
+    });
+  });
+});
+
+describe("turnpike credentials", () => {
+  it("mints what it verifies", async () => {
+    const secret = ["--shared-secret", "north"];
+    const minted = await turnpike(["credentials", "mint", ...secret, "--user", "alice", "--ttl", "60", "--json"]);
+    expect(minted).toMatchObject({ code: 0, err: "" });
+    const { username, credential, ttl, expiresAt } = JSON.parse(minted.out);
+    expect({ username, ttl, expiresAt }).toEqual({
+      username: "1800000060:alice",
+      ttl: 60,
+      expiresAt: "2027-01-15T08:01:00.000Z",
+    });
+    expect(await turnpike(["credentials", "verify", ...secret, username, credential])).toEqual({
+      code: 0,
+      out: `valid until 2027-01-15T08:01:00.000Z, for "alice"\n`,
+      err: "",
+    });
+    const rotated = ["--shared-secret", "south", ...secret];
+    expect(await turnpike(["credentials", "verify", ...rotated, username, credential])).toMatchObject({ code: 0 });
+    expect(await turnpike(["credentials", "verify", "--shared-secret", "south", username, credential])).toEqual({
+      code: 1,
+      out: "",
+      err: "turnpike: not valid: no shared secret makes this credential for this user name\n",
+    });
+    const late = { unixMs: 1_800_000_061_000 };
+    expect(await turnpike(["credentials", "verify", ...secret, username, credential], late)).toMatchObject({
+      code: 1,
+      err: "turnpike: not valid: the credential has expired\n",
+    });
+  });
+
+  it("takes secrets from a file and makes iceServers", async () => {
+    const args = [
+      "credentials",
+      "mint",
+      "--shared-secret-file",
+      "/run/secret",
+      "--url",
+      "turn:relay.example",
+      "--url",
+      "stun:relay.example",
+    ];
+    const { code, out } = await turnpike(args, { files: { "/run/secret": "north\r\nsouth\n" } });
+    expect(code).toBe(0);
+    const line = out.split("\n").find((text) => text.startsWith("iceServers: ")) ?? "";
+    expect(JSON.parse(line.slice("iceServers: ".length))).toEqual([
+      { urls: ["stun:relay.example"] },
+      { urls: ["turn:relay.example"], username: "1800086400", credential: expect.any(String) },
+    ]);
+  });
+
+  it.each([
+    [
+      ["credentials", "mint"],
+      "there is no shared secret: give --shared-secret or --shared-secret-file, or set turn.shared_secrets",
+    ],
+    [
+      ["credentials", "mint", "--shared-secret", "x", "--url", "http://x"],
+      "must begin with stun:, stuns:, turn: or turns:",
+    ],
+    [["credentials", "mint", "--shared-secret", "x", "--user", "a\u0000"], "Cannot format a time-limited name"],
+    [
+      ["credentials", "mint", "--shared-secret-file", "/nowhere"],
+      "--shared-secret-file: turn.shared_secrets_file: /nowhere can't be read: no such file",
+    ],
+  ])("refuses %j with exit code 2", async (args, message) => {
+    const { code, out, err } = await turnpike(args);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toContain(message);
+  });
+});

@@ -1,0 +1,18 @@
+import type { Command } from "commander";
+import { readCredentials } from "../config/credentials.ts";
+import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
+import { runRelay } from "../wiring/run-relay.ts";
+import type { World } from "../world.ts";
+
+/** Adds `turnpike relay`. */
+export function addRelayCommand(program: Command, world: World): void {
+  const relay = program
+    .command("relay")
+    .description("run the relay; SIGTERM or SIGINT drains it, a second one stops it at once")
+    .addHelpText("after", ENVIRONMENT_HELP);
+  addConfigurationFlags(relay).action(async () => {
+    const loaded = configurationOf(relay, world);
+    const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
+    await runRelay({ configuration: loaded.configuration, credentials, world });
+  });
+}

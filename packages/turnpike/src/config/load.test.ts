@@ -1,0 +1,233 @@
+import { describe, expect, it } from "vitest";
+import { ConfigurationError } from "../errors.ts";
+import { formatSource, loadConfiguration, type ConfigurationInput } from "./load.ts";
+
+function load(input: { toml?: string; environment?: Record<string, string>; flags?: Record<string, string[]> }) {
+  return loadConfiguration({
+    ...(input.toml === undefined ? {} : { file: { name: "turnpike.toml", text: input.toml } }),
+    environment: input.environment ?? {},
+    flags: new Map(Object.entries(input.flags ?? {})),
+  } satisfies ConfigurationInput);
+}
+
+function complaints(input: Parameters<typeof load>[0]): string[] {
+  try {
+    load(input);
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.message.split("\n");
+    throw error;
+  }
+  return [];
+}
+
+describe("loadConfiguration", () => {
+  it("has defaults for everything", () => {
+    const { configuration } = load({});
+    expect(configuration.relay).toEqual({
+      realm: "turnpike",
+      external_addresses: [],
+      port_range: [49_152, 65_535],
+      max_lifetime: 3600,
+      channel_lifetime: 600,
+    });
+    expect(configuration.turn).toEqual({ user: [], shared_secrets: [], on_credential_expiry: "keep" });
+    expect(configuration.log).toEqual({ level: "info" });
+  });
+
+  it("lays flags over environment over file over defaults", () => {
+    const toml = `[relay]\nrealm = "file"\nmax_lifetime = 1000\nchannel_lifetime = 700\nport_range = [50000, 50100]\n`;
+    const environment = { TURNPIKE_REALM: "environment", TURNPIKE_MAX_LIFETIME: "2000", TURNPIKE_MAX_PORT: "50200" };
+    const { configuration, values } = load({ toml, environment, flags: { "--realm": ["flag"] } });
+    expect(configuration.relay).toMatchObject({
+      realm: "flag",
+      max_lifetime: 2000,
+      channel_lifetime: 700,
+      port_range: [50_000, 50_200],
+    });
+    const sources = Object.fromEntries(values.map(({ key, source }) => [key.setting.flag, formatSource(source)]));
+    expect(sources).toMatchObject({
+      "--realm": "--realm",
+      "--max-lifetime": "TURNPIKE_MAX_LIFETIME",
+      "--channel-lifetime": "turnpike.toml:4:20",
+      "--min-port": "turnpike.toml:5:15",
+      "--max-port": "TURNPIKE_MAX_PORT",
+      "--log-level": "default",
+    });
+  });
+
+  it("parses listeners, external addresses, users and secrets from every layer", () => {
+    const { configuration } = load({
+      toml: `
+[relay]
+listen = ["udp:127.0.0.1:0", "udp:[::1]:3479"]
+[[turn.user]]
+name = "alice"
+key = "0123456789ABCDEF0123456789abcdef"
+`,
+      environment: {
+        TURNPIKE_EXTERNAL_ADDRESS: "203.0.113.1/10.0.0.1, 203.0.113.2",
+        TURNPIKE_SHARED_SECRET: "one, with a comma\ntwo\n",
+      },
+    });
+    expect(configuration.relay.listen).toEqual(["udp:127.0.0.1:0", "udp:[::1]:3479"]);
+    expect(configuration.relay.external_addresses).toEqual(["203.0.113.1/10.0.0.1", "203.0.113.2"]);
+    expect(configuration.turn.user).toEqual([{ name: "alice", key: "0123456789abcdef0123456789abcdef" }]);
+    expect(configuration.turn.shared_secrets).toEqual(["one, with a comma", "two"]);
+    expect(load({ flags: { "--user": ["bob:a:b", `eve:0x${"0".repeat(64)}`] } }).configuration.turn.user).toEqual([
+      { name: "bob", password: "a:b" },
+      { name: "eve", key: "0".repeat(64) },
+    ]);
+  });
+
+  it.each([
+    ["an unknown key", `[relay]\nrelm = "x"\n`, `turnpike.toml:2:1: unknown key "relay.relm"; did you mean "realm"?`],
+    [
+      "a key in the wrong table",
+      `realm = "x"\n`,
+      `turnpike.toml:1:1: unknown key "realm"; did you mean "relay.realm"?`,
+    ],
+    [
+      "a key with dashes",
+      `[relay]\n  max-lifetime = 1\n`,
+      `turnpike.toml:2:3: unknown key "relay.max-lifetime"; did you mean "max_lifetime"?`,
+    ],
+    ["an unknown table", `[relays]\nrealm = "x"\n`, `turnpike.toml:1:2: unknown key "relays"; did you mean "relay"?`],
+    ["a dotted key", `log.levle = "info"\n`, `turnpike.toml:1:5: unknown key "log.levle"; did you mean "level"?`],
+    [
+      "a key that is like nothing",
+      `[log]\nzzzzzzzz = 1\n`,
+      `turnpike.toml:2:1: unknown key "log.zzzzzzzz"; known in log: level, format`,
+    ],
+    [
+      "__proto__",
+      `[relay]\n__proto__ = { realm = "x" }\n`,
+      `turnpike.toml:2:1: unknown key "relay.__proto__"; known in relay: listen, realm, relay_addresses, external_addresses, port_range, max_lifetime, channel_lifetime`,
+    ],
+    [
+      "a key of a user",
+      `[[turn.user]]\nname = "a"\npasword = "x"\n`,
+      `turnpike.toml:3:1: unknown key "turn.user[0].pasword"; did you mean "password"?`,
+    ],
+    ["a value of the wrong type", `[relay]\nrealm = 5\n`, `turnpike.toml:2:9: relay.realm: must be text, not a number`],
+    ["a table that isn't one", `relay = 5\n`, `turnpike.toml:1:9: relay: must be a table, not a number`],
+    [
+      "a number out of range",
+      `[relay]\nmax_lifetime = 0\n`,
+      `turnpike.toml:2:16: relay.max_lifetime: must be at least 1`,
+    ],
+    ["a fraction", `[relay]\nmax_lifetime = 1.5\n`, `turnpike.toml:2:16: relay.max_lifetime: must be a whole number`],
+    [
+      "ports in the wrong order",
+      `[relay]\nport_range = [60000, 50000]\n`,
+      `turnpike.toml:2:14: relay.port_range: the first port must not be above the last`,
+    ],
+    [
+      "a choice",
+      `[log]\nlevel = "loud"\n`,
+      `turnpike.toml:2:9: log.level: must be one of: trace, debug, info, warn, error, silent`,
+    ],
+    [
+      "the second of a list",
+      `[relay]\nlisten = [\n  "udp:0.0.0.0:1",\n  "tcp:0.0.0.0:1",\n]\n`,
+      `turnpike.toml:4:3: relay.listen[1]: "tcp:0.0.0.0:1": this version serves udp only; give udp:ADDRESS:PORT`,
+    ],
+    [
+      "a user without a password",
+      `[[turn.user]]\nname = "a"\n`,
+      `turnpike.toml:1:1: turn.user[0]: needs exactly one of password, password_file and key`,
+    ],
+    [
+      "a user twice",
+      `[[turn.user]]\nname = "a"\npassword = "x"\n[[turn.user]]\nname = "a"\npassword = "y"\n`,
+      `turnpike.toml:5:8: turn.user[1].name: names a user a second time`,
+    ],
+    ["what is not TOML", `[relay]\nrealm = \n`, `turnpike.toml:3:1: not TOML: Unspecified values are invalid`],
+    [
+      "a key twice",
+      `[relay]\nrealm = "a"\nrealm = "b"\n`,
+      `turnpike.toml:3:1: not TOML: Defining a key multiple times is invalid`,
+    ],
+  ])("refuses %s in the file", (_, toml, message) => {
+    expect(complaints({ toml })).toContain(message);
+  });
+
+  it("reports every problem at once, once each", () => {
+    const toml = `[relay]\nrelm = "x"\nmax_lifetime = 0\n[log]\nlevle = "info"\n`;
+    expect(complaints({ toml })).toEqual([
+      `turnpike.toml:2:1: unknown key "relay.relm"; did you mean "realm"?`,
+      `turnpike.toml:5:1: unknown key "log.levle"; did you mean "level"?`,
+      `turnpike.toml:3:16: relay.max_lifetime: must be at least 1`,
+    ]);
+  });
+
+  it.each([
+    ["--max-port", ["99999"], "--max-port: relay.port_range[1]: must be at most 65535"],
+    ["--max-port", ["many"], "--max-port: relay.port_range[1]: must be a number, not text"],
+    ["--max-port", ["50"], "--max-port: relay.port_range: the first port must not be above the last"],
+    ["--user", ["alice"], "--user: is not of the form NAME:PASSWORD or NAME:0xKEY"],
+    ["--user", ["alice:0x12"], "--user: turn.user[0].key: must be 32 hexadecimal digits (MD5 key) or 64 (SHA-256 key)"],
+    ["--relay-address", ["localhost"], `--relay-address: relay.relay_addresses[0]: "localhost" is not an IP address`],
+    [
+      "--listen",
+      ["udp:localhost:1"],
+      `--listen: relay.listen[0]: Cannot listen on "udp:localhost:1": expected udp:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
+    ],
+    [
+      "--listen",
+      ["udp:1.2.3.4:65536"],
+      `--listen: relay.listen[0]: Cannot listen on "udp:1.2.3.4:65536": expected udp:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
+    ],
+    ["--listen", ["3478"], `--listen: relay.listen[0]: Cannot listen on "3478": expected udp:ADDRESS:PORT`],
+    [
+      "--external-address",
+      ["1.2.3.4/::1"],
+      `--external-address: relay.external_addresses[0]: Cannot use external address "1.2.3.4/::1": its halves are of different families`,
+    ],
+  ])("refuses %s %j", (flag, texts, message) => {
+    expect(complaints({ flags: { [flag]: texts } })).toEqual([message]);
+  });
+
+  it.each([
+    "10.0.0.0/33",
+    "10.0.0.0/",
+    "10.0.0/8",
+    "10.0.0.9-10.0.0.1",
+    "10.0.0.1-::1",
+    "::/129",
+    "",
+    "10.0.0.0/8x",
+    "1.2.3.4-",
+  ])("stops for the malformed peer range %j", (range) => {
+    expect(complaints({ flags: { "--deny-peer": [range] } })).toHaveLength(1);
+    expect(complaints({ flags: { "--allow-peer": [range] } })).toHaveLength(1);
+  });
+
+  it("takes CIDR and A-B ranges of both families", () => {
+    const ranges = ["10.0.0.0/8", "192.0.2.1", "192.0.2.1-192.0.2.9", "fc00::/7", "2001:db8::1-2001:db8::ff"];
+    expect(load({ flags: { "--deny-peer": ranges } }).configuration.peers.deny).toEqual(ranges);
+  });
+
+  it("names unknown variables, but not those of container service links", () => {
+    const environment = {
+      TURNPIKE_RELM: "x",
+      TURNPIKE_PORT: "tcp://10.0.0.1:3478",
+      TURNPIKE_SERVICE_HOST: "10.0.0.1",
+      TURNPIKE_PORT_3478_UDP_ADDR: "10.0.0.1",
+      TURNPIKE_REALM: "",
+    };
+    expect(complaints({ environment })).toEqual([
+      "TURNPIKE_RELM: unknown environment variable; did you mean TURNPIKE_REALM?",
+    ]);
+  });
+
+  it("never repeats a secret in a message", () => {
+    const secret = "hunter2hunter2";
+    const messages = [
+      ...complaints({ flags: { "--user": [secret] } }),
+      ...complaints({ toml: `[[turn.user]]\nname = 5\npassword = "${secret}"\nkey = "${secret}"\n` }),
+      ...complaints({ toml: `[turn]\nshared_secrets = "${secret}"\n` }),
+    ];
+    expect(messages.length).toBeGreaterThanOrEqual(3);
+    expect(messages.join("\n")).not.toContain(secret);
+  });
+});

@@ -1,0 +1,75 @@
+import { isIP } from "node:net";
+import { parseExternalAddress, parseListenSpec } from "@turnpike/relay";
+import { createPeerPolicy } from "@turnpike/turn";
+
+/** A value is not of its form. The message says what is wrong and what would be right, without the key's name. */
+export class InvalidValueError extends Error {
+  override readonly name = "InvalidValueError";
+}
+
+/** A static user as `--user` and `[[turn.user]]` write it. */
+export interface UserEntry {
+  readonly name: string;
+  readonly password?: string;
+  readonly key?: string;
+}
+
+/** Transports of RFC 8656 and beyond that are named by `--listen`, but not served. */
+const OTHER_TRANSPORTS = ["tcp", "tls", "dtls", "ws", "wss"];
+
+/** Checks `udp:ADDRESS:PORT`; IPv6 addresses stand in brackets. */
+export function checkListenSpec(text: string): string {
+  const transport = text.slice(0, Math.max(0, text.indexOf(":")));
+  if (OTHER_TRANSPORTS.includes(transport)) {
+    throw new InvalidValueError(`"${text}": this version serves udp only; give udp:ADDRESS:PORT`);
+  }
+  return checkBy(parseListenSpec, text);
+}
+
+/** Checks an IPv4 or IPv6 address without a zone. */
+export function checkAddress(text: string): string {
+  if (isIP(text) === 0 || text.includes("%")) {
+    throw new InvalidValueError(`"${text}" is not an IP address`);
+  }
+  return text;
+}
+
+/** Checks `PUBLIC` or `PUBLIC/PRIVATE`, both of one family. */
+export function checkExternalAddress(text: string): string {
+  return checkBy(parseExternalAddress, text);
+}
+
+/** Checks a peer range: `A`, `A/N` or `A-B`. */
+export function checkPeerRange(text: string): string {
+  return checkBy((range) => createPeerPolicy({ deny: [range] }), text);
+}
+
+/** Parses `NAME:PASSWORD`, or `NAME:0xKEY` for a stored key. The message of an error never repeats the text. */
+export function parseUser(text: string): UserEntry {
+  const colon = text.indexOf(":");
+  if (colon <= 0 || colon === text.length - 1) {
+    throw new InvalidValueError("is not of the form NAME:PASSWORD or NAME:0xKEY");
+  }
+  const name = text.slice(0, colon);
+  const rest = text.slice(colon + 1);
+  return rest.startsWith("0x") ? { name, key: rest.slice(2) } : { name, password: rest };
+}
+
+/** Checks a stored key: 32 hexadecimal digits (MD5) or 64 (SHA-256). */
+export function checkStoredKey(text: string): string {
+  if (!/^(?:[0-9a-f]{32}|[0-9a-f]{64})$/i.test(text)) {
+    throw new InvalidValueError("must be 32 hexadecimal digits (MD5 key) or 64 (SHA-256 key)");
+  }
+  return text.toLowerCase();
+}
+
+/** The room that uses a value knows best whether it is well formed. */
+function checkBy(parse: (text: string) => unknown, text: string): string {
+  try {
+    parse(text);
+    return text;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new InvalidValueError(error.message, { cause: error });
+  }
+}

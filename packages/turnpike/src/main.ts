@@ -1,0 +1,44 @@
+/** The process: wires {@link run} to the real world. The launcher in `bin/` imports this file. */
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { run } from "./cli.ts";
+import type { World } from "./world.ts";
+
+const SIGNALS = ["SIGTERM", "SIGINT"] as const;
+
+const world: World = {
+  out: (text) => {
+    process.stdout.write(text);
+  },
+  err: (text) => {
+    process.stderr.write(text);
+  },
+  isOutTerminal: process.stdout.isTTY,
+  isErrTerminal: process.stderr.isTTY,
+  environment: process.env,
+  readFile: (path) => readFileSync(path, "utf8"),
+  unixMs: Date.now,
+  random: (length) => randomBytes(length),
+  onStopSignal: (listener) => {
+    for (const signal of SIGNALS) process.on(signal, listener);
+    return () => {
+      for (const signal of SIGNALS) process.off(signal, listener);
+    };
+  },
+  exitNow: (code) => process.exit(code),
+  version: readVersion(),
+};
+
+// The reader of a pipe may leave early (`turnpike config print | head -1`): that is not a failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
+process.exitCode = await run(process.argv.slice(2), world);
+
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  const isManifest = typeof manifest === "object" && manifest !== null && "version" in manifest;
+  return isManifest ? String(manifest.version) : "unknown";
+}
