@@ -26,7 +26,7 @@ export function eventRoutes(app: App, services: Services): void {
       tags: ["events"],
       querystring: z.object({ type: z.string().max(64).optional(), user: z.string().max(508).optional() }),
       response: {
-        200: z.string().meta({ description: "text/event-stream", contentType: "text/event-stream" }),
+        200: { description: "A stream of events", content: { "text/event-stream": { schema: z.string() } } },
         ...GUARDED,
       },
     },

@@ -6,7 +6,6 @@ import type {
   RawServerDefault,
 } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
-import type { z } from "zod";
 import type { Permission } from "../access/roles.ts";
 import type { Access } from "./access.ts";
 import { problem } from "./schemas.ts";
@@ -45,20 +44,27 @@ const PROBLEMS: Readonly<Record<number, string>> = {
 
 const ALWAYS = [400, 429, 500, 503] as const;
 
+interface ProblemResponse {
+  readonly description: string;
+  readonly content: { readonly "application/problem+json": { readonly schema: typeof problem } };
+}
+
 /** Response schemas of problems: those that every route may have, and `statuses`. */
-export function problems(...statuses: readonly (401 | 403 | 404 | 409 | 413 | 415)[]): Record<number, z.ZodType> {
+export function problems(
+  ...statuses: readonly (401 | 403 | 404 | 409 | 413 | 415)[]
+): Readonly<Record<number, ProblemResponse>> {
   return Object.fromEntries(
     [...ALWAYS, ...statuses].map((status) => [
       status,
-      problem.meta({ description: PROBLEMS[status] ?? "", contentType: "application/problem+json" }),
+      { description: PROBLEMS[status] ?? "", content: { "application/problem+json": { schema: problem } } },
     ]),
   );
 }
 
 /** Of routes behind the door that take no body. */
-export const GUARDED: Record<number, z.ZodType> = problems(401, 403);
+export const GUARDED: ReturnType<typeof problems> = problems(401, 403);
 /** Of routes behind the door that take a body. */
-export const GUARDED_BODY: Record<number, z.ZodType> = problems(401, 403, 413, 415);
+export const GUARDED_BODY: ReturnType<typeof problems> = problems(401, 403, 413, 415);
 
 /** Milliseconds since 1970 as the API writes them. */
 export function timeOf(unixMs: number): string {
