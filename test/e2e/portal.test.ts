@@ -66,10 +66,40 @@ describe("a portal and its relay", () => {
       (await test.request("POST", "/v1/credentials", { body: { user: "alice", label } })).body.iceServers;
     const [one, two, other] = [await mint("phone"), await mint("phone"), await mint("laptop")];
     const names = [...one, ...two].map(({ username }) => username!);
+    const client = await clientOf(one);
+    await client.allocate();
+    const living = (): number => linked.reduce((sum, { relay }) => sum + relay.stats().allocations, 0);
+    expect(living()).toBe(1);
     expect((await test.request("POST", `/v1/credentials/${names[0]}/revoke`)).status).toBe(204);
+    await expect.poll(living, { timeout: 1_000 }).toBe(0);
+    expect(await client.refresh(600)).not.toBe("success");
     for (const { revoked } of linked) await expect.poll(() => revoked.toSorted()).toEqual(names.toSorted());
     expect(await (await clientOf(two)).allocate()).toBe(401);
     expect(typeof (await (await clientOf(other)).allocate())).toBe("object");
+  });
+
+  it("end one allocation, all of a disabled user, and drain a relay", async () => {
+    const test = await startTestPortal();
+    const linked = await link(test);
+    await test.request("POST", "/v1/users", { body: { id: "carol", roles: [] } });
+    for (const user of ["alice", "carol"]) {
+      const { body } = await test.request("POST", "/v1/credentials", { body: { user } });
+      await (await clientOf(body.iceServers)).allocate();
+    }
+    const listed = async (user: string) => (await test.request("GET", `/v1/allocations?user=${user}`)).body.allocations;
+    await expect.poll(async () => (await listed("alice")).length).toBe(1);
+    const [allocation] = await listed("alice");
+    expect((await test.request("DELETE", "/v1/allocations/other")).status).toBe(404);
+    expect((await test.request("DELETE", `/v1/allocations/${allocation!.id}`)).status).toBe(202);
+    await expect.poll(() => linked.relay.stats().allocations, { timeout: 1_000 }).toBe(1);
+    await test.request("PATCH", "/v1/users/carol", { body: { disabled: true } });
+    await expect.poll(() => linked.relay.stats().allocations, { timeout: 1_000 }).toBe(0);
+    await expect.poll(async () => (await listed("carol")).length).toBe(0);
+    const { body } = await test.request("POST", "/v1/credentials", { body: { user: "dave" } });
+    const [relay] = (await test.request("GET", "/v1/relays")).body.relays;
+    expect((await test.request("POST", `/v1/relays/${relay!.id}/drain`)).status).toBe(202);
+    await expect.poll(() => linked.messages).toContain("drain");
+    expect(await (await clientOf(body.iceServers)).allocate()).toBe(508);
   });
 
   it("replays what is revoked to a relay before it serves", async () => {

@@ -8,7 +8,7 @@ import { MAX_FRAME_LENGTH } from "@turnpike/link";
 import { PortalLink, PortalLinkError, type PortalLinkOptions, webSocketConnector } from "@turnpike/relay";
 import { afterEach, describe, expect, it } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
-import { selfSigned } from "../support/certificate.ts";
+import { TestAuthority } from "../support/certificates.ts";
 import { RecordingLogger } from "../../packages/relay/src/testing/recording-logger.ts";
 
 const TOKEN = "tr_hunter2";
@@ -133,6 +133,7 @@ describe("a faulty portal", () => {
     const server = createServer();
     server.on("upgrade", (_request, socket) => {
       requests++;
+      socket.on("error", () => {});
       socket.end("HTTP/1.1 401 Unauthorized\r\nconnection: close\r\n\r\n");
     });
     const { link } = linkTo(`http://127.0.0.1:${await listen(server)}`);
@@ -149,6 +150,7 @@ describe("a faulty portal", () => {
     const server = createServer();
     server.on("upgrade", (_request, socket) => {
       requests++;
+      socket.on("error", () => {});
       socket.end(`HTTP/1.1 302 Found\r\nlocation: ws://127.0.0.1:${other}/\r\nconnection: close\r\n\r\n`);
     });
     linkTo(`http://127.0.0.1:${await listen(server)}`);
@@ -159,7 +161,8 @@ describe("a faulty portal", () => {
 
 describe("TLS", () => {
   async function tlsPortal(name: string): Promise<{ readonly port: number; readonly cert: string; seen: string[] }> {
-    const { cert, key } = await selfSigned(name);
+    const authority = new TestAuthority();
+    const { cert, key } = authority.issue([name]);
     const seen: string[] = [];
     const server = createTlsServer({ cert, key });
     const sockets = new WebSocketServer({ server });
@@ -168,7 +171,7 @@ describe("TLS", () => {
       behave(socket);
     });
     clean.push(() => sockets.clients.forEach((socket) => socket.terminate()));
-    return { port: await listen(server), cert, seen };
+    return { port: await listen(server), cert: authority.ca, seen };
   }
 
   it("with the right name is taken", async () => {
@@ -186,6 +189,6 @@ describe("TLS", () => {
     const { logger } = linkTo(`https://localhost:${port}`, { connector: webSocketConnector(trusted) });
     await expect.poll(() => logger.messages("warn").length).toBeGreaterThan(2);
     expect(seen).toEqual([]);
-    expect(logger.lines.find(({ level }) => level === "warn")?.text).toMatch(/CERT|SELF_SIGNED|altname/i);
+    expect(logger.lines.find(({ level }) => level === "warn")?.text).toMatch(/CERT|SELF_SIGNED|UNABLE_TO|altname/i);
   });
 });

@@ -1,7 +1,14 @@
 import { OperationContext, Penalties } from "@turnpike/authn";
 import { createTurnAuthenticator, createRevocationList, portalStamps, sharedSecrets } from "@turnpike/authn/turn";
 import { type Portal, type PortalOptions, type Role, startPortal } from "@turnpike/portal";
-import { createStampSecret, PortalLink, RelayReporter, createSystemClock, type Relay } from "@turnpike/relay";
+import {
+  createStampSecret,
+  createSystemClock,
+  PortalLink,
+  PortalOrders,
+  type Relay,
+  RelayReporter,
+} from "@turnpike/relay";
 import { formatTransportAddress } from "@turnpike/stun";
 import { keep, startTestRelay } from "./relay.ts";
 
@@ -104,14 +111,17 @@ export interface LinkedTestRelay extends AsyncDisposable {
 export async function startLinkedRelay(portalUrl: string, token: string): Promise<LinkedTestRelay> {
   const revoked: string[] = [];
   const messages: string[] = [];
-  let fleetSecrets: readonly string[] = [];
   const stampSecret = createStampSecret();
   const clock = createSystemClock();
   const revocations = createRevocationList({ onRevoked: ({ value }) => void revoked.push(value) });
+  const orders = new PortalOrders({
+    revoke: ({ by, value, until_unix_ms: untilUnixMs }) =>
+      revocations.revoke({ by, value, untilUnixMs }, { nowUnixMs: Date.now() }),
+  });
   const authenticator = createTurnAuthenticator({
     realm: "turnpike",
     revocations,
-    schemes: [portalStamps({ stampSecrets: [stampSecret] }), sharedSecrets({ secrets: () => fleetSecrets })],
+    schemes: [portalStamps({ stampSecrets: [stampSecret] }), sharedSecrets({ secrets: () => orders.fleetSecrets })],
   });
   const started: { relay?: Relay } = {};
   const link = new PortalLink({
@@ -123,12 +133,7 @@ export async function startLinkedRelay(portalUrl: string, token: string): Promis
     onAway: () => reporter.handleAway(),
     onMessage: (message) => {
       messages.push(message.event);
-      if (message.event === "fleet_secrets") fleetSecrets = message.payload.secrets;
-      if (message.event === "revoke") {
-        for (const { by, value, until_unix_ms: untilUnixMs } of message.payload.revocations) {
-          revocations.revoke({ by, value, untilUnixMs }, { nowUnixMs: Date.now() });
-        }
-      }
+      orders.handle(message);
     },
   });
   const reporter = new RelayReporter({
@@ -151,6 +156,7 @@ export async function startLinkedRelay(portalUrl: string, token: string): Promis
     onEvent: (event) => reporter.handleEvent(event),
   });
   started.relay = relay;
+  orders.setRelay(relay);
   reporter.reportPresence();
   return keep({
     relay,

@@ -1,7 +1,14 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { formatTransportAddress, formatIpAddress, type IpAddress } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { createPeerPolicy, type Listener, type PeerPolicy, TurnServer } from "@turnpike/turn";
+import {
+  createPeerPolicy,
+  type DeletionReason,
+  type EndableAllocation,
+  type Listener,
+  type PeerPolicy,
+  TurnServer,
+} from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
@@ -41,6 +48,12 @@ export interface RelayStats {
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
 }
 
+/** Which allocations are meant. */
+export type AllocationChoice =
+  | { readonly by: "id"; readonly id: string }
+  | { readonly by: "actor"; readonly actor: string }
+  | { readonly by: "credential"; readonly credentialId: string };
+
 /** A running relay. */
 export interface Relay {
   /** Where clients reach it, with the ports that were found. */
@@ -59,6 +72,12 @@ export interface Relay {
   stop(): Promise<void>;
 }
 
+/** A relay on this event loop. */
+export interface PortableRelay extends Relay {
+  /** Ends what is chosen; tells how many that were. */
+  endAllocations(choice: AllocationChoice, reason: DeletionReason): number;
+}
+
 /**
  * Starts a relay: one reactor on this event loop, with the portable plane.
  *
@@ -67,7 +86,7 @@ export interface Relay {
  * const relay = await startRelay({ listen: ["udp:127.0.0.1:3478"], authenticate });
  * await relay.stop();
  */
-export async function startRelay(options: RelayOptions): Promise<Relay> {
+export async function startRelay(options: RelayOptions): Promise<PortableRelay> {
   const logger = options.logger ?? silentLogger;
   // Whatever is wrong in the configuration is found before a socket is opened.
   const peerPolicy = createPeerPolicy(options.peers);
@@ -119,7 +138,7 @@ interface Parts {
   readonly plane: ForwardingPlane;
 }
 
-class RunningRelay implements Relay {
+class RunningRelay implements PortableRelay {
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
   readonly #logger: Logger;
@@ -199,6 +218,14 @@ class RunningRelay implements Relay {
     };
   }
 
+  endAllocations(choice: AllocationChoice, reason: DeletionReason): number {
+    let ended = 0;
+    this.#reactor.run((now) => {
+      ended = this.#engine.endAllocations((allocation) => isChosen(choice, allocation), reason, now);
+    });
+    return ended;
+  }
+
   drain(): Promise<void> {
     this.#logger.info({ allocations: this.#admissions.count }, "Draining: new allocations are refused");
     return this.#admissions.drain();
@@ -217,5 +244,16 @@ class RunningRelay implements Relay {
     this.#relaySockets.closeAll();
     this.#admissions.end();
     this.#logger.info({ allocations: ended }, "The relay has stopped");
+  }
+}
+
+function isChosen(choice: AllocationChoice, allocation: EndableAllocation): boolean {
+  switch (choice.by) {
+    case "id":
+      return allocation.id === choice.id;
+    case "actor":
+      return allocation.actor === choice.actor;
+    case "credential":
+      return allocation.credentialId === choice.credentialId;
   }
 }

@@ -18,3 +18,4 @@ export { createStampSecret, PortalLink, PortalLinkError, type PortalLinkOptions 
 export { type AliasedSettings, aliasedSettings, readToken, type TokenSources } from "./token.ts";
 export { webSocketConnector, type WebSocketConnectorOptions } from "./web-socket-connector.ts";
 export { RelayReporter, type RelayReporterOptions, toRelayEvent } from "./relay-reporter.ts";
+export { PortalOrders, type PortalOrdersOptions } from "./portal-orders.ts";
