@@ -10,4 +10,5 @@ export {
   type PortalScheme,
   startPortal,
 } from "./portal.ts";
+export type { Minted } from "./minter.ts";
 export type { Services } from "./services.ts";

@@ -1,5 +1,6 @@
 import { randomBytes, randomInt } from "node:crypto";
 import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import {
   AccessTokens,
   type Clock,
@@ -25,7 +26,7 @@ import { regionsByPrefix } from "./fleet/choose-relays.ts";
 import type { RegisteredRoute } from "./http/access.ts";
 import { createApp, openApiDocument } from "./http/app.ts";
 import type { App } from "./http/routes-types.ts";
-import { Minter } from "./minter.ts";
+import { type Minted, Minter } from "./minter.ts";
 import type { Services } from "./services.ts";
 import { Credentials } from "./store/credentials.ts";
 import { trimOutbox } from "./store/outbox.ts";
@@ -92,8 +93,13 @@ export interface Portal {
   readonly firstStart?: FirstStart;
   /** The OpenAPI document. */
   openApi(): unknown;
-  /** Registers a relay of that name if there is none, and makes a token that it links with: `tr_…`. */
-  createRelayToken(ctx: OperationContext, name: string): Promise<string>;
+  /**
+   * Registers a relay of that name if there is none, and makes a token that it links with: `tr_…`. `replace`: its other
+   * tokens are good no more.
+   */
+  createRelayToken(ctx: OperationContext, name: string, options?: { readonly replace?: boolean }): Promise<string>;
+  /** Mints as `POST /v1/credentials`, as soon as a relay with these URLs has told of itself. */
+  mintFor(ctx: OperationContext, request: { readonly user: string; readonly urls: readonly string[] }): Promise<Minted>;
   /** A link that signs the user in once, within an hour. */
   createSignInUrl(ctx: OperationContext, userId: string): Promise<string>;
   /** Answers what is under way, lets the relays go, and closes the store. */
@@ -101,6 +107,8 @@ export interface Portal {
 }
 
 const DEFAULT_LISTEN = "127.0.0.1:8080";
+const MINT_ATTEMPTS = 100;
+const MINT_PAUSE_MS = 20;
 const CLEAN_UP_MS = 60_000;
 const REFRESH_MS = 10_000;
 const OUTBOX_MS = 3_600_000;
@@ -318,10 +326,21 @@ async function run(parts: {
     ...(made === undefined ? {} : { firstStart: made }),
     openApi: () => openApiDocument(app, services),
     createSignInUrl,
-    async createRelayToken(asking, name) {
+    async createRelayToken(asking, name, { replace = false } = {}) {
       const relay = (await relays.findByName(asking, name)) ?? (await relays.create(asking, name));
+      for (const { id } of replace ? await relayTokens.list(asking, { actorId: relay.id }) : []) {
+        await relayTokens.revoke(asking, id);
+      }
       const { token } = await relayTokens.create(asking, { actor: { kind: "relay", id: relay.id }, label: name });
       return token.reveal();
+    },
+    async mintFor(asking, { user, urls }) {
+      for (let attempt = 0; attempt < MINT_ATTEMPTS; attempt++) {
+        const linked = await services.fleet.relays();
+        if (linked.some((relay) => urls.every((url) => relay.urls.includes(url)))) break;
+        await delay(MINT_PAUSE_MS);
+      }
+      return services.minter.mint(asking, { user });
     },
     stop: () => (stopping ??= stop()),
   };

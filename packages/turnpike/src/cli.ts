@@ -3,6 +3,7 @@ import { addBenchCommand } from "./commands/bench.ts";
 import { addCheckCommand } from "./commands/check.ts";
 import { addConfigCommand } from "./commands/config.ts";
 import { addCredentialsCommand } from "./commands/credentials.ts";
+import { addPortalCommand } from "./commands/portal.ts";
 import { addRelayCommand } from "./commands/relay.ts";
 import { addServeCommand } from "./commands/serve.ts";
 import { CommandError } from "./errors.ts";
@@ -42,6 +43,7 @@ export function createProgram(world: World): Command {
     });
   addServeCommand(program, world);
   addRelayCommand(program, world);
+  addPortalCommand(program, world);
   addCredentialsCommand(program, world);
   addCheckCommand(program, world);
   addBenchCommand(program, world);

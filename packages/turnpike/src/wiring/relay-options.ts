@@ -4,6 +4,7 @@ import type { LifecycleEvent } from "@turnpike/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
+import type { LinkParts } from "./link.ts";
 import { askAuthenticator, createAuthenticator } from "./authenticator.ts";
 
 /** What a relay is started with, from a checked configuration. @throws TypeError if parts of it don't fit together. */
@@ -11,11 +12,12 @@ export function relayOptionsOf(options: {
   readonly configuration: Configuration;
   readonly credentials: Credentials;
   readonly logger: Logger;
+  readonly link?: LinkParts | undefined;
 }): RelayOptions {
-  const { configuration, credentials, logger } = options;
+  const { configuration, credentials, logger, link } = options;
   const { relay, peers, turn } = configuration;
   const [min, max] = relay.port_range;
-  const authenticator = createAuthenticator({ realm: relay.realm, credentials, logger });
+  const authenticator = createAuthenticator({ realm: relay.realm, credentials, logger, link });
   return {
     authenticate: askAuthenticator(authenticator),
     ...(relay.listen === undefined ? {} : { listen: relay.listen }),
@@ -32,10 +34,19 @@ export function relayOptionsOf(options: {
       usernameAnonymity: authenticator.usernameAnonymity,
     },
     logger,
-    // Events are built only if someone listens. They have clients' addresses in them, which are for `debug` only.
-    ...(logger.isLevelEnabled("debug")
-      ? { onEvent: (event) => logger.debug({ event: toPlain(event) }, event.type) }
-      : {}),
+    ...eventListener(logger, link),
+  };
+}
+
+/** Events are built only if someone listens. They have clients' addresses in them, which are for `debug` only. */
+function eventListener(logger: Logger, link: LinkParts | undefined): Pick<RelayOptions, "onEvent"> {
+  const logs = logger.isLevelEnabled("debug");
+  if (!logs && link === undefined) return {};
+  return {
+    onEvent: (event) => {
+      link?.reporter.handleEvent(event);
+      if (logs) logger.debug({ event: toPlain(event) }, event.type);
+    },
   };
 }
 

@@ -1,9 +1,10 @@
-import { type Relay, RelayStartError, startRelay } from "@turnpike/relay";
+import { type PortableRelay, PortalLinkError, type Relay, RelayStartError, startRelay } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { usesColors, type World } from "../world.ts";
+import { createLink, type LinkParts, type LinkTarget } from "./link.ts";
 import { relayOptionsOf } from "./relay-options.ts";
 
 /** What {@link runRelay} goes by. */
@@ -11,40 +12,73 @@ export interface RunRelayOptions {
   readonly configuration: Configuration;
   readonly credentials: Credentials;
   readonly world: World;
+  /** Where to link to. Default: nowhere. */
+  readonly portal?: LinkTarget | undefined;
+  /** Default: made from the configuration. */
+  readonly logger?: Logger;
   /** Called once the relay serves. */
-  readonly onReady?: (relay: Relay) => void;
+  readonly onReady?: (relay: Relay) => void | Promise<void>;
 }
 
-/** Runs a relay until a signal stops it. @throws CommandError if it can't be started. */
-export async function runRelay(options: RunRelayOptions): Promise<void> {
-  const { configuration, credentials, world } = options;
-  const logger = createLogger({
+/** The log of a process, as its configuration wants it. */
+export function loggerOf(configuration: Configuration, world: World): Logger {
+  return createLogger({
     level: configuration.log.level,
     format: configuration.log.format ?? (world.isErrTerminal ? "pretty" : "json"),
     colors: usesColors(world, world.isErrTerminal),
     write: world.err,
   });
+}
+
+/** Runs a relay until a signal stops it. @throws CommandError if it can't be started. */
+export async function runRelay(options: RunRelayOptions): Promise<void> {
+  const { configuration, credentials, world } = options;
+  const logger = options.logger ?? loggerOf(configuration, world);
+  const link = linkOf(options, logger);
   // Signals are listened to before anything can be asked of the relay.
-  const starting = start({ configuration, credentials, logger });
+  const starting = start({ configuration, credentials, logger, link });
   const announce = async (): Promise<void> => {
     const relay = await starting;
-    if (credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
+    if (link === undefined && credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
       logger.warn({}, "There is no user and no shared secret: nobody can allocate, only STUN Binding is served");
     }
-    options.onReady?.(relay);
+    await options.onReady?.(relay);
   };
-  await Promise.all([untilStopped({ starting, world, logger }), announce()]);
+  try {
+    await Promise.all([untilStopped({ starting, world, logger, link }), announce()]);
+  } finally {
+    link?.stop();
+  }
+}
+
+function linkOf({ portal, configuration, world }: RunRelayOptions, logger: Logger): LinkParts | undefined {
+  try {
+    return portal && createLink({ configuration, target: portal, world, logger });
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+    throw new CommandError(error.message, { exitCode: 2, cause: error });
+  }
 }
 
 async function start(options: {
   readonly configuration: Configuration;
   readonly credentials: Credentials;
   readonly logger: Logger;
-}): Promise<Relay> {
+  readonly link: LinkParts | undefined;
+}): Promise<PortableRelay> {
+  const { link, logger } = options;
   try {
-    return await startRelay(relayOptionsOf(options));
+    if (link !== undefined) {
+      logger.info({}, "Waiting for the portal's init");
+      await link.connect();
+    }
+    const relay = await startRelay(relayOptionsOf(options));
+    link?.setRelay(relay);
+    return relay;
   } catch (error) {
-    if (error instanceof RelayStartError) throw new CommandError(error.message, { exitCode: 1, cause: error });
+    if (error instanceof RelayStartError || error instanceof PortalLinkError) {
+      throw new CommandError(error.message, { exitCode: 1, cause: error });
+    }
     // The rooms below throw these for what can't be told from a single value of the configuration.
     if (error instanceof TypeError || error instanceof RangeError) {
       throw new CommandError(error.message, { exitCode: 2, cause: error });
@@ -58,8 +92,9 @@ async function untilStopped(options: {
   readonly starting: Promise<Relay>;
   readonly world: World;
   readonly logger: Logger;
+  readonly link: LinkParts | undefined;
 }): Promise<void> {
-  const { starting, world, logger } = options;
+  const { starting, world, logger, link } = options;
   const { promise: second, resolve: stopAtOnce } = Promise.withResolvers<void>();
   const { promise: first, resolve: drain } = Promise.withResolvers<void>();
   let signals = 0;
@@ -68,6 +103,7 @@ async function untilStopped(options: {
     if (signals === 1) {
       logger.info({ signal }, "Waiting until the last allocation has ended; a second signal stops at once");
       drain();
+      link?.stopWaiting();
     } else if (signals === 2) {
       logger.info({ signal }, "Stopping at once");
       stopAtOnce();
@@ -78,7 +114,9 @@ async function untilStopped(options: {
   try {
     const relay = await starting;
     await first;
-    await Promise.race([relay.drain(), second]);
+    const drained = relay.drain();
+    link?.announceDrain();
+    await Promise.race([drained, second]);
     await relay.stop();
     logger.debug({ stats: relay.stats() }, "What the relay has done");
   } finally {
