@@ -201,6 +201,28 @@ const portal = z.strictObject({
   }),
 });
 
+const telemetry = z.strictObject({
+  otlp_endpoint: z.string().min(1).optional().register(settings, {
+    flag: "--otlp-endpoint",
+    value: "URL",
+    description:
+      "where metrics and traces go by OTLP over gRPC; OTLP_GRPC_ENDPOINT and OTEL_EXPORTER_OTLP_* are read too",
+    defaultText: "nowhere",
+  }),
+  metrics: z.string().min(1).optional().register(settings, {
+    flag: "--metrics",
+    value: "ADDRESS:PORT",
+    description: "where a relay's /metrics is served for Prometheus; off for nowhere",
+    defaultText: "`127.0.0.1:9641`, if the port is free",
+  }),
+  health: z.string().min(1).optional().register(settings, {
+    flag: "--health",
+    value: "ADDRESS:PORT",
+    description: "where a relay's /healthz and /readyz are served; off for nowhere",
+    defaultText: "`127.0.0.1:8081`, if the port is free",
+  }),
+});
+
 const log = z.strictObject({
   level: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).prefault("info").register(settings, {
     flag: "--log-level",
@@ -221,6 +243,7 @@ export const configurationSchema = z.strictObject({
   turn: turn.prefault({}),
   peers: peers.prefault({}),
   portal: portal.prefault({}),
+  telemetry: telemetry.prefault({}),
   log: log.prefault({}),
 });
 

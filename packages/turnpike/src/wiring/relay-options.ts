@@ -5,6 +5,7 @@ import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
 import type { LinkParts } from "./link.ts";
+import type { Observation } from "./observation.ts";
 import { askAuthenticator, createAuthenticator } from "./authenticator.ts";
 
 /** What a relay is started with, from a checked configuration. @throws TypeError if parts of it don't fit together. */
@@ -13,8 +14,9 @@ export function relayOptionsOf(options: {
   readonly credentials: Credentials;
   readonly logger: Logger;
   readonly link?: LinkParts | undefined;
+  readonly observation: Observation;
 }): RelayOptions {
-  const { configuration, credentials, logger, link } = options;
+  const { configuration, credentials, logger, link, observation } = options;
   const { relay, peers, turn } = configuration;
   const [min, max] = relay.port_range;
   const authenticator = createAuthenticator({ realm: relay.realm, credentials, logger, link });
@@ -34,19 +36,22 @@ export function relayOptionsOf(options: {
       usernameAnonymity: authenticator.usernameAnonymity,
     },
     logger,
-    ...eventListener(logger, link),
+    onEvent: eventListener({ logger, link, observation }),
   };
 }
 
-/** Events are built only if someone listens. They have clients' addresses in them, which are for `debug` only. */
-function eventListener(logger: Logger, link: LinkParts | undefined): Pick<RelayOptions, "onEvent"> {
+/** Events go to the portal and are counted. They have clients' addresses in them, which are logged at `debug` only. */
+function eventListener(options: {
+  readonly logger: Logger;
+  readonly link: LinkParts | undefined;
+  readonly observation: Observation;
+}): (event: LifecycleEvent) => void {
+  const { logger, link, observation } = options;
   const logs = logger.isLevelEnabled("debug");
-  if (!logs && link === undefined) return {};
-  return {
-    onEvent: (event) => {
-      link?.reporter.handleEvent(event);
-      if (logs) logger.debug({ event: toPlain(event) }, event.type);
-    },
+  return (event) => {
+    observation.handleEvent(event);
+    link?.reporter.handleEvent(event);
+    if (logs) logger.debug({ event: toPlain(event) }, event.type);
   };
 }
 

@@ -5,6 +5,7 @@ import { CommandError } from "../errors.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { usesColors, type World } from "../world.ts";
 import { createLink, type LinkParts, type LinkTarget } from "./link.ts";
+import { type Observation, openObservation } from "./observation.ts";
 import { relayOptionsOf } from "./relay-options.ts";
 
 /** What {@link runRelay} goes by. */
@@ -35,8 +36,9 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
   const { configuration, credentials, world } = options;
   const logger = options.logger ?? loggerOf(configuration, world);
   const link = linkOf(options, logger);
+  const observation = await openObservation({ configuration, world, logger, link });
   // Signals are listened to before anything can be asked of the relay.
-  const starting = start({ configuration, credentials, logger, link });
+  const starting = start({ configuration, credentials, logger, link, observation });
   const announce = async (): Promise<void> => {
     const relay = await starting;
     if (link === undefined && credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
@@ -45,9 +47,10 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
     await options.onReady?.(relay);
   };
   try {
-    await Promise.all([untilStopped({ starting, world, logger, link }), announce()]);
+    await Promise.all([untilStopped({ starting, world, logger, link, observation }), announce()]);
   } finally {
     link?.stop();
+    await observation.stop();
   }
 }
 
@@ -65,8 +68,9 @@ async function start(options: {
   readonly credentials: Credentials;
   readonly logger: Logger;
   readonly link: LinkParts | undefined;
+  readonly observation: Observation;
 }): Promise<PortableRelay> {
-  const { link, logger } = options;
+  const { link, logger, observation } = options;
   try {
     if (link !== undefined) {
       logger.info({}, "Waiting for the portal's init");
@@ -74,6 +78,7 @@ async function start(options: {
     }
     const relay = await startRelay(relayOptionsOf(options));
     link?.setRelay(relay);
+    observation.setRelay(relay);
     return relay;
   } catch (error) {
     if (error instanceof RelayStartError || error instanceof PortalLinkError) {
@@ -93,8 +98,9 @@ async function untilStopped(options: {
   readonly world: World;
   readonly logger: Logger;
   readonly link: LinkParts | undefined;
+  readonly observation: Observation;
 }): Promise<void> {
-  const { starting, world, logger, link } = options;
+  const { starting, world, logger, link, observation } = options;
   const { promise: second, resolve: stopAtOnce } = Promise.withResolvers<void>();
   const { promise: first, resolve: drain } = Promise.withResolvers<void>();
   let signals = 0;
@@ -104,6 +110,7 @@ async function untilStopped(options: {
       logger.info({ signal }, "Waiting until the last allocation has ended; a second signal stops at once");
       drain();
       link?.stopWaiting();
+      observation.setDraining();
     } else if (signals === 2) {
       logger.info({ signal }, "Stopping at once");
       stopAtOnce();
