@@ -111,9 +111,15 @@ export interface LinkedTestRelay extends AsyncDisposable {
 export async function startLinkedRelay(portalUrl: string, token: string): Promise<LinkedTestRelay> {
   const revoked: string[] = [];
   const messages: string[] = [];
+  const started: { relay?: Relay } = {};
   const stampSecret = createStampSecret();
   const clock = createSystemClock();
-  const revocations = createRevocationList({ onRevoked: ({ value }) => void revoked.push(value) });
+  const revocations = createRevocationList({
+    onRevoked: ({ by, value }) => {
+      revoked.push(value);
+      void started.relay?.endAllocations({ by, value }, "credentialRevoked");
+    },
+  });
   const orders = new PortalOrders({
     revoke: ({ by, value, until_unix_ms: untilUnixMs }) =>
       revocations.revoke({ by, value, untilUnixMs }, { nowUnixMs: Date.now() }),
@@ -123,7 +129,6 @@ export async function startLinkedRelay(portalUrl: string, token: string): Promis
     revocations,
     schemes: [portalStamps({ stampSecrets: [stampSecret] }), sharedSecrets({ secrets: () => orders.fleetSecrets })],
   });
-  const started: { relay?: Relay } = {};
   const link = new PortalLink({
     portal: { url: portalUrl },
     token,

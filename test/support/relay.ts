@@ -1,4 +1,4 @@
-import { startRelay, type PortableRelay, type Relay, type RelayOptions } from "@turnpike/relay";
+import { startRelay, type Relay, type RelayOptions } from "@turnpike/relay";
 import type { EncodedAttribute, TransportAddress } from "@turnpike/stun";
 import { afterEach, expect } from "vitest";
 import { staticUsers } from "../sim/support/authentication.ts";
@@ -23,7 +23,7 @@ export function keep<T extends AsyncDisposable>(each: T): T {
 }
 
 /** A relay on loopback that is stopped at the end of the test, and must then hold nothing. */
-export async function startTestRelay(options: Partial<RelayOptions> = {}): Promise<PortableRelay> {
+export async function startTestRelay(options: Partial<RelayOptions> = {}): Promise<Relay> {
   const relay = await startRelay({
     listen: ["udp:127.0.0.1:0", "udp:[::1]:0"],
     relayAddresses: ["127.0.0.1", "::1"],

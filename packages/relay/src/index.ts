@@ -1,7 +1,13 @@
 export * from "./link/index.ts";
 export { type ExternalAddress, parseExternalAddress, type RelayAddress } from "./addresses/relay-address.ts";
 export { type ListenSpec, parseListenSpec } from "./addresses/listen.ts";
+export type { AllocationSelector } from "./allocation-selector.ts";
 export { HairpinMap, type HairpinMapOptions } from "./addresses/hairpin-map.ts";
+export {
+  PenalizedAuthenticator,
+  type PenalizedAuthenticatorOptions,
+  type TurnPenaltyCounters,
+} from "./defence/turn-penalties.ts";
 export { type Logger, silentLogger } from "./logger.ts";
 export { PlaneCounter, type PlaneCounterName, PlaneCounters } from "./planes/counters.ts";
 export {
@@ -32,7 +38,7 @@ export { PortLeases, type PortLeasesOptions, type PortWish } from "./ports/port-
 export { createPortRange, DEFAULT_PORT_RANGE, type PortRange } from "./ports/port-range.ts";
 export { BLOCK_PORTS, PortTable, type PortTableOptions } from "./ports/port-table.ts";
 export type { Authenticate, EngineSettings, PeerRules, RelayOptions } from "./relay-options.ts";
-export { type AllocationChoice, type PortableRelay, type Relay, type RelayStats, startRelay } from "./relay.ts";
+export { type Relay, type RelayStats, startRelay } from "./relay.ts";
 export { RelayStartError } from "./listeners.ts";
 export { type Clock, createSystemClock } from "./reactor/clock.ts";
 export { type AdmissionDecision, type AdmissionQuestion, Reactor, type ReactorOptions } from "./reactor/reactor.ts";

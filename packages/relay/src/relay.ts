@@ -1,19 +1,14 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { formatTransportAddress, formatIpAddress, type IpAddress } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import {
-  createPeerPolicy,
-  type DeletionReason,
-  type EndableAllocation,
-  type Listener,
-  type PeerPolicy,
-  TurnServer,
-} from "@turnpike/turn";
+import { createPeerPolicy, type DeletionReason, type Listener, type PeerPolicy, TurnServer } from "@turnpike/turn";
+import { type AllocationSelector, selects } from "./allocation-selector.ts";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import { PenalizedAuthenticator, type TurnPenaltyCounters } from "./defence/turn-penalties.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import type { PlaneCounterName } from "./planes/counters.ts";
@@ -44,15 +39,11 @@ export interface RelayStats {
   readonly suppressedReplies: number;
   /** Inputs that failed by an error of the program. Should be 0. */
   readonly internalErrors: number;
+  /** Wrong credentials and what they cost; absent without penalties. */
+  readonly penalties?: TurnPenaltyCounters;
   /** Packets, bytes, drops and errors since the start. */
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
 }
-
-/** Which allocations are meant. */
-export type AllocationChoice =
-  | { readonly by: "id"; readonly id: string }
-  | { readonly by: "actor"; readonly actor: string }
-  | { readonly by: "credential"; readonly credentialId: string };
 
 /** A running relay. */
 export interface Relay {
@@ -61,6 +52,11 @@ export interface Relay {
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
+  /**
+   * Ends the allocations that are meant, with events, and those that are being made; resolves with the number of those
+   * that lived.
+   */
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number>;
   /**
    * Refuses new allocations (508) and resolves when the last one has ended; at the latest when the relay is stopped.
    */
@@ -72,12 +68,6 @@ export interface Relay {
   stop(): Promise<void>;
 }
 
-/** A relay on this event loop. */
-export interface PortableRelay extends Relay {
-  /** Ends what is chosen; tells how many that were. */
-  endAllocations(choice: AllocationChoice, reason: DeletionReason): number;
-}
-
 /**
  * Starts a relay: one reactor on this event loop, with the portable plane.
  *
@@ -86,7 +76,7 @@ export interface PortableRelay extends Relay {
  * const relay = await startRelay({ listen: ["udp:127.0.0.1:3478"], authenticate });
  * await relay.stop();
  */
-export async function startRelay(options: RelayOptions): Promise<PortableRelay> {
+export async function startRelay(options: RelayOptions): Promise<Relay> {
   const logger = options.logger ?? silentLogger;
   // Whatever is wrong in the configuration is found before a socket is opened.
   const peerPolicy = createPeerPolicy(options.peers);
@@ -138,7 +128,7 @@ interface Parts {
   readonly plane: ForwardingPlane;
 }
 
-class RunningRelay implements PortableRelay {
+class RunningRelay implements Relay {
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
   readonly #logger: Logger;
@@ -148,6 +138,7 @@ class RunningRelay implements PortableRelay {
   readonly #admissions = new Admissions();
   readonly #engine: TurnServer;
   readonly #reactor: Reactor;
+  readonly #penalized: PenalizedAuthenticator | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -168,6 +159,17 @@ class RunningRelay implements PortableRelay {
       randomInteger,
       monotonicMs: () => clock.now().monotonicMs,
     });
+    if (options.penalties !== false) {
+      const { maxPendingAuthentications: maxPending } = options.engine ?? {};
+      this.#penalized = new PenalizedAuthenticator({
+        authenticate: options.authenticate,
+        clock,
+        logger,
+        ...(options.penalties === undefined ? {} : { settings: options.penalties }),
+        ...(maxPending === undefined ? {} : { maxPending }),
+      });
+    }
+    const authenticate = this.#penalized?.authenticate ?? options.authenticate;
     this.#engine = new TurnServer({
       ...options.engine,
       crypto: nodeCrypto,
@@ -175,7 +177,7 @@ class RunningRelay implements PortableRelay {
       realm: options.realm ?? "turnpike",
       listeners: parts.listening,
       authenticate: (request) =>
-        options.authenticate(request, (decision) =>
+        authenticate(request, (decision) =>
           this.#reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
         ),
       peerPolicy: parts.peerPolicy,
@@ -214,16 +216,17 @@ class RunningRelay implements PortableRelay {
       portsSetAside: this.#leases.setAsideCount,
       suppressedReplies: this.#engine.suppressedReplies,
       internalErrors: this.#reactor.internalErrors,
+      ...(this.#penalized === undefined ? {} : { penalties: this.#penalized.counters }),
       traffic: this.#plane.counters.snapshot(),
     };
   }
 
-  endAllocations(choice: AllocationChoice, reason: DeletionReason): number {
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
     let ended = 0;
-    this.#reactor.run((now) => {
-      ended = this.#engine.endAllocations((allocation) => isChosen(choice, allocation), reason, now);
+    this.#reactor.administer((now) => {
+      ended = this.#engine.endAllocations(selects(selector), reason, now);
     });
-    return ended;
+    return Promise.resolve(ended);
   }
 
   drain(): Promise<void> {
@@ -238,22 +241,12 @@ class RunningRelay implements PortableRelay {
 
   async #stop(): Promise<void> {
     const ended = this.#admissions.count;
+    this.#penalized?.close();
     this.#reactor.stop();
     await this.#plane.stop();
     // Sockets that were being opened when the reactor stopped are closed with the plane; their ports come back here.
     this.#relaySockets.closeAll();
     this.#admissions.end();
     this.#logger.info({ allocations: ended }, "The relay has stopped");
-  }
-}
-
-function isChosen(choice: AllocationChoice, allocation: EndableAllocation): boolean {
-  switch (choice.by) {
-    case "id":
-      return allocation.id === choice.id;
-    case "actor":
-      return allocation.actor === choice.actor;
-    case "credential":
-      return allocation.credentialId === choice.credentialId;
   }
 }

@@ -1,10 +1,10 @@
 import type { LinkRevocation, PortalMessage, QuotaPayload } from "@turnpike/link";
 import type { DeletionReason } from "@turnpike/turn";
-import type { AllocationChoice } from "../relay.ts";
+import type { AllocationSelector } from "../allocation-selector.ts";
 
 /** What {@link PortalOrders} acts on. */
 export interface PortalOrdersOptions {
-  /** Refuses what is revoked: `RevocationList.revoke` fits. */
+  /** Refuses what is revoked, and ends what lives by it: a `RevocationList` whose `onRevoked` ends allocations. */
   readonly revoke: (revocation: LinkRevocation) => void;
   /** Called when the portal has said how many allocations users may have. */
   readonly setQuota?: (quota: QuotaPayload) => void;
@@ -14,7 +14,7 @@ export interface PortalOrdersOptions {
 
 /** A relay, as far as its portal may give it orders. */
 interface OrderedRelay {
-  endAllocations(choice: AllocationChoice, reason: DeletionReason): number;
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number>;
   drain(): Promise<void>;
 }
 
@@ -51,13 +51,13 @@ export class PortalOrders {
   handle(message: PortalMessage): void {
     switch (message.event) {
       case "revoke":
-        for (const revocation of message.payload.revocations) this.#revoke(revocation);
+        for (const revocation of message.payload.revocations) this.#options.revoke(revocation);
         return;
       case "disconnect_user":
-        this.#relay?.endAllocations({ by: "actor", actor: message.payload.actor }, "administrator");
+        void this.#relay?.endAllocations({ by: "actor", value: message.payload.actor }, "administrator");
         return;
       case "end_allocation":
-        this.#relay?.endAllocations({ by: "id", id: message.payload.allocation }, "administrator");
+        void this.#relay?.endAllocations({ by: "id", value: message.payload.allocation }, "administrator");
         return;
       case "drain":
         if (this.#isDraining) return;
@@ -71,14 +71,5 @@ export class PortalOrders {
       case "fleet_secrets":
         this.#fleetSecrets = message.payload.secrets;
     }
-  }
-
-  #revoke(revocation: LinkRevocation): void {
-    this.#options.revoke(revocation);
-    const { by, value } = revocation;
-    // The credential id of time-limited credentials is their user name.
-    if (by === "actor") this.#relay?.endAllocations({ by, actor: value }, "credentialRevoked");
-    else if (by !== "label")
-      this.#relay?.endAllocations({ by: "credential", credentialId: value }, "credentialRevoked");
   }
 }

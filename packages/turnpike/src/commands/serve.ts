@@ -3,6 +3,7 @@ import type { Portal } from "@turnpike/portal";
 import type { Relay } from "@turnpike/relay";
 import type { Command } from "commander";
 import { readCredentials } from "../config/credentials.ts";
+import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
 import { urlsOf } from "../wiring/link.ts";
 import { openPortal } from "../wiring/portal.ts";
@@ -20,6 +21,10 @@ export function addServeCommand(program: Command, world: World): void {
     const loaded = configurationOf(serve, world);
     const { configuration } = loaded;
     const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
+    if (!configuration.authn.schemes_turn.includes("portal")) {
+      const where = loaded.placeOf(["authn", "schemes_turn"]);
+      throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });
+    }
     const logger = loggerOf(configuration, world);
     const portal = await openPortal({ configuration, world, logger });
     const ctx = OperationContext.internal("serve", { logger });

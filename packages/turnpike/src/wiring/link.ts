@@ -1,4 +1,4 @@
-import { createRevocationList, type RevocationList } from "@turnpike/authn/turn";
+import type { RevocationList } from "@turnpike/authn/turn";
 import {
   aliasedSettings,
   createStampSecret,
@@ -6,7 +6,6 @@ import {
   type LinkParameters,
   parseExternalAddress,
   parseListenSpec,
-  type PortableRelay,
   PortalLink,
   PortalOrders,
   type Relay,
@@ -30,12 +29,13 @@ export interface LinkParts {
   readonly stampSecret: string;
   readonly orders: PortalOrders;
   readonly reporter: RelayReporter;
-  readonly revocations: RevocationList;
   readonly isUp: () => boolean;
   /** Connects; resolves with the portal's first `init`. */
   connect(): Promise<void>;
   /** The relay that serves. */
-  setRelay(relay: PortableRelay): void;
+  setRelay(relay: Relay): void;
+  /** What refuses credentials, and ends what lives by them. */
+  setRevocations(revocations: RevocationList): void;
   /** Tells the portal that no new allocations are taken. */
   announceDrain(): void;
   /** A relay that still waits for its portal's `init` waits no longer. */
@@ -57,11 +57,13 @@ export function createLink(options: {
 }): LinkParts {
   const { configuration, target, world, logger } = options;
   const stampSecret = createStampSecret();
-  const revocations = createRevocationList();
-  const state: { relay?: PortableRelay; isDraining: boolean; isReady: boolean } = { isDraining: false, isReady: false };
+  const state: { relay?: Relay; revocations?: RevocationList; isDraining: boolean; isReady: boolean } = {
+    isDraining: false,
+    isReady: false,
+  };
   const orders = new PortalOrders({
     revoke: ({ by, value, until_unix_ms: untilUnixMs }) =>
-      revocations.revoke({ by, value, untilUnixMs }, { nowUnixMs: world.unixMs() }),
+      state.revocations?.revoke({ by, value, untilUnixMs }, { nowUnixMs: world.unixMs() }),
     onDrain: () => {
       logger.info({}, "The portal wants no new allocations here");
       state.isDraining = true;
@@ -91,7 +93,6 @@ export function createLink(options: {
     stampSecret,
     orders,
     reporter,
-    revocations,
     isUp: () => link.isUp,
     async connect() {
       link.connect(parametersOf(configuration, world));
@@ -102,6 +103,9 @@ export function createLink(options: {
       state.relay = relay;
       orders.setRelay(relay);
       reporter.reportPresence();
+    },
+    setRevocations(revocations) {
+      state.revocations = revocations;
     },
     announceDrain() {
       state.isDraining = true;

@@ -1,4 +1,4 @@
-import type { PortableRelay, RelayStats } from "@turnpike/relay";
+import type { Relay, RelayStats } from "@turnpike/relay";
 import {
   type Health,
   otlpFromEnvironment,
@@ -19,7 +19,7 @@ import type { LinkParts } from "./link.ts";
 /** What operators see of a relay: metrics, traces, health. */
 export interface Observation {
   handleEvent(event: LifecycleEvent): void;
-  setRelay(relay: PortableRelay): void;
+  setRelay(relay: Relay): void;
   setDraining(): void;
   stop(): Promise<void>;
 }
@@ -35,7 +35,7 @@ export async function openObservation(options: {
   readonly link: LinkParts | undefined;
 }): Promise<Observation> {
   const { configuration, world, logger, link } = options;
-  const state: { relay?: PortableRelay; metrics?: RelayMetrics; isDraining: boolean } = { isDraining: false };
+  const state: { relay?: Relay; metrics?: RelayMetrics; isDraining: boolean } = { isDraining: false };
   const notReadyBecause = (): string | undefined => {
     if (state.isDraining) return "the relay is draining";
     if (link !== undefined && !link.isUp()) return "the portal link is away";

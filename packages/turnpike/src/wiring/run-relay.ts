@@ -1,4 +1,5 @@
-import { type PortableRelay, PortalLinkError, type Relay, RelayStartError, startRelay } from "@turnpike/relay";
+import { PortalLinkError, type Relay, RelayStartError } from "@turnpike/relay";
+import type { LifecycleEvent } from "@turnpike/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
@@ -6,7 +7,7 @@ import { createLogger, type Logger } from "../log.ts";
 import { usesColors, type World } from "../world.ts";
 import { createLink, type LinkParts, type LinkTarget } from "./link.ts";
 import { type Observation, openObservation } from "./observation.ts";
-import { relayOptionsOf } from "./relay-options.ts";
+import { startConfiguredRelay } from "./start-relay.ts";
 
 /** What {@link runRelay} goes by. */
 export interface RunRelayOptions {
@@ -41,9 +42,6 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
   const starting = start({ configuration, credentials, logger, link, observation });
   const announce = async (): Promise<void> => {
     const relay = await starting;
-    if (link === undefined && credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
-      logger.warn({}, "There is no user and no shared secret: nobody can allocate, only STUN Binding is served");
-    }
     await options.onReady?.(relay);
   };
   try {
@@ -69,15 +67,14 @@ async function start(options: {
   readonly logger: Logger;
   readonly link: LinkParts | undefined;
   readonly observation: Observation;
-}): Promise<PortableRelay> {
-  const { link, logger, observation } = options;
+}): Promise<Relay> {
+  const { link, observation } = options;
+  const onEvent = (event: LifecycleEvent): void => {
+    observation.handleEvent(event);
+    link?.reporter.handleEvent(event);
+  };
   try {
-    if (link !== undefined) {
-      logger.info({}, "Waiting for the portal's init");
-      await link.connect();
-    }
-    const relay = await startRelay(relayOptionsOf(options));
-    link?.setRelay(relay);
+    const { relay } = await startConfiguredRelay({ ...options, onEvent });
     observation.setRelay(relay);
     return relay;
   } catch (error) {

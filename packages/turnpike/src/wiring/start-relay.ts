@@ -1,0 +1,71 @@
+import { createRevocationList, normalizeUser, type RevocationList, type Secrets } from "@turnpike/authn/turn";
+import { type Relay, startRelay } from "@turnpike/relay";
+import type { LifecycleEvent } from "@turnpike/turn";
+import type { Credentials } from "../config/credentials.ts";
+import type { Configuration } from "../config/schema.ts";
+import type { Logger } from "../log.ts";
+import { createAuthenticator } from "./authenticator.ts";
+import type { LinkParts } from "./link.ts";
+import { relayOptionsOf } from "./relay-options.ts";
+
+/** What {@link startConfiguredRelay} goes by. */
+export interface StartConfiguredRelayOptions {
+  readonly configuration: Configuration;
+  readonly credentials: Credentials;
+  readonly logger: Logger;
+  /** What the relay told its portal to stamp credentials with. Default: there is no portal. */
+  readonly stampSecrets?: Secrets;
+  /** Linked to its portal before the relay serves. Default: there is no portal. */
+  readonly link?: LinkParts | undefined;
+  readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
+}
+
+/** A relay and what is refused at it. */
+export interface ConfiguredRelay {
+  readonly relay: Relay;
+  /** What is revoked here is refused from that moment on, and the allocations that live by it end. */
+  readonly revocations: RevocationList;
+}
+
+/**
+ * Starts a relay as configured.
+ *
+ * @throws TypeError or RangeError if parts of the configuration don't fit together, RelayStartError if the system
+ *   refuses.
+ */
+export async function startConfiguredRelay(options: StartConfiguredRelayOptions): Promise<ConfiguredRelay> {
+  const { configuration, credentials, logger, link } = options;
+  const stampSecrets = link === undefined ? options.stampSecrets : [link.stampSecret];
+  // A portal may revoke before the relay serves: nothing lives then that could be ended.
+  const started: { relay?: Relay } = {};
+  const revocations = createRevocationList({
+    onRevoked: ({ by, value }) => {
+      const selector = { by, value: by === "actor" ? normalizeUser(value) : value };
+      void started.relay?.endAllocations(selector, "credentialRevoked").then((ended) => {
+        logger.info({ by, ended }, "Credentials were revoked");
+      });
+    },
+    onOverflow: ({ by }) => logger.warn({ by }, "The list of revocations is full: one of them is in force no more"),
+  });
+  const authenticator = createAuthenticator({
+    configuration,
+    credentials,
+    logger,
+    revocations,
+    stampSecrets,
+    fleetSecrets: link && (() => link.orders.fleetSecrets),
+  });
+  const relayOptions = relayOptionsOf({ configuration, authenticator, logger, onEvent: options.onEvent });
+  if (link !== undefined) {
+    logger.info({}, "Waiting for the portal's init");
+    link.setRevocations(revocations);
+    await link.connect();
+  }
+  const relay = await startRelay(relayOptions);
+  started.relay = relay;
+  link?.setRelay(relay);
+  if (authenticator.schemes.length === 0) {
+    logger.warn({}, "Neither users nor secrets, OAuth keys or a webhook are configured: nobody can allocate");
+  }
+  return { relay, revocations };
+}
