@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 /** Tests run on the sources: every room exports them under this condition. */
-const conditions = ["@turnpike/source", "node", "import", "default"];
+const conditions = ["@turnpike/source", "node"];
 const shared = { resolve: { conditions }, ssr: { resolve: { conditions } } };
 
 export default defineConfig({

@@ -21,7 +21,8 @@ const files = new Set(repositoryFiles());
 
 const sections = readSectionTable(read("scripts/rfc-sections.json"));
 
-const stale = [...generatedPages()].flatMap(([path, text]) =>
+const generated = await generatedPages();
+const stale = [...generated].flatMap(([path, text]) =>
   files.has(path) && read(path) === text
     ? []
     : [{ where: path, message: "is out of step with the code: run `npm run docs`" }],
@@ -45,5 +46,5 @@ report(
       { sections, readTest: (path) => (files.has(path) ? read(path) : undefined) },
     ),
   ],
-  `${generatedPages().size} generated page(s), links and examples of ${markdown.length} pages, citations of ${sources.length} files: in step`,
+  `${generated.size} generated page(s), links and examples of ${markdown.length} pages, citations of ${sources.length} files: in step`,
 );

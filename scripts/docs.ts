@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { ROOT } from "./lib/files.ts";
 import { generatedPages } from "./lib/generated.ts";
 
-for (const [path, text] of generatedPages()) {
+for (const [path, text] of await generatedPages()) {
   writeFileSync(ROOT + path, text);
   console.log(`wrote ${path}`);
 }

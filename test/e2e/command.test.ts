@@ -92,26 +92,6 @@ describe("turnpike", () => {
   });
 });
 
-describe("turnpike serve", () => {
-  it("prints URLs and iceServers that work", async () => {
-    const child = await start(["serve", LISTEN, ...LOOPBACK]);
-    try {
-      await child.waitFor((it) => it.stdout().trimEnd().endsWith("}"), START_MS);
-      const text = child.stdout();
-      const { iceServers } = JSON.parse(text.slice(text.indexOf("{")));
-      const [{ urls, username, credential }] = iceServers;
-      const [, address = ""] = /^turn:(127\.0\.0\.1:\d+)\?transport=udp$/.exec(urls[0]) ?? [];
-      expect(text).toContain(`  ${urls[0]}\n`);
-      // The credential is for standard output alone.
-      expect(child.stderr()).not.toContain(credential);
-      await using client = await openClient(address, { username, password: credential });
-      expect(await client.allocate()).toMatchObject({ family: 4 });
-    } finally {
-      await child.stop();
-    }
-  });
-});
-
 describe("turnpike relay", () => {
   it.each(["SIGTERM", "SIGINT"] as const)("stops on %s with exit code 0 when nobody uses it", async (signal) => {
     const child = await start(["relay", LISTEN, ...LOOPBACK]);

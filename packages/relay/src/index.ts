@@ -1,3 +1,4 @@
+export * from "./link/index.ts";
 export { type ExternalAddress, parseExternalAddress, type RelayAddress } from "./addresses/relay-address.ts";
 export { type ListenSpec, parseListenSpec } from "./addresses/listen.ts";
 export type { AllocationSelector } from "./allocation-selector.ts";

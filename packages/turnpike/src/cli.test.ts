@@ -176,7 +176,7 @@ credential = "wonderland"
     expect(await turnpike(["serve", "--schemes-turn=webhook"])).toEqual({
       code: 2,
       out: "",
-      err: 'turnpike: --schemes-turn: authn.schemes_turn: must list "static", as which serve makes its user\n',
+      err: 'turnpike: --schemes-turn: authn.schemes_turn: must list "portal", as which serve mints\n',
     });
   });
 

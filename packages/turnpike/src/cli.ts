@@ -5,6 +5,7 @@ import { addConfigCommand } from "./commands/config.ts";
 import { addConnectCommand } from "./commands/connect.ts";
 import { addCredentialsCommand } from "./commands/credentials.ts";
 import { addListenCommand } from "./commands/listen.ts";
+import { addPortalCommand } from "./commands/portal.ts";
 import { addRelayCommand } from "./commands/relay.ts";
 import { addServeCommand } from "./commands/serve.ts";
 import { CommandError } from "./errors.ts";
@@ -44,6 +45,7 @@ export function createProgram(world: World): Command {
     });
   addServeCommand(program, world);
   addRelayCommand(program, world);
+  addPortalCommand(program, world);
   addCredentialsCommand(program, world);
   addCheckCommand(program, world);
   addBenchCommand(program, world);

@@ -24,7 +24,7 @@ turn:HOST:PORT (through the relay of --turn-relay). A reference is turnpike://KE
 All of them race; the first peer that proves its identity is connected to standard input and output. docs/hints.md`;
 
 /** Keys of `[hints]` that only matter to who listens. */
-const LISTENING = ["listen", "advertise", "data_dir"];
+const LISTENING = ["listen", "advertise"];
 
 interface ConnectFlags {
   readonly status?: true;

@@ -26,7 +26,7 @@ Specs: tcp:PORT, tcp:ADDRESS:PORT (port 0 finds one and keeps it), ws:ADDRESS:PO
 --tor-control or --tor-launch); with --reference also tls:ADDRESS:PORT and wss:ADDRESS:PORT/PATH. docs/hints.md`;
 
 /** Keys that matter to who listens. */
-const KEYS = ["hints.advertise", "hints.reveal_ip_address", "hints.data_dir", "relay.realm"];
+const KEYS = ["hints.advertise", "hints.reveal_ip_address", "portal.data_dir", "relay.realm"];
 
 interface ListenFlags {
   readonly reference?: true;
@@ -89,8 +89,8 @@ interface Running {
 }
 
 async function run({ connector, specs, flags, loaded, world, signal }: Running): Promise<void> {
-  const { hints, relay } = loaded.configuration;
-  const directory = hints.data_dir ?? defaultDirectory(world);
+  const { hints, relay, portal } = loaded.configuration;
+  const directory = portal.data_dir ?? defaultDirectory(world);
   const identity = flags.reference === true ? await loadIdentity({ file: join(directory, "identity.pem") }) : undefined;
   const listener = new Listener({
     gate: connector.gate,

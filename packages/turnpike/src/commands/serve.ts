@@ -1,60 +1,74 @@
-import { Secret } from "@turnpike/authn";
-import { toIceServers } from "@turnpike/credentials";
+import { OperationContext } from "@turnpike/authn";
+import type { Portal } from "@turnpike/portal";
 import type { Relay } from "@turnpike/relay";
-import { formatTransportAddress } from "@turnpike/stun";
 import type { Command } from "commander";
-import { readCredentials, type StaticUser } from "../config/credentials.ts";
+import { readCredentials } from "../config/credentials.ts";
 import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
+import { urlsOf } from "../wiring/link.ts";
+import { openPortal } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
-import { runRelay } from "../wiring/run-relay.ts";
+import { loggerOf, runRelay } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
-
-/** 144 bits, in letters that need no quoting anywhere. */
-const PASSWORD_BYTES = 18;
+import { firstStartText } from "./portal.ts";
 
 /** Adds `turnpike serve`. */
 export function addServeCommand(program: Command, world: World): void {
   const serve = program
     .command("serve")
-    .description("run the relay with a generated user, and print its URLs and the iceServers for a WebRTC page")
+    .description("run relay and portal in one process, and print their URLs and the iceServers for a WebRTC page")
     .addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(serve, isForRelay).action(async () => {
     const loaded = configurationOf(serve, world);
-    refuseToReveal(loaded.configuration, { relay: true });
-    const configured = readCredentials(loaded, { readFile: world.readFile, reasonOf });
-    if (!loaded.configuration.authn.schemes_turn.includes("static")) {
+    const { configuration } = loaded;
+    refuseToReveal(configuration, { relay: true });
+    const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
+    if (!configuration.authn.schemes_turn.includes("portal")) {
       const where = loaded.placeOf(["authn", "schemes_turn"]);
-      throw new CommandError(`${where}: authn.schemes_turn: must list "static", as which serve makes its user`, {
-        exitCode: 2,
-      });
+      throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });
     }
-    const guest = generateUser(world);
-    await runRelay({
-      configuration: loaded.configuration,
-      credentials: { ...configured, users: [...configured.users, guest] },
-      world,
-      onReady: (relay) => world.out(announcement(relay, guest)),
-    });
+    const logger = loggerOf(configuration, world);
+    const portal = await openPortal({ configuration, world, logger });
+    const ctx = OperationContext.internal("serve", { logger });
+    try {
+      const token = await portal.createRelayToken(ctx, "local", { replace: true });
+      await runRelay({
+        configuration,
+        credentials,
+        world,
+        logger,
+        // Of this very process: what it sends leaves the machine as little as what it thinks.
+        portal: { url: ownUrl(portal), token, allowCleartext: true },
+        onReady: async (relay) => world.out(await announcement(ctx, portal, relay)),
+      });
+    } finally {
+      await portal.stop();
+    }
   });
 }
 
-/** A user who lasts as long as the process, beside those of the configuration. */
-function generateUser(world: World): StaticUser & { readonly password: Secret } {
-  const text = (length: number): string => Buffer.from(world.random(length)).toString("base64url");
-  return { name: `guest-${text(6)}`, password: new Secret(text(PASSWORD_BYTES)) };
+/** The portal's URL from inside. */
+function ownUrl({ address }: Portal): string {
+  const isWildcard = address.address === "0.0.0.0" || address.address === "::";
+  const host = isWildcard ? "localhost" : address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return `http://${host}:${address.port}`;
 }
 
-function announcement(relay: Relay, guest: StaticUser & { readonly password: Secret }): string {
-  const urls = relay.listening.map(
-    ({ transport, local }) => `turn:${formatTransportAddress(local)}?transport=${transport}`,
-  );
-  const iceServers = toIceServers({ urls, credential: { username: guest.name, credential: guest.password.reveal() } });
+async function announcement(ctx: OperationContext, portal: Portal, relay: Relay): Promise<string> {
+  const urls = urlsOf(relay);
+  const { iceServers } = await portal.mintFor(ctx, { user: "guest", urls });
+  const token = portal.firstStart?.token ?? "tp_…";
   return [
     "The relay serves at",
     ...urls.map((url) => `  ${url}`),
     "",
-    "For new RTCPeerConnection(…); the credential works until this process ends:",
+    "The portal serves at",
+    `  ${portal.url}`,
+    firstStartText(portal.firstStart),
+    "Mint credentials:",
+    `  curl -X POST -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{}' ${portal.url}/v1/credentials`,
+    "",
+    "For new RTCPeerConnection(…); the credential works for a day, or until this process ends:",
     JSON.stringify({ iceServers }, null, 2),
     "",
   ].join("\n");

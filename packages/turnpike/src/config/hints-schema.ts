@@ -63,12 +63,6 @@ export const hints = z.strictObject({
     value: "FILE",
     description: "certificates to trust in place of the system's (PEM), for tls:, wss: and the relay of turn: hints",
   }),
-  data_dir: z.string().min(1).optional().register(settings, {
-    flag: "--data-dir",
-    value: "DIR",
-    description: "where turnpike listen keeps its identity, its ports and the keys of onion services",
-    defaultText: "`turnpike` in `$XDG_DATA_HOME`, or in `~/.local/share`",
-  }),
   tor: z
     .strictObject({
       socks: checkedText(checkTorTarget).optional().register(settings, {

@@ -157,6 +157,84 @@ const peers = z.strictObject({
   }),
 });
 
+const portal = z.strictObject({
+  url: z.string().min(1).optional().register(settings, {
+    flag: "--portal",
+    value: "URL",
+    description: "the portal that a relay links to: https://HOST; it serves once the portal said init",
+    defaultText: "none: the relay stands alone",
+  }),
+  token: secretText().optional().register(settings, {
+    flag: "--token",
+    value: "TOKEN",
+    description: "what a relay links with (tr_…); FIREZONE_TOKEN is read as well",
+    secret: true,
+  }),
+  token_file: z.string().min(1).optional().register(settings, {
+    flag: "--token-file",
+    value: "FILE",
+    description: "a file that holds it",
+  }),
+  name: z.string().min(1).max(64).optional().register(settings, {
+    flag: "--name",
+    value: "NAME",
+    description: "what a relay calls itself when it links",
+  }),
+  listen: z.string().min(1).prefault("127.0.0.1:8080").register(settings, {
+    flag: "--portal-listen",
+    value: "ADDRESS:PORT",
+    description: "where the portal of `serve` and `portal` listens; port 0 takes any free one",
+  }),
+  store: z.string().min(1).optional().register(settings, {
+    flag: "--store",
+    value: "PATH-OR-URL",
+    description: "the portal's database: a SQLite file, or postgres://…",
+    defaultText: "`turnpike.db` in the data directory",
+    secret: true,
+  }),
+  data_dir: z.string().min(1).optional().register(settings, {
+    flag: "--data-dir",
+    value: "DIRECTORY",
+    description: "where the portal keeps its files, and turnpike listen its identity, ports and keys of onion services",
+    defaultText: "`$XDG_DATA_HOME/turnpike`, or `~/.local/share/turnpike`",
+  }),
+  fleet: z.string().min(1).optional().register(settings, {
+    flag: "--fleet",
+    value: "URL",
+    description: "redis://… that the portals of one fleet share",
+    defaultText: "none: there is one portal",
+    secret: true,
+  }),
+  public_url: z.string().min(1).optional().register(settings, {
+    flag: "--public-url",
+    value: "URL",
+    description: "how browsers reach the portal",
+    defaultText: "from `--portal-listen`",
+  }),
+});
+
+const telemetry = z.strictObject({
+  otlp_endpoint: z.string().min(1).optional().register(settings, {
+    flag: "--otlp-endpoint",
+    value: "URL",
+    description:
+      "where metrics and traces go by OTLP over gRPC; OTLP_GRPC_ENDPOINT and OTEL_EXPORTER_OTLP_* are read too",
+    defaultText: "nowhere",
+  }),
+  metrics: z.string().min(1).optional().register(settings, {
+    flag: "--metrics",
+    value: "ADDRESS:PORT",
+    description: "where a relay's /metrics is served for Prometheus; off for nowhere",
+    defaultText: "`127.0.0.1:9641`, if the port is free",
+  }),
+  health: z.string().min(1).optional().register(settings, {
+    flag: "--health",
+    value: "ADDRESS:PORT",
+    description: "where a relay's /healthz and /readyz are served; off for nowhere",
+    defaultText: "`127.0.0.1:8081`, if the port is free",
+  }),
+});
+
 const log = z.strictObject({
   level: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).prefault("info").register(settings, {
     flag: "--log-level",
@@ -196,6 +274,8 @@ export const configurationSchema = z
     penalties: penalties.prefault({}),
     peers: peers.prefault({}),
     hints: hints.prefault({}),
+    portal: portal.prefault({}),
+    telemetry: telemetry.prefault({}),
     log: log.prefault({}),
   })
   .superRefine(({ authn: { schemes_turn: schemes }, turn: configured }, context) => {

@@ -29,6 +29,8 @@ export interface AuthenticatorData {
   readonly sharedSecrets: readonly string[];
   /** What the relay told its portal to stamp credentials with. Undefined: there is no portal. */
   readonly stampSecrets: readonly string[] | undefined;
+  /** Shared secrets that a portal sends, beside those of the configuration. Undefined: there is no portal. */
+  readonly fleetSecrets: readonly string[] | undefined;
   readonly oauth:
     | {
         readonly serverName: string;
@@ -66,9 +68,10 @@ export function authenticatorData(options: {
   readonly credentials: Credentials;
   readonly logger: Logger;
   readonly stampSecrets: readonly string[] | undefined;
+  readonly fleetSecrets: readonly string[] | undefined;
   readonly revocations: readonly Required<Revocation>[];
 }): AuthenticatorData {
-  const { configuration, credentials, logger, stampSecrets, revocations } = options;
+  const { configuration, credentials, logger, stampSecrets, fleetSecrets, revocations } = options;
   const { turn, relay, authn } = configuration;
   const { server_name: serverName, issuer } = turn.oauth;
   return {
@@ -81,6 +84,7 @@ export function authenticatorData(options: {
     })),
     sharedSecrets: credentials.sharedSecrets.map((secret) => secret.reveal()),
     stampSecrets,
+    fleetSecrets,
     oauth:
       serverName === undefined
         ? undefined
@@ -110,11 +114,14 @@ export function createAuthenticator(options: {
   readonly logger: AuthenticatorLogger;
 }): TurnAuthenticator {
   const { data, answers, revocations, logger } = options;
-  const { users, sharedSecrets: secrets, stampSecrets } = data;
+  const { users, sharedSecrets: own, stampSecrets, fleetSecrets } = data;
+  const secrets = [...own, ...(fleetSecrets ?? [])];
   const factories: Readonly<Record<AuthenticatorData["schemes"][number], () => TurnSchemeFactory | undefined>> = {
     portal: () => stampSecrets && portalStamps({ stampSecrets }),
     static: () => (users.length === 0 ? undefined : staticUsers({ users })),
-    "shared-secret": () => (secrets.length === 0 ? undefined : sharedSecrets({ secrets })),
+    // The secret of a fleet comes when it likes: until then the scheme knows none.
+    "shared-secret": () =>
+      secrets.length === 0 && fleetSecrets === undefined ? undefined : sharedSecrets({ secrets: () => secrets }),
     oauth: () => oauthOf(data.oauth, answers),
     webhook: () => webhookOf(data.webhook, answers),
   };

@@ -13,6 +13,8 @@ export function relayOptionsOf(options: {
   readonly authenticator: TurnAuthenticator;
   readonly authenticate: AuthenticateModule;
   readonly logger: Logger;
+  /** Who else hears of events. */
+  readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
 }): RelayOptions {
   const { configuration, authenticator, authenticate, logger } = options;
   const { relay, peers, turn, tls } = configuration;
@@ -45,10 +47,22 @@ export function relayOptionsOf(options: {
       ...(thirdPartyAuthorization === undefined ? {} : { thirdPartyAuthorization }),
     },
     logger,
-    // Events are built only if someone listens. They have clients' addresses in them, which are for `debug` only.
-    ...(logger.isLevelEnabled("debug")
-      ? { onEvent: (event) => logger.debug({ event: toPlain(event) }, event.type) }
-      : {}),
+    ...eventListener(logger, options.onEvent),
+  };
+}
+
+/** Events are built only if someone listens. They have clients' addresses in them, which are logged at `debug` only. */
+function eventListener(
+  logger: Logger,
+  onEvent: ((event: LifecycleEvent) => void) | undefined,
+): Pick<RelayOptions, "onEvent"> {
+  const logs = logger.isLevelEnabled("debug");
+  if (!logs && onEvent === undefined) return {};
+  return {
+    onEvent: (event) => {
+      onEvent?.(event);
+      if (logs) logger.debug({ event: toPlain(event) }, event.type);
+    },
   };
 }
 

@@ -6,10 +6,12 @@ import {
   type TurnAuthenticator,
 } from "@turnpike/authn/turn";
 import { type Relay, startRelay } from "@turnpike/relay";
+import type { LifecycleEvent } from "@turnpike/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
 import { authenticatorData, type AuthenticatorData, createAuthenticator } from "./authenticator.ts";
+import type { LinkParts } from "./link.ts";
 import { answerQuestion, createSlowAnswers, type Question } from "./questions.ts";
 import { relayOptionsOf } from "./relay-options.ts";
 import type { Notice } from "./thread-authenticator.ts";
@@ -21,6 +23,9 @@ export interface StartConfiguredRelayOptions {
   readonly logger: Logger;
   /** What the relay told its portal to stamp credentials with. Default: there is no portal. */
   readonly stampSecrets?: Secrets;
+  /** Linked to its portal before the relay serves. Default: there is no portal. */
+  readonly link?: LinkParts | undefined;
+  readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
 }
 
 /** A relay and what is refused at it. */
@@ -44,16 +49,19 @@ export interface ConfiguredRelay {
  *   refuses.
  */
 export async function startConfiguredRelay(options: StartConfiguredRelayOptions): Promise<ConfiguredRelay> {
-  const { configuration, logger, stampSecrets } = options;
+  const { configuration, logger, link } = options;
+  const stampSecrets = link === undefined ? options.stampSecrets : [link.stampSecret];
   let { credentials } = options;
-  const tell = (notice: Notice): void => relay.tellAuthenticators(notice);
+  // A portal may revoke before the relay serves: nothing lives then that could be ended.
+  const started: { relay?: Relay } = {};
+  const tell = (notice: Notice): void => started.relay?.tellAuthenticators(notice);
   const revocations = createRevocationList({
     onRevoked: (revocation) => {
       const { by, value } = revocation;
       // Told first: what is being authenticated meanwhile is refused by it, or ended below.
       tell({ kind: "revoked", revocation });
       const selector = { by, value: by === "actor" ? normalizeUser(value) : value };
-      void relay.endAllocations(selector, "credentialRevoked").then((ended) => {
+      void started.relay?.endAllocations(selector, "credentialRevoked").then((ended) => {
         logger.info({ by, ended }, "Credentials were revoked");
       });
     },
@@ -65,25 +73,34 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
       credentials,
       logger,
       stampSecrets: stampSecrets && textsOf(stampSecrets),
+      fleetSecrets: link?.orders.fleetSecrets,
       revocations: revocations.list({ nowUnixMs: Date.now() }),
     });
   const answers = createSlowAnswers(configuration, credentials);
   // Each thread makes its own: this one tells what is wrong, and what challenges offer.
   const create = (): TurnAuthenticator => createAuthenticator({ data: describe(), answers, revocations, logger });
   const authenticator = create();
-  const relay = await startRelay(
-    relayOptionsOf({
-      configuration,
-      authenticator,
-      authenticate: {
-        module: THREAD_AUTHENTICATOR,
-        data: describe,
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- asked by the module alone
-        answer: (question) => answerQuestion(answers, question as Question),
-      },
-      logger,
-    }),
-  );
+  const relayOptions = relayOptionsOf({
+    configuration,
+    authenticator,
+    authenticate: {
+      module: THREAD_AUTHENTICATOR,
+      data: describe,
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- asked by the module alone
+      answer: (question) => answerQuestion(answers, question as Question),
+    },
+    logger,
+    onEvent: options.onEvent,
+  });
+  if (link !== undefined) {
+    logger.info({}, "Waiting for the portal's init");
+    link.setRevocations(revocations);
+    await link.connect();
+  }
+  const relay = await startRelay(relayOptions);
+  started.relay = relay;
+  link?.setRelay(relay);
+  link?.onFleetSecrets(() => tell({ kind: "replaced", data: describe() }));
   if (authenticator.schemes.length === 0) {
     logger.warn({}, "Neither users nor secrets, OAuth keys or a webhook are configured: nobody can allocate");
   }

@@ -1,0 +1,28 @@
+export {
+  type DecodedFrame,
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  type FrameError,
+  MAX_FRAME_LENGTH,
+  type SerializerVersion,
+  serializerVersion,
+} from "./frame.ts";
+export {
+  type AllocationRecord,
+  type AllocationsPayload,
+  type EventsPayload,
+  joinPayload,
+  type LinkRevocation,
+  MAX_ALLOCATIONS_PER_MESSAGE,
+  MAX_EVENTS_PER_MESSAGE,
+  MAX_REVOCATIONS_PER_MESSAGE,
+  type PortalMessage,
+  type PresencePayload,
+  type QuotaPayload,
+  readPortalMessage,
+  readRelayMessage,
+  type ReadMessage,
+  type RelayEvent,
+  type RelayMessage,
+} from "./events.ts";

@@ -1,0 +1,168 @@
+import { type ExternalActor, fromFastifyRequest, OperationContext, Secret } from "@turnpike/authn";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { z } from "zod";
+import { isRole } from "../access/roles.ts";
+import { PortalError, UnavailableError } from "../errors.ts";
+import type { Services } from "../services.ts";
+import { findActor } from "../store/actors.ts";
+import { takeSignInCode } from "../store/settings.ts";
+import { contextOf } from "./access.ts";
+import { type App, open, problems } from "./routes-types.ts";
+import { loginBody } from "./schemas.ts";
+
+const tags = ["identity"];
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Turnpike: sign in</title>
+<p id="state">Signing in …</p>
+<script src="/sign-in.js"></script>
+</html>
+`;
+
+// The code stands behind the "#", which browsers send to nobody and servers don't log.
+const SCRIPT = `"use strict";
+const code = location.hash.slice(1);
+history.replaceState(null, "", location.pathname);
+fetch("/v1/login", {
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify({ code }),
+}).then((response) => {
+  document.getElementById("state").textContent = response.ok
+    ? "You are signed in."
+    : "This link is used up or too old. Make a new one: turnpike portal --sign-in-link";
+  if (response.ok) location.replace("/");
+});
+`;
+
+type Proof =
+  | { readonly kind: "proven"; readonly actor: ExternalActor }
+  | { readonly kind: "wrong" }
+  | { readonly kind: "unavailable" };
+
+/** Signing in and out, with a browser. */
+export function signInRoutes(app: App, services: Services): void {
+  const { sessions } = services;
+
+  app.post("/v1/login", {
+    config: { ...open("to sign in is to prove who one is").config, rateLimit: { max: 30, timeWindow: "1 minute" } },
+    schema: {
+      operationId: "login",
+      summary: "Sign in",
+      description:
+        "By user name and password, or by the code of a one-time link. The answer sets the session's cookie.",
+      tags,
+      security: [],
+      body: loginBody,
+      response: { 200: z.object({ csrfToken: z.string() }), ...problems(401, 403, 413, 415) },
+    },
+    handler: async (request, reply) => {
+      const ctx = contextOf(request);
+      refuseOtherSites(request);
+      const { body } = request;
+      const user = "code" in body ? "sign-in-code" : `login ${body.username}`;
+      const guarded = await services.penalties.guard(ctx, { address: request.ip, user }, async () => {
+        const value = "code" in body ? await byCode(ctx, services, body.code) : await byPassword(ctx, services, body);
+        return {
+          value,
+          verdict: value.kind === "proven" ? "succeeded" : value.kind === "wrong" ? "failed" : "neutral",
+        };
+      });
+      if (guarded.kind === "aborted") return reply.hijack();
+      if (guarded.kind === "refused") {
+        const { retryAfterSeconds } = guarded;
+        const detail = "There were too many failed attempts. Try again later.";
+        throw new PortalError({ status: 429, title: "Too Many Requests", detail, retryAfterSeconds });
+      }
+      const proof = guarded.value;
+      if (proof.kind === "unavailable") throw new UnavailableError("The password can't be checked at the moment.");
+      if (proof.kind === "wrong") return unauthorized(reply, services);
+      const started = await sessions.start(ctx, fromFastifyRequest(request), proof.actor);
+      return reply
+        .header("set-cookie", started.setCookie)
+        .header("cache-control", "no-store")
+        .send({ csrfToken: started.csrfToken });
+    },
+  });
+
+  app.post("/v1/logout", {
+    config: open("a session is ended by whoever has its cookie").config,
+    schema: {
+      operationId: "logout",
+      summary: "Sign out",
+      description: "Ends the session of the cookie that the request brought, and takes the cookie back.",
+      tags,
+      security: [],
+      response: { 204: z.null(), ...problems(403) },
+    },
+    handler: async (request, reply) => {
+      refuseOtherSites(request);
+      const takenBack = await sessions.end(contextOf(request), fromFastifyRequest(request));
+      return reply.code(204).header("set-cookie", takenBack).send(null);
+    },
+  });
+
+  app.get("/sign-in", {
+    config: open("the page of a one-time link").config,
+    schema: { hide: true },
+    handler: (_request, reply) => reply.type("text/html; charset=utf-8").header("cache-control", "no-store").send(PAGE),
+  });
+  app.get("/sign-in.js", {
+    config: open("the page of a one-time link").config,
+    schema: { hide: true },
+    handler: (_request, reply) => reply.type("text/javascript; charset=utf-8").send(SCRIPT),
+  });
+}
+
+/** Another site's page must not sign its visitors in as somebody else, nor out. */
+function refuseOtherSites(request: FastifyRequest): void {
+  const site = request.headers["sec-fetch-site"];
+  const { origin } = request.headers;
+  const isOther =
+    site === undefined
+      ? origin !== undefined && origin !== `${request.protocol}://${request.host}`
+      : site !== "same-origin" && site !== "none";
+  if (isOther) {
+    throw new PortalError({ status: 403, title: "Forbidden", detail: "Only pages of this portal sign in and out." });
+  }
+}
+
+async function byCode(ctx: OperationContext, { store }: Services, code: string): Promise<Proof> {
+  const id = await takeSignInCode(ctx, store, code);
+  const actor = id === undefined ? undefined : await findActor(store.reader(ctx), { kind: "user", id });
+  return actor === undefined ? { kind: "wrong" } : { kind: "proven", actor };
+}
+
+async function byPassword(
+  ctx: OperationContext,
+  { users, verifier, store }: Services,
+  { username, password }: { readonly username: string; readonly password: string },
+): Promise<Proof> {
+  const secret = new Secret(password);
+  const id = username.toLowerCase();
+  const local = await users.verifyPassword(ctx, id, secret);
+  if (local !== undefined) return { kind: "proven", actor: local };
+  // Whoever has a password here is nobody else's to vouch for.
+  if (verifier === undefined || (await users.find(ctx, id))?.hasPassword === true) return { kind: "wrong" };
+  const result = await verifier.verify(ctx, { username, password: secret });
+  if (result.kind === "unavailable") return { kind: "unavailable" };
+  if (result.kind === "rejected") return { kind: "wrong" };
+  const subject = result.subject.toLowerCase();
+  if (!/^[a-z0-9][a-z0-9._@-]{0,63}$/.test(subject)) return { kind: "wrong" };
+  const roles = result.roles.filter(isRole);
+  if ((await users.find(ctx, subject)) === undefined) {
+    if (roles.length === 0) return { kind: "wrong" };
+    const internal = OperationContext.internal("first-sign-in", { requestId: ctx.requestId, logger: ctx.logger });
+    await users.create(internal, { id: subject, kind: "user", name: result.displayName, roles });
+  }
+  const actor = await findActor(store.reader(ctx), { kind: "user", id: subject });
+  return actor === undefined ? { kind: "wrong" } : { kind: "proven", actor };
+}
+
+function unauthorized(reply: FastifyReply, { gate }: Services): never {
+  reply.header("www-authenticate", [...gate.challenges]);
+  throw new PortalError({ status: 401, title: "Unauthorized", detail: "The credentials are wrong or have expired." });
+}

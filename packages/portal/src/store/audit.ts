@@ -1,0 +1,43 @@
+import type { OperationContext } from "@turnpike/authn";
+import type { Store } from "./store.ts";
+
+/** One change that was made. */
+export interface AuditEntry {
+  readonly seq: number;
+  readonly atUnixMs: number;
+  /** Such as `user:alice` or `builtIn:first-start`. */
+  readonly actor: string;
+  readonly scheme?: string;
+  /** Of the token or session that it was done with. */
+  readonly credentialId?: string;
+  readonly action: string;
+  readonly target: string;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly requestId: string;
+}
+
+/** The newest changes before number `before`, newest first. */
+export async function listAudit(
+  ctx: OperationContext,
+  store: Store,
+  { before, limit }: { readonly before?: number | undefined; readonly limit: number },
+): Promise<readonly AuditEntry[]> {
+  let query = store.reader(ctx).selectFrom("audit").selectAll().orderBy("seq", "desc").limit(limit);
+  if (before !== undefined) query = query.where("seq", "<", before);
+  return (await query.execute()).map((row) => ({
+    seq: row.seq,
+    atUnixMs: row.at,
+    actor: row.actor,
+    ...(row.scheme === null ? {} : { scheme: row.scheme }),
+    ...(row.credential_id === null ? {} : { credentialId: row.credential_id }),
+    action: row.action,
+    target: row.target,
+    details: detailsOf(row.details),
+    requestId: row.request_id,
+  }));
+}
+
+function detailsOf(text: string): Readonly<Record<string, unknown>> {
+  const value: unknown = JSON.parse(text);
+  return typeof value === "object" && value !== null ? { ...value } : {};
+}

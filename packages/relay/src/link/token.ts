@@ -1,0 +1,77 @@
+/** Where a token may come from. The first that is there counts, in this order. */
+export interface TokenSources {
+  /** A flag's value. */
+  readonly token?: string | undefined;
+  /** A file that holds it. */
+  readonly tokenFile?: string | undefined;
+  /** `TURNPIKE_TOKEN`, `TURNPIKE_TOKEN_FILE`; `FIREZONE_TOKEN`, which is a value or the path of a file. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** Reads a file as text. */
+  readonly readFile: (path: string) => string;
+}
+
+/**
+ * A relay's token, or `undefined` if none is given.
+ *
+ * @throws Error if a file can't be read; TypeError if what is given is empty. Neither repeats a value.
+ */
+export function readToken({ token, tokenFile, environment = {}, readFile }: TokenSources): string | undefined {
+  if (token !== undefined) return checked(token, "the token");
+  if (tokenFile !== undefined) return checked(readFile(tokenFile), `the token in ${tokenFile}`);
+  const value = environment["TURNPIKE_TOKEN"];
+  if (value !== undefined) return checked(value, "TURNPIKE_TOKEN");
+  const file = environment["TURNPIKE_TOKEN_FILE"];
+  if (file !== undefined) return checked(readFile(file), `the token in ${file}`);
+  const alias = environment["FIREZONE_TOKEN"];
+  if (alias === undefined) return undefined;
+  return checked(looksLikePath(alias) ? readFile(alias) : alias, "FIREZONE_TOKEN");
+}
+
+/** No token begins like a path: they are letters, digits, `.`, `_` and `-`. */
+function looksLikePath(value: string): boolean {
+  return /^(?:\/|\.{1,2}\/)/.test(value);
+}
+
+function checked(value: string, what: string): string {
+  const token = value.trim();
+  if (token === "") throw new TypeError(`Cannot use ${what}: it is empty`);
+  return token;
+}
+
+/** What environment variables of the original relay say, in this relay's words. */
+export interface AliasedSettings {
+  readonly portalUrl?: string;
+  readonly name?: string;
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+  readonly listenPort?: number;
+  readonly lowestPort?: number;
+  readonly highestPort?: number;
+}
+
+/**
+ * Reads the environment variables of the original relay: `FIREZONE_API_URL`, `FIREZONE_NAME`, `PUBLIC_IP4_ADDR`,
+ * `PUBLIC_IP6_ADDR`, `LISTEN_PORT`, `LOWEST_PORT`, `HIGHEST_PORT`. Empty ones count as absent.
+ *
+ * @throws RangeError if a port is not a whole number from 1 to 65535.
+ */
+export function aliasedSettings(environment: Readonly<Record<string, string | undefined>>): AliasedSettings {
+  const text = (name: string): string | undefined => environment[name]?.trim() || undefined;
+  const port = (name: string): number | undefined => {
+    const value = text(name);
+    if (value === undefined) return undefined;
+    const number = /^\d{1,5}$/.test(value) ? Number(value) : 0;
+    if (number < 1 || number > 65_535) throw new RangeError(`Cannot use ${name}: it must be a port from 1 to 65535`);
+    return number;
+  };
+  const settings = {
+    portalUrl: text("FIREZONE_API_URL"),
+    name: text("FIREZONE_NAME"),
+    ipv4: text("PUBLIC_IP4_ADDR"),
+    ipv6: text("PUBLIC_IP6_ADDR"),
+    listenPort: port("LISTEN_PORT"),
+    lowestPort: port("LOWEST_PORT"),
+    highestPort: port("HIGHEST_PORT"),
+  };
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}

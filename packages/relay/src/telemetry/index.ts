@@ -1,0 +1,11 @@
+export { type Health, type HealthOptions, startHealth } from "./health.ts";
+export {
+  discoverMachine,
+  type DiscoveryOptions,
+  type MachineMetadata,
+  type MetadataMethod,
+  parseMetadataMethod,
+} from "./metadata.ts";
+export { type MetricDefinition, metricsReference } from "./metric-table.ts";
+export { RelayMetrics, type RelayMetricsOptions } from "./relay-metrics.ts";
+export { otlpFromEnvironment, startTelemetry, type Telemetry, type TelemetryOptions } from "./telemetry.ts";

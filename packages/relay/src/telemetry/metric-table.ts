@@ -1,0 +1,117 @@
+/** One metric, as it is documented and made. */
+export interface MetricDefinition {
+  /** As OpenTelemetry names it; Prometheus has `_` for `.`, and `_total` behind counters. */
+  readonly name: string;
+  readonly kind: "counter" | "gauge";
+  /** Of the Unified Code for Units of Measure. */
+  readonly unit: string;
+  readonly description: string;
+  /** Labels with all their values: nothing that a client chooses. */
+  readonly labels: Readonly<Record<string, readonly string[]>>;
+}
+
+const DIRECTIONS = ["from_client", "to_client", "from_peer", "to_peer"] as const;
+const DROPS = ["send_error", "receive_error", "queue_full", "oversized", "closed_socket"] as const;
+
+/** Types of events that are counted; any other is `other`. */
+export const EVENT_TYPES: readonly string[] = [
+  "authSucceeded",
+  "authFailed",
+  "allocationCreated",
+  "allocationRefreshed",
+  "allocationDeleted",
+  "allocationRefused",
+  "permissionCreated",
+  "channelCreated",
+  "connectionOpened",
+  "other",
+];
+
+/** Reasons of events that have one; any other is `other`. */
+export const EVENT_REASONS: readonly string[] = [
+  "none",
+  "unknownActor",
+  "badCredentials",
+  "badFormat",
+  "unavailable",
+  "staleNonce",
+  "expired",
+  "refreshedToZero",
+  "clientClosed",
+  "administrator",
+  "quota",
+  "credentialRevoked",
+  "credentialExpired",
+  "relaySocketError",
+  "shutdown",
+  "other",
+];
+
+const gauge = (name: string, unit: string, description: string): MetricDefinition => ({
+  name: `turnpike.relay.${name}`,
+  kind: "gauge",
+  unit,
+  description,
+  labels: {},
+});
+const counter = (
+  name: string,
+  unit: string,
+  description: string,
+  labels: MetricDefinition["labels"] = {},
+): MetricDefinition => ({ name: `turnpike.relay.${name}`, kind: "counter", unit, description, labels });
+
+/** What the metrics are called here. */
+export type MetricKey =
+  | "allocations"
+  | "relaySockets"
+  | "reservedPorts"
+  | "portsInUse"
+  | "portsSetAside"
+  | "linkUp"
+  | "packets"
+  | "bytes"
+  | "drops"
+  | "suppressedReplies"
+  | "internalErrors"
+  | "events";
+
+/** Every metric of a relay. `docs/metrics.md` is made of this. */
+export const METRICS: Readonly<Record<MetricKey, MetricDefinition>> = {
+  allocations: gauge("allocations", "{allocation}", "Living allocations, those that are being made included"),
+  relaySockets: gauge("sockets", "{socket}", "Open relay sockets of allocations"),
+  reservedPorts: gauge("ports.reserved", "{port}", "Ports held for RESERVATION-TOKENs"),
+  portsInUse: gauge("ports.used", "{port}", "Ports taken from the range"),
+  portsSetAside: gauge("ports.set_aside", "{port}", "Ports that other processes use"),
+  linkUp: gauge("link.up", "1", "Whether the portal link is up: 1 or 0; absent without a portal"),
+  packets: counter("packets", "{packet}", "Packets", { direction: DIRECTIONS }),
+  bytes: counter("bytes", "By", "Bytes of UDP payload", { direction: DIRECTIONS }),
+  drops: counter("drops", "{packet}", "Packets that were not carried", { reason: DROPS }),
+  suppressedReplies: counter("replies.suppressed", "{reply}", "Replies to unauthenticated senders that were held back"),
+  internalErrors: counter("errors", "{error}", "Inputs that failed by an error of the program: should be 0"),
+  events: counter("events", "{event}", "Lifecycle events", { type: EVENT_TYPES, reason: EVENT_REASONS }),
+};
+
+/** The page of metrics, in Markdown. */
+export function metricsReference(): string {
+  const rows = Object.values(METRICS).map((metric) => {
+    const labels = Object.entries(metric.labels).map(([name, values]) => `${name}: ${values.join(", ")}`);
+    return `| \`${metric.name}\` | \`${prometheusName(metric)}\` | ${metric.kind} | ${metric.unit} | ${metric.description} | ${labels.join("<br>")} |`;
+  });
+  return [
+    "# Metrics",
+    "",
+    "What a relay measures, by OTLP (`--otlp-endpoint`) and on the Prometheus listener (`--metrics`). No label has a value that a",
+    "client chooses: the number of series is bounded by this table. Figures are read from the reactors at most once a second.",
+    "",
+    "| OpenTelemetry | Prometheus | kind | unit | what | labels |",
+    "| --- | --- | --- | --- | --- | --- |",
+    ...rows,
+    "",
+  ].join("\n");
+}
+
+/** What the exporter of OpenTelemetry makes of a name. */
+function prometheusName({ name, kind }: MetricDefinition): string {
+  return `${name.replaceAll(".", "_")}${kind === "counter" ? "_total" : ""}`;
+}

@@ -1,0 +1,88 @@
+import type { Attributes, BatchObservableResult, Meter, Observable } from "@opentelemetry/api";
+import type { LifecycleEvent } from "@turnpike/turn";
+import type { RelayStats } from "../relay.ts";
+import { EVENT_REASONS, EVENT_TYPES, type MetricDefinition, type MetricKey, METRICS } from "./metric-table.ts";
+
+/** What {@link RelayMetrics} needs. */
+export interface RelayMetricsOptions {
+  readonly meter: Meter;
+  /** Figures since the start. Read when somebody asks, at most once a second. */
+  readonly stats: () => RelayStats;
+  readonly monotonicMs: () => number;
+  /** Whether the portal link is up. Default: there is no portal. */
+  readonly isLinkUp?: () => boolean;
+}
+
+const MAX_AGE_MS = 1_000;
+
+/** The metrics of a relay: nothing is counted on the data path beyond what its plane counts anyway. */
+export class RelayMetrics {
+  readonly #options: RelayMetricsOptions;
+  readonly #events = new Map<string, { readonly attributes: Attributes; count: number }>();
+  #stats: { readonly value: RelayStats; readonly atMs: number } | undefined;
+
+  constructor(options: RelayMetricsOptions) {
+    this.#options = options;
+    const { meter } = options;
+    const make = ({ name, kind, unit, description }: MetricDefinition): Observable =>
+      kind === "counter"
+        ? meter.createObservableCounter(name, { unit, description })
+        : meter.createObservableGauge(name, { unit, description });
+    const instruments = Object.fromEntries(Object.entries(METRICS).map(([key, metric]) => [key, make(metric)]));
+    const of = (key: MetricKey): Observable => {
+      const instrument = instruments[key];
+      if (instrument === undefined) throw new TypeError(`There is no metric ${key}`);
+      return instrument;
+    };
+    meter.addBatchObservableCallback((result) => this.#observe(result, of), Object.values(instruments));
+  }
+
+  /** To be called with each lifecycle event. */
+  handleEvent(event: LifecycleEvent): void {
+    const type = EVENT_TYPES.includes(event.type) ? event.type : "other";
+    const given = "reason" in event && event.type !== "allocationRefused" ? event.reason : "none";
+    const reason = EVENT_REASONS.includes(given) ? given : "other";
+    const key = `${type} ${reason}`;
+    const counted = this.#events.get(key) ?? { attributes: { type, reason }, count: 0 };
+    counted.count++;
+    this.#events.set(key, counted);
+  }
+
+  #observe(result: BatchObservableResult, of: (key: MetricKey) => Observable): void {
+    const stats = this.#read();
+    const { traffic } = stats;
+    const { isLinkUp } = this.#options;
+    for (const key of ["allocations", "relaySockets", "reservedPorts", "portsInUse", "portsSetAside"] as const) {
+      result.observe(of(key), stats[key]);
+    }
+    for (const key of ["suppressedReplies", "internalErrors"] as const) result.observe(of(key), stats[key]);
+    if (isLinkUp !== undefined) result.observe(of("linkUp"), Number(isLinkUp()));
+    const directions = {
+      from_client: "FromClients",
+      to_client: "ToClients",
+      from_peer: "FromPeers",
+      to_peer: "ToPeers",
+    } as const;
+    for (const [direction, suffix] of Object.entries(directions)) {
+      result.observe(of("packets"), traffic[`packets${suffix}`], { direction });
+      result.observe(of("bytes"), traffic[`bytes${suffix}`], { direction });
+    }
+    const drops = {
+      send_error: traffic.sendErrors,
+      receive_error: traffic.receiveErrors,
+      queue_full: traffic.sendQueueFull,
+      oversized: traffic.oversized,
+      closed_socket: traffic.closedSocket,
+    };
+    for (const [reason, count] of Object.entries(drops)) result.observe(of("drops"), count, { reason });
+    for (const { attributes, count } of this.#events.values()) result.observe(of("events"), count, attributes);
+  }
+
+  #read(): RelayStats {
+    const nowMs = this.#options.monotonicMs();
+    if (this.#stats === undefined || nowMs - this.#stats.atMs >= MAX_AGE_MS) {
+      this.#stats = { value: this.#options.stats(), atMs: nowMs };
+    }
+    return this.#stats.value;
+  }
+}

@@ -1,0 +1,43 @@
+import { OperationContext } from "@turnpike/authn";
+import type { FirstStart } from "@turnpike/portal";
+import type { Command } from "commander";
+import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP } from "../options.ts";
+import { openPortal, untilSignal } from "../wiring/portal.ts";
+import { loggerOf } from "../wiring/run-relay.ts";
+import type { World } from "../world.ts";
+
+/** Adds `turnpike portal`. */
+export function addPortalCommand(program: Command, world: World): void {
+  const command = program
+    .command("portal")
+    .description("run the portal: users, tokens, minting and the fleet's relays; SIGTERM or SIGINT stops it")
+    .option("--sign-in-link <USER>", "print a link that signs this user in once, and go on")
+    .addHelpText("after", ENVIRONMENT_HELP);
+  addConfigurationFlags(command, ({ path }) => path[0] === "portal" || path[0] === "log").action(async () => {
+    const { configuration } = configurationOf(command, world);
+    const logger = loggerOf(configuration, world);
+    const signalled = untilSignal(world);
+    const portal = await openPortal({ configuration, world, logger });
+    const { signInLink } = command.opts<{ readonly signInLink?: string }>();
+    world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);
+    if (signInLink !== undefined) {
+      const ctx = OperationContext.internal("sign-in-link", { logger });
+      world.out(`Sign in once, within an hour:\n  ${await portal.createSignInUrl(ctx, signInLink)}\n`);
+    }
+    await signalled;
+    await portal.stop();
+  });
+}
+
+/** What is said once, at the first start. */
+export function firstStartText(firstStart: FirstStart | undefined): string {
+  if (firstStart === undefined) return "";
+  return [
+    "",
+    "The administrator's access token, shown this once:",
+    `  ${firstStart.token}`,
+    "Sign in once, within an hour:",
+    `  ${firstStart.signInUrl}`,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,163 @@
+import type { RevocationList } from "@turnpike/authn/turn";
+import {
+  aliasedSettings,
+  createStampSecret,
+  createSystemClock,
+  type LinkParameters,
+  parseExternalAddress,
+  parseListenSpec,
+  PortalLink,
+  PortalOrders,
+  type Relay,
+  RelayReporter,
+} from "@turnpike/relay";
+import { formatIpAddress, formatTransportAddress, sameIp, withPort } from "@turnpike/stun";
+import type { Configuration } from "../config/schema.ts";
+import type { Logger } from "../log.ts";
+import type { World } from "../world.ts";
+
+/** Which portal, and what with. */
+export interface LinkTarget {
+  readonly url: string;
+  readonly token: string;
+  /** Whether the token may travel in clear: to the portal of this very process. */
+  readonly allowCleartext?: boolean;
+}
+
+/** Everything of a relay's link to its portal. */
+export interface LinkParts {
+  readonly stampSecret: string;
+  readonly orders: PortalOrders;
+  readonly reporter: RelayReporter;
+  readonly isUp: () => boolean;
+  /** Connects; resolves with the portal's first `init`. */
+  connect(): Promise<void>;
+  /** The relay that serves. */
+  setRelay(relay: Relay): void;
+  /** Calls `listener` whenever the portal has sent other fleet secrets. */
+  onFleetSecrets(listener: () => void): void;
+  /** What refuses credentials, and ends what lives by them. */
+  setRevocations(revocations: RevocationList): void;
+  /** Tells the portal that no new allocations are taken. */
+  announceDrain(): void;
+  /** A relay that still waits for its portal's `init` waits no longer. */
+  stopWaiting(): void;
+  stop(): void;
+}
+
+/** What a portal takes of URLs. */
+const MAX_URLS = 16;
+/** Allocations that a relay of one process carries with ease: what load is measured by. */
+const EASY_ALLOCATIONS = 1_000;
+
+/** Makes a link that is still disconnected. @throws TypeError for a URL or token that can't be used */
+export function createLink(options: {
+  readonly configuration: Configuration;
+  readonly target: LinkTarget;
+  readonly world: World;
+  readonly logger: Logger;
+}): LinkParts {
+  const { configuration, target, world, logger } = options;
+  const stampSecret = createStampSecret();
+  const state: {
+    relay?: Relay;
+    revocations?: RevocationList;
+    onFleetSecrets?: () => void;
+    isDraining: boolean;
+    isReady: boolean;
+  } = { isDraining: false, isReady: false };
+  const orders = new PortalOrders({
+    revoke: ({ by, value, until_unix_ms: untilUnixMs }) =>
+      state.revocations?.revoke({ by, value, untilUnixMs }, { nowUnixMs: world.unixMs() }),
+    onFleetSecrets: () => state.onFleetSecrets?.(),
+    onDrain: () => {
+      logger.info({}, "The portal wants no new allocations here");
+      state.isDraining = true;
+      reporter.reportPresence();
+    },
+  });
+  const link: PortalLink = new PortalLink({
+    portal: { url: target.url, allowCleartext: target.allowCleartext ?? false },
+    token: target.token,
+    stampSecret,
+    logger,
+    onReady: () => reporter.handleReady(),
+    onAway: () => reporter.handleAway(),
+    onMessage: (message) => orders.handle(message),
+  });
+  const reporter = new RelayReporter({
+    link,
+    clock: createSystemClock(),
+    presence: () => ({
+      load: Math.min(1, (state.relay?.stats().allocations ?? 0) / EASY_ALLOCATIONS),
+      version: world.version,
+      draining: state.isDraining,
+      urls: state.relay === undefined ? [] : urlsOf(state.relay).slice(0, MAX_URLS),
+    }),
+  });
+  return {
+    stampSecret,
+    orders,
+    reporter,
+    isUp: () => link.isUp,
+    async connect() {
+      link.connect(parametersOf(configuration, world));
+      await link.ready;
+      state.isReady = true;
+    },
+    setRelay(relay) {
+      state.relay = relay;
+      orders.setRelay(relay);
+      reporter.reportPresence();
+    },
+    onFleetSecrets(listener) {
+      state.onFleetSecrets = listener;
+    },
+    setRevocations(revocations) {
+      state.revocations = revocations;
+    },
+    announceDrain() {
+      state.isDraining = true;
+      reporter.reportPresence();
+    },
+    stopWaiting() {
+      if (!state.isReady) link.stop();
+    },
+    stop() {
+      reporter.stop();
+      link.stop();
+    },
+  };
+}
+
+/** Where clients reach a relay: by the public half of an address that a NAT translates. */
+export function urlsOf(relay: Relay): readonly string[] {
+  const listeners = relay.listening.map(({ transport, local }) => {
+    const translated = relay.relayAddresses.find((address) => sameIp(address.local, local));
+    return { transport, address: translated === undefined ? local : withPort(translated.relayed, local.port) };
+  });
+  return [
+    ...new Set(
+      listeners.map(({ transport, address }) => `turn:${formatTransportAddress(address)}?transport=${transport}`),
+    ),
+  ];
+}
+
+function parametersOf(configuration: Configuration, world: World): LinkParameters {
+  const { relay, portal } = configuration;
+  const aliases = aliasedSettings(world.environment);
+  const [spec] = (relay.listen ?? []).map(parseListenSpec);
+  const known = [
+    ...relay.external_addresses.map((text) => formatIpAddress(parseExternalAddress(text).public)),
+    ...(relay.relay_addresses ?? []),
+  ];
+  const ipv4 = aliases.ipv4 ?? known.find((address) => !address.includes(":"));
+  const ipv6 = aliases.ipv6 ?? known.find((address) => address.includes(":"));
+  const name = portal.name ?? aliases.name;
+  return {
+    port: spec?.local.port ?? aliases.listenPort ?? 3478,
+    ...(name === undefined ? {} : { name }),
+    ...(ipv4 === undefined ? {} : { ipv4 }),
+    ...(ipv6 === undefined ? {} : { ipv6 }),
+  };
+}

@@ -1,0 +1,94 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type Portal, startPortal } from "@turnpike/portal";
+import { aliasedSettings, readToken } from "@turnpike/relay";
+import type { Configuration } from "../config/schema.ts";
+import { CommandError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { World } from "../world.ts";
+import type { LinkTarget } from "./link.ts";
+
+/** Starts the portal that the configuration describes. @throws CommandError if it can't be started */
+export async function openPortal(options: {
+  readonly configuration: Configuration;
+  readonly world: World;
+  readonly logger: Logger;
+}): Promise<Portal> {
+  const { configuration, world, logger } = options;
+  const { portal } = configuration;
+  try {
+    return await startPortal({
+      store: portal.store ?? join(dataDirectory(configuration, world), "turnpike.db"),
+      listen: portal.listen,
+      logger,
+      version: world.version,
+      ...(portal.fleet === undefined ? {} : { fleet: portal.fleet }),
+      ...(portal.public_url === undefined ? {} : { publicUrl: portal.public_url }),
+    });
+  } catch (error) {
+    const isConfiguration = error instanceof TypeError || error instanceof RangeError;
+    throw new CommandError(messageOf(error, portal.listen), { exitCode: isConfiguration ? 2 : 1, cause: error });
+  }
+}
+
+/** Which portal a relay links to, if any. @throws CommandError if there is a portal but no token, or a token can't be read */
+export function linkTargetOf(configuration: Configuration, world: World): LinkTarget | undefined {
+  const { portal } = configuration;
+  const url = portal.url ?? aliasedSettings(world.environment).portalUrl;
+  if (url === undefined) return undefined;
+  let token: string | undefined;
+  try {
+    token = readToken({
+      token: portal.token,
+      tokenFile: portal.token_file,
+      environment: world.environment,
+      readFile: world.readFile,
+    });
+  } catch (error) {
+    throw new CommandError(`the portal's token can't be read: ${reasonOf(error)}`, { exitCode: 2, cause: error });
+  }
+  if (token === undefined) {
+    throw new CommandError(
+      "--portal needs a token: make one by POST /v1/relays of the portal, and give it by --token-file or TURNPIKE_TOKEN",
+      { exitCode: 2 },
+    );
+  }
+  return { url, token };
+}
+
+/** Waits for a signal. A second one ends the process. */
+export async function untilSignal(world: World): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let signals = 0;
+  world.onStopSignal(() => {
+    signals++;
+    if (signals > 1) world.exitNow(1);
+    resolve();
+  });
+  await promise;
+}
+
+/** The directory of the portal's files (XDG Base Directory), made if it is missing and closed to others. */
+function dataDirectory(configuration: Configuration, world: World): string {
+  const { XDG_DATA_HOME: data, HOME: home } = world.environment;
+  const directory =
+    configuration.portal.data_dir ??
+    (data ? join(data, "turnpike") : home ? join(home, ".local", "share", "turnpike") : undefined);
+  if (directory === undefined) {
+    throw new TypeError("There is no data directory: name one by --data-dir, or the database by --store");
+  }
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  return directory;
+}
+
+function messageOf(error: unknown, listen: string): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "EADDRINUSE") {
+    return `the portal can't listen on ${listen}: the port is taken; choose another by --portal-listen`;
+  }
+  return `the portal can't be started: ${reasonOf(error)}`;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
