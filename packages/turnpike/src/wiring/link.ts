@@ -136,12 +136,25 @@ export function urlsOf(relay: Relay): readonly string[] {
     const translated = relay.relayAddresses.find((address) => sameIp(address.local, local));
     return { transport, address: translated === undefined ? local : withPort(translated.relayed, local.port) };
   });
-  return [
-    ...new Set(
-      listeners.map(({ transport, address }) => `turn:${formatTransportAddress(address)}?transport=${transport}`),
-    ),
-  ];
+  const urls = listeners.flatMap(({ transport, address }) => {
+    const form = URL_FORMS[transport];
+    return form === undefined ? [] : [`${form.scheme}:${formatTransportAddress(address)}?transport=${form.transport}`];
+  });
+  return [...new Set(urls)];
 }
+
+/** RFC 7065 knows no WebSocket: browsers refuse a whole list of ICE servers for one URL that they can't read. */
+const URL_FORMS: Readonly<
+  Record<Listening["transport"], { readonly scheme: string; readonly transport: string } | undefined>
+> = {
+  udp: { scheme: "turn", transport: "udp" },
+  tcp: { scheme: "turn", transport: "tcp" },
+  tls: { scheme: "turns", transport: "tcp" },
+  dtls: { scheme: "turns", transport: "udp" },
+  ws: undefined,
+  wss: undefined,
+};
+type Listening = Relay["listening"][number];
 
 function parametersOf(configuration: Configuration, world: World): LinkParameters {
   const { relay, portal } = configuration;
