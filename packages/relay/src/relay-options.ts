@@ -1,4 +1,9 @@
+import type { PenaltySettings } from "@turnpike/authn";
 import type { AuthenticationDecision, AuthenticationRequest, LifecycleEvent, ServerOptions } from "@turnpike/turn";
+import type { AdmissionStore } from "./admission/admission-store.ts";
+import type { RelayLimits } from "./control/administration.ts";
+import type { EventHandlers } from "./events/event-hub.ts";
+import type { EventLogSettings } from "./events/event-log.ts";
 import type { Logger } from "./logger.ts";
 import type { PortablePlaneOptions } from "./planes/portable/portable-plane.ts";
 import type { PortRange } from "./ports/port-range.ts";
@@ -45,11 +50,25 @@ export interface RelayOptions {
   readonly plane?: Pick<PortablePlaneOptions, "socketBufferBytes" | "maxSendQueueBytes">;
   /** Default: nothing is logged. */
   readonly logger?: Logger;
+  /** Takes events, each by a handler of its name, after what caused them is finished. Without any none is built. */
+  readonly events?: EventHandlers;
+  /** Takes every event of the engine (bans are none). What it throws is logged. */
+  readonly onEvent?: (event: LifecycleEvent) => unknown;
+  /** Events that stand in the log, one line each at `info`. They have clients' addresses in them. Default: none. */
+  readonly eventLog?: EventLogSettings;
+  /** How often a `trafficReport` tells of each living allocation. Default: never. */
+  readonly trafficReportSeconds?: number;
+  /** Quotas, rates, redirection: what `relay.configure` can change. Default: none. */
+  readonly limits?: RelayLimits;
+  /** Where quotas are counted. Default: in memory, for this relay alone. The relay closes it when it stops. */
+  readonly admissionStore?: AdmissionStore;
+  /** Whether users with a quota are let in while the store can't be reached. Default `refuse` (508). */
+  readonly whenStoreAway?: "refuse" | "admit";
   /**
-   * Takes each lifecycle event, after what caused it is finished. What it throws is logged. Without it no event is
-   * built.
+   * Penalties and bans for those who guess credentials. Default: an answer 2 seconds later at the first failure, twice
+   * that at the next, up to 15; 100 failures in 10 minutes shut an address prefix out for 10 minutes. False: none.
    */
-  readonly onEvent?: (event: LifecycleEvent) => void;
+  readonly guessDefence?: PenaltySettings | false;
 }
 
 /** What of the engine's options is the operator's to set. */

@@ -1,12 +1,30 @@
-import { randomBytes, randomInt } from "node:crypto";
+import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { formatTransportAddress, formatIpAddress, type IpAddress } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { createPeerPolicy, type Listener, type PeerPolicy, TurnServer } from "@turnpike/turn";
+import type { BanSubject, OperationContext } from "@turnpike/authn";
+import {
+  type AllocationDescription,
+  createPeerPolicy,
+  type DeletionReason,
+  type Listener,
+  type PeerPolicy,
+  TurnServer,
+} from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import {
+  Administration,
+  type AdministrationStats,
+  type BanRequest,
+  type RelayLimits,
+} from "./control/administration.ts";
+import { type AllocationChoice, isChosen } from "./control/reactor-group.ts";
+import type { StandingBan } from "./defence/guess-defence.ts";
+import type { EventStream, EventStreamOptions } from "./events/event-stream.ts";
+import { createMeters } from "./limits/meters.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import type { PlaneCounterName } from "./planes/counters.ts";
@@ -16,8 +34,8 @@ import { PortLeases } from "./ports/port-leases.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { PortTable } from "./ports/port-table.ts";
 import { Admissions } from "./reactor/admissions.ts";
-import { createSystemClock } from "./reactor/clock.ts";
-import { Reactor } from "./reactor/reactor.ts";
+import { type Clock, createSystemClock } from "./reactor/clock.ts";
+import { type AdmissionDecision, type AdmissionQuestion, Reactor } from "./reactor/reactor.ts";
 import { RelaySockets } from "./reactor/relay-sockets.ts";
 import type { RelayOptions } from "./relay-options.ts";
 
@@ -39,6 +57,8 @@ export interface RelayStats {
   readonly internalErrors: number;
   /** Packets, bytes, drops and errors since the start. */
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
+  /** How events, limits and the guess defence fared. */
+  readonly administration: AdministrationStats;
 }
 
 /** A running relay. */
@@ -48,6 +68,32 @@ export interface Relay {
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
+  /** Living allocations, of one user or of all, with their traffic until this moment. */
+  allocations(options?: { readonly user?: string }): Promise<readonly AllocationDescription[]>;
+  /** Events from here on, for `for await`. */
+  events(options?: EventStreamOptions): EventStream;
+  /** Ends the allocation of this id; whether there was one. Its client learns of it by its next request (437). */
+  end(ctx: OperationContext, id: string, reason?: DeletionReason): Promise<boolean>;
+  /** Ends all allocations of a user; the number of them. */
+  endUser(ctx: OperationContext, actor: string, reason?: DeletionReason): Promise<number>;
+  /** Ends all allocations that were made with a credential; the number of them. */
+  endCredential(ctx: OperationContext, credentialId: string, reason?: DeletionReason): Promise<number>;
+  /** The bans that stand, those by the guess defence among them. */
+  bans(): readonly StandingBan[];
+  /**
+   * Shuts a network or a user out for a while: its requests get silence. Ends its allocations; the number of them.
+   *
+   * @throws RangeError unless the time is positive, TypeError if the guess defence is off
+   */
+  ban(ctx: OperationContext, request: BanRequest): Promise<number>;
+  /** Lets a network or a user in again; whether it was banned. */
+  unban(ctx: OperationContext, subject: BanSubject): boolean;
+  /**
+   * Takes limits over, in place of those that were. What lives stays, and is held to the new rates.
+   *
+   * @throws TypeError or RangeError that names what makes no sense; then nothing has changed
+   */
+  configure(limits: RelayLimits): void;
   /**
    * Refuses new allocations (508) and resolves when the last one has ended; at the latest when the relay is stopped.
    */
@@ -81,6 +127,14 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   });
   const table = new PortTable({ range: options.portRange ?? DEFAULT_PORT_RANGE, spaces: relayAddresses.length });
   const leases = new PortLeases({ table, reactor: 0, randomInteger });
+  const clock = createSystemClock();
+  const administration = new Administration({
+    options,
+    clock,
+    logger,
+    randomWord: () => randomInt(2 ** 32),
+    relayId: randomUUID(),
+  });
   const plane = new PortablePlane(options.plane);
   try {
     await tryRelayAddresses(plane, relayAddresses);
@@ -94,9 +148,12 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       ownAddresses: machine.map(({ ip }) => ip),
       leases,
       plane,
+      clock,
+      administration,
     });
   } catch (error) {
     await plane.stop();
+    await administration.close();
     throw error;
   }
 }
@@ -117,6 +174,8 @@ interface Parts {
   readonly ownAddresses: readonly IpAddress[];
   readonly leases: PortLeases;
   readonly plane: ForwardingPlane;
+  readonly clock: Clock;
+  readonly administration: Administration;
 }
 
 class RunningRelay implements Relay {
@@ -129,6 +188,7 @@ class RunningRelay implements Relay {
   readonly #admissions = new Admissions();
   readonly #engine: TurnServer;
   readonly #reactor: Reactor;
+  readonly #administration: Administration;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -139,7 +199,10 @@ class RunningRelay implements Relay {
     this.#plane = plane;
     this.#leases = leases;
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses: parts.ownAddresses });
-    const clock = createSystemClock();
+    const { clock } = parts;
+    this.#administration = parts.administration;
+    const { hub, admission, defence, sourceRates, actorRates } = this.#administration;
+    const authenticate = defence?.guard(options.authenticate) ?? options.authenticate;
     this.#relaySockets = new RelaySockets({
       plane,
       leases,
@@ -156,7 +219,7 @@ class RunningRelay implements Relay {
       realm: options.realm ?? "turnpike",
       listeners: parts.listening,
       authenticate: (request) =>
-        options.authenticate(request, (decision) =>
+        authenticate(request, (decision) =>
           this.#reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
         ),
       peerPolicy: parts.peerPolicy,
@@ -164,7 +227,10 @@ class RunningRelay implements Relay {
       families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
       nonceKey: randomBytes(32),
       admission: true,
-      events: options.onEvent !== undefined,
+      events: (type) => hub.wants(type),
+      gate: sourceRates,
+      metersFor: createMeters(actorRates),
+      ...(options.trafficReportSeconds !== undefined && { trafficReportSeconds: options.trafficReportSeconds }),
     });
     this.#reactor = new Reactor({
       engine: this.#engine,
@@ -172,9 +238,18 @@ class RunningRelay implements Relay {
       relaySockets: this.#relaySockets,
       clock,
       logger,
-      admit: (question) => this.#admissions.admit(question),
-      release: (questionId) => this.#admissions.release(questionId),
-      ...(options.onEvent && { onEvent: options.onEvent }),
+      admit: (question) => this.#admit(question),
+      commit: (questionId) => admission.commit({ reactor: 0, questionId }),
+      release: (questionId) => {
+        admission.release({ reactor: 0, questionId });
+        this.#admissions.release(questionId);
+      },
+      onEvent: (event) => hub.publish(event),
+    });
+    this.#administration.serve({
+      allocations: () => [...this.#engine.describeAllocations(clock.now())],
+      end: (choice, reason) => this.#end(choice, reason),
+      setLimits: (limits) => this.#engine.setLimits(limits),
     });
     plane.start(this.#reactor);
     logger.info(
@@ -196,7 +271,48 @@ class RunningRelay implements Relay {
       suppressedReplies: this.#engine.suppressedReplies,
       internalErrors: this.#reactor.internalErrors,
       traffic: this.#plane.counters.snapshot(),
+      administration: this.#administration.stats(),
     };
+  }
+
+  allocations({ user }: { readonly user?: string } = {}): Promise<readonly AllocationDescription[]> {
+    return this.#administration.allocations(user);
+  }
+
+  events(options?: EventStreamOptions): EventStream {
+    return this.#administration.events(options);
+  }
+
+  async end(ctx: OperationContext, id: string, reason?: DeletionReason): Promise<boolean> {
+    return (await this.#administration.end(ctx, { by: "id", id }, reason)) > 0;
+  }
+
+  endUser(ctx: OperationContext, actor: string, reason?: DeletionReason): Promise<number> {
+    return this.#administration.end(ctx, { by: "actor", actor }, reason);
+  }
+
+  endCredential(
+    ctx: OperationContext,
+    credentialId: string,
+    reason: DeletionReason = "credentialRevoked",
+  ): Promise<number> {
+    return this.#administration.end(ctx, { by: "credential", credentialId }, reason);
+  }
+
+  bans(): readonly StandingBan[] {
+    return this.#administration.bans();
+  }
+
+  ban(ctx: OperationContext, request: BanRequest): Promise<number> {
+    return this.#administration.ban(ctx, request);
+  }
+
+  unban(ctx: OperationContext, subject: BanSubject): boolean {
+    return this.#administration.unban(ctx, subject);
+  }
+
+  configure(limits: RelayLimits): void {
+    this.#administration.configure(limits);
   }
 
   drain(): Promise<void> {
@@ -216,6 +332,32 @@ class RunningRelay implements Relay {
     // Sockets that were being opened when the reactor stopped are closed with the plane; their ports come back here.
     this.#relaySockets.closeAll();
     this.#admissions.end();
+    await this.#administration.close();
     this.#logger.info({ allocations: ended }, "The relay has stopped");
+  }
+
+  #admit(question: AdmissionQuestion): AdmissionDecision | Promise<AdmissionDecision> {
+    const { questionId, actor, username, scheme, client, listener } = question;
+    const local = this.#admissions.admit(question);
+    const transport = this.listening.find(({ id }) => id === listener)?.transport ?? "udp";
+    const settle = (decision: AdmissionDecision): AdmissionDecision => {
+      if (!decision.admitted) this.#admissions.release(questionId);
+      return decision;
+    };
+    const decision = this.#administration.admission.admit(
+      { reactor: 0, questionId },
+      { actor, username, scheme, client, transport },
+      { draining: !local.admitted },
+    );
+    return decision instanceof Promise ? decision.then(settle) : settle(decision);
+  }
+
+  /** Called while the reactor is at rest: administration comes by messages and timers. */
+  #end(choice: AllocationChoice, reason: DeletionReason): number {
+    let ended = 0;
+    this.#reactor.perform((now) => {
+      ended = this.#engine.endAllocations((allocation) => isChosen(choice, allocation), reason, now);
+    });
+    return ended;
   }
 }

@@ -1,9 +1,12 @@
+export { addressRange, rangeContains } from "./server/address-range.ts";
+export type { AddressRange } from "./server/address-range.ts";
 export type * from "./server/authentication.ts";
 export { ClientSource, PACKET_HEADROOM, PACKET_TAILROOM, Verdict } from "./server/contract.ts";
 export type {
   AllocationLimits,
   Answer,
   ClientTransport,
+  EngineLimits,
   Forward,
   Hairpin,
   IcmpReport,
@@ -15,6 +18,7 @@ export type {
   RelaySocket,
   ServerEngine,
   ServerOptions,
+  SourceGate,
 } from "./server/contract.ts";
 export type * from "./server/events.ts";
 export { TO_CLIENT, TO_PEERS, TokenBucketMeter } from "./server/meter.ts";
@@ -23,3 +27,4 @@ export { createPeerPolicy } from "./server/peer-policy.ts";
 export type { PeerDecision, PeerPolicy, PeerPolicyOptions } from "./server/peer-policy.ts";
 export type { AllocationDescription, EndableAllocation } from "./server/server.ts";
 export { TurnServer } from "./server/server.ts";
+export { prefixHash } from "./server/reply-limiter.ts";

@@ -29,7 +29,9 @@ export interface ReactorOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   /** Decides on new allocations. */
-  readonly admit: (question: AdmissionQuestion) => AdmissionDecision;
+  readonly admit: (question: AdmissionQuestion) => AdmissionDecision | Promise<AdmissionDecision>;
+  /** Called when an allocation that was admitted lives. */
+  readonly commit?: (questionId: number) => void;
   /** Called when an admitted allocation ended. */
   readonly release: (questionId: number) => void;
   /** Takes lifecycle events, after the input that caused them is finished. */
@@ -125,6 +127,11 @@ export class Reactor implements PacketReceiver {
     if (!this.#busy) {
       this.#settle();
     }
+  }
+
+  /** An input that comes from the relay itself, such as the end of allocations. Not from within another input. */
+  perform(action: (now: Now) => void): void {
+    this.#input(action);
   }
 
   /** Ends every allocation, then takes no further input. Sockets are closing when it returns. */
@@ -223,7 +230,10 @@ export class Reactor implements PacketReceiver {
         this.#relaySockets.releaseReservation(output.reservation);
         return;
       case "admit":
-        this.handleAnswer({ kind: "admission", questionId: output.questionId, ...this.#options.admit(output) });
+        this.#admit(output);
+        return;
+      case "commitAdmission":
+        this.#options.commit?.(output.questionId);
         return;
       case "releaseAdmission":
         this.#options.release(output.questionId);
@@ -247,6 +257,15 @@ export class Reactor implements PacketReceiver {
         this.#events.push(output.event);
         return;
     }
+  }
+
+  #admit(question: AdmissionQuestion): void {
+    const { questionId } = question;
+    const answer = (decision: AdmissionDecision): void =>
+      this.handleAnswer({ kind: "admission", questionId, ...decision });
+    const decision = this.#options.admit(question);
+    if (decision instanceof Promise) void decision.then(answer, (error: unknown) => this.#reportInternalError(error));
+    else answer(decision);
   }
 
   /** One timer. A later time doesn't move it: it wakes early, finds nothing due, and is set anew. */

@@ -238,10 +238,13 @@ export class AllocateHandler {
       maxLifetimeSeconds: underWay.maxLifetimeSeconds,
     });
     this.#core.registry.addAllocation(allocation);
+    if (admissionQuestionId !== undefined) {
+      this.#core.output({ kind: "commitAdmission", questionId: admissionQuestionId });
+    }
     this.#reports.begin(allocation, now);
     this.#mobility.begin(allocation, request.message);
     allocation.meters = this.#core.options.metersFor?.({ actor, limits: underWay.limits });
-    if (this.#core.wantsEvents) {
+    if (this.#core.wants("allocationCreated")) {
       this.#core.event({
         type: "allocationCreated",
         context: this.#core.context(allocation, now),
@@ -276,7 +279,7 @@ export class AllocateHandler {
     now: Now,
     attributes: readonly EncodedAttribute[] = [],
   ): void {
-    if (this.#core.wantsEvents) {
+    if (this.#core.wants("allocationRefused")) {
       this.#core.event({
         type: "allocationRefused",
         code,

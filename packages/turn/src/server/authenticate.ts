@@ -98,7 +98,7 @@ function readClaim(core: Core, request: IncomingRequest, method: AuthenticatedMe
   const state = core.nonces.check(claimedNonce.value, client.remote, now.unixMs);
   if (state !== "valid") {
     // A made-up nonce is not worth an event: anybody can send millions of them.
-    if (state === "stale" && core.wantsEvents) {
+    if (state === "stale" && core.wants("authFailed")) {
       const shown = name?.ok ? opaqueString(name.value) : undefined;
       core.event({
         type: "authFailed",
@@ -263,6 +263,8 @@ function settle(
         challenge(core, request, 401, now);
       }
       return;
+    case "discarded":
+      return;
     case "pending":
       throw new TypeError("The answer to a pending authentication can't be pending");
   }
@@ -275,7 +277,7 @@ function reportSuccess(
   decision: { readonly username: string; readonly actor: string; readonly scheme: string },
   now: Now,
 ): void {
-  if (!core.wantsEvents) return;
+  if (!core.wants("authSucceeded")) return;
   core.event({
     type: "authSucceeded",
     method,
@@ -295,7 +297,7 @@ function reportFailure(
   decision: AuthenticationDecision & { readonly kind: "failed" },
   now: Now,
 ): void {
-  if (!core.wantsEvents) return;
+  if (!core.wants("authFailed")) return;
   core.event({
     type: "authFailed",
     method,

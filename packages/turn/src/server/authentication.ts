@@ -66,5 +66,7 @@ export type AuthenticationDecision =
     }
   /** No configured scheme knows such credentials: 401. */
   | { readonly kind: "notRequested" }
+  /** No answer at all, and no event: for those who are banned, and for who asks too much. */
+  | { readonly kind: "discarded" }
   /** The answer comes later, as an {@link Answer} of kind `authentication`. */
   | { readonly kind: "pending" };

@@ -6,6 +6,7 @@ import { handleBinding } from "./binding.ts";
 import {
   type Answer,
   type ClientSource,
+  type EngineLimits,
   type Forward,
   type IcmpReport,
   type Now,
@@ -44,6 +45,7 @@ export interface EndableAllocation {
   readonly username: string;
   readonly actor: string;
   readonly credentialId: string | undefined;
+  readonly client: TransportAddress;
 }
 
 /** A living allocation. */
@@ -204,7 +206,7 @@ export class TurnServer implements ServerEngine {
     for (const allocation of this.#core.registry.allocations()) {
       const { username, actor, credentialId } = allocation.credential;
       const id = allocationId(this.#core, allocation);
-      if (!matches({ id, username, actor, credentialId })) continue;
+      if (!matches({ id, username, actor, credentialId, client: allocation.client.remote })) continue;
       deleteAllocation(this.#core, allocation, reason, now);
       ended++;
     }
@@ -223,6 +225,11 @@ export class TurnServer implements ServerEngine {
         connections: allocation.connections.size,
       };
     }
+  }
+
+  /** Changes limits: what lives stays, what comes is held to them. */
+  setLimits(limits: EngineLimits): void {
+    this.#core.setLimits(limits);
   }
 
   shutdown(now: Now): void {
@@ -252,6 +259,9 @@ export class TurnServer implements ServerEngine {
   }
 
   #handleMessage(source: ClientSource, buffer: Uint8Array, offset: number, length: number, now: Now): void {
+    // The two class bits are clear in requests (RFC 8489 §5).
+    const isRequest = (buffer[offset]! & 0x01) === 0 && (buffer[offset + 1]! & 0x10) === 0;
+    if (isRequest && this.#core.options.gate?.admitsRequest(source.remote, now.monotonicMs) === false) return;
     // The caller's buffer is used again after the input, while a request may wait for an answer.
     const decoded = decodeMessage(buffer.slice(offset, offset + length));
     // Only requests are answered; Binding indications keep NAT bindings alive and ask for nothing.

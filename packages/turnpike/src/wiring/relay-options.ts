@@ -1,6 +1,4 @@
-import type { RelayOptions } from "@turnpike/relay";
-import { formatTransportAddress, type TransportAddress } from "@turnpike/stun";
-import type { LifecycleEvent } from "@turnpike/turn";
+import { plainEvent, type RelayOptions } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
@@ -33,19 +31,6 @@ export function relayOptionsOf(options: {
     },
     logger,
     // Events are built only if someone listens. They have clients' addresses in them, which are for `debug` only.
-    ...(logger.isLevelEnabled("debug")
-      ? { onEvent: (event) => logger.debug({ event: toPlain(event) }, event.type) }
-      : {}),
+    ...(logger.isLevelEnabled("debug") ? { onEvent: (event) => logger.debug(plainEvent(event), event.type) } : {}),
   };
-}
-
-/** An event with its addresses as text. */
-function toPlain(event: LifecycleEvent): unknown {
-  return JSON.parse(
-    JSON.stringify(event, (_, value: unknown) => (isAddress(value) ? formatTransportAddress(value) : value)),
-  );
-}
-
-function isAddress(value: unknown): value is TransportAddress {
-  return typeof value === "object" && value !== null && "family" in value && "w3" in value && "port" in value;
 }
