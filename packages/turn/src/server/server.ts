@@ -233,6 +233,7 @@ export class TurnServer implements ServerEngine {
   }
 
   shutdown(now: Now): void {
+    this.#pending.cancelAll();
     this.#allocate.cancelAll();
     this.endAllocations(() => true, "shutdown", now);
   }
