@@ -17,6 +17,13 @@ export {
   redirectToLeastLoaded,
 } from "./admission/redirect.ts";
 export type { AdministrationStats, BanRequest, RelayLimits } from "./control/administration.ts";
+export { askRelay, ControlError, type ControlRequest, followRelay } from "./control/control-client.ts";
+export {
+  type ControlSocket,
+  ControlSocketError,
+  type ControlSocketOptions,
+  startControlSocket,
+} from "./control/control-socket.ts";
 export { type GuessCounters, prefixSubject, type StandingBan } from "./defence/guess-defence.ts";
 export type { EventCounters, EventHandlers } from "./events/event-hub.ts";
 export type { EventLogSettings } from "./events/event-log.ts";

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { addConfigCommand } from "./commands/config.ts";
 import { addCredentialsCommand } from "./commands/credentials.ts";
+import { addCtlCommand } from "./commands/ctl.ts";
 import { addRelayCommand } from "./commands/relay.ts";
 import { addServeCommand } from "./commands/serve.ts";
 import { CommandError } from "./errors.ts";
@@ -41,6 +42,7 @@ export function createProgram(world: World): Command {
   addServeCommand(program, world);
   addRelayCommand(program, world);
   addCredentialsCommand(program, world);
+  addCtlCommand(program, world);
   addConfigCommand(program, world);
   return program;
 }

@@ -33,6 +33,7 @@ export class RedisAdmissionStore implements AdmissionStore {
   readonly #unreleased = new Map<string, readonly string[]>();
   readonly #timer: NodeJS.Timeout;
   #renewing: Promise<void> = Promise.resolve();
+  #connected = false;
   #closed = false;
 
   private constructor(options: RedisAdmissionStoreOptions) {
@@ -46,7 +47,12 @@ export class RedisAdmissionStore implements AdmissionStore {
     this.#client = createClient({
       url: options.url,
       disableOfflineQueue: true,
-      socket: { connectTimeout: 5000, reconnectStrategy: (retries) => Math.min(2000, 50 * 2 ** Math.min(retries, 8)) },
+      socket: {
+        connectTimeout: 5000,
+        // A server that isn't there at the start is a wrong configuration; later it is waited for.
+        reconnectStrategy: (retries, cause) =>
+          this.#connected ? Math.min(2000, 50 * 2 ** Math.min(retries, 8)) : cause,
+      },
     });
     this.#client.on("error", (error) => this.#reportAway(error));
     this.#timer = setInterval(() => {
@@ -60,6 +66,7 @@ export class RedisAdmissionStore implements AdmissionStore {
     const store = new RedisAdmissionStore(options);
     try {
       await store.#within(store.#client.connect(), 5000);
+      store.#connected = true;
       return store;
     } catch (error) {
       clearInterval(store.#timer);
@@ -172,7 +179,7 @@ export class RedisAdmissionStore implements AdmissionStore {
   }
 
   #reportAway(error: unknown): void {
-    if (!this.#closed) this.#log.error({ err: error }, "The store of quotas can't be reached");
+    if (this.#connected && !this.#closed) this.#log.error({ err: error }, "The store of quotas can't be reached");
   }
 }
 

@@ -124,11 +124,13 @@ export class Administration {
 
   /** Takes limits over, in place of those that were. @throws TypeError or RangeError that names what makes no sense. */
   configure(limits: RelayLimits): void {
-    const nowMs = this.#clock.now().monotonicMs;
-    this.sourceRates.configure(limits.perSource ?? {});
-    this.actorRates.configureTotal(limits.totalRate, nowMs);
+    try {
+      this.#apply(limits);
+    } catch (error) {
+      this.#apply(this.#limits);
+      throw error;
+    }
     this.#limits = limits;
-    this.admission.configure(limits);
     this.#reactors?.setLimits(engineLimits(this.#engine, limits));
   }
 
@@ -185,6 +187,13 @@ export class Administration {
     this.defence?.close();
     await this.admission.close();
     this.hub.close();
+  }
+
+  #apply(limits: RelayLimits): void {
+    const nowMs = this.#clock.now().monotonicMs;
+    this.sourceRates.configure(limits.perSource ?? {});
+    this.actorRates.configureTotal(limits.totalRate, nowMs);
+    this.admission.configure(limits);
   }
 
   #defence(): GuessDefence {

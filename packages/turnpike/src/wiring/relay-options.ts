@@ -1,4 +1,4 @@
-import { plainEvent, type RelayOptions } from "@turnpike/relay";
+import { isRelayEventType, plainEvent, type RelayLimits, type RelayOptions } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
@@ -11,7 +11,7 @@ export function relayOptionsOf(options: {
   readonly logger: Logger;
 }): RelayOptions {
   const { configuration, credentials, logger } = options;
-  const { relay, peers, turn } = configuration;
+  const { relay, peers, turn, defence, log } = configuration;
   const [min, max] = relay.port_range;
   const authenticator = createAuthenticator({ realm: relay.realm, credentials, logger });
   return {
@@ -29,8 +29,41 @@ export function relayOptionsOf(options: {
       passwordAlgorithms: authenticator.passwordAlgorithms,
       usernameAnonymity: authenticator.usernameAnonymity,
     },
+    limits: limitsOf(configuration),
+    guessDefence: defence.guesses === "on" && {
+      automaticBan: defence.ban_failures > 0 && {
+        failures: defence.ban_failures,
+        windowSeconds: defence.ban_window,
+        banSeconds: defence.ban_time,
+      },
+    },
+    ...(log.events.length === 0
+      ? {}
+      : { eventLog: log.events.includes("all") ? {} : { types: log.events.filter(isRelayEventType) } }),
     logger,
     // Events are built only if someone listens. They have clients' addresses in them, which are for `debug` only.
     ...(logger.isLevelEnabled("debug") ? { onEvent: (event) => logger.debug(plainEvent(event), event.type) } : {}),
+  };
+}
+
+function limitsOf({ quota }: Configuration): RelayLimits {
+  const quotas = {
+    ...(quota.user === undefined ? {} : { user: quota.user }),
+    ...(quota.total === undefined ? {} : { total: quota.total }),
+    ...(quota.address === undefined ? {} : { addressPrefix: quota.address }),
+  };
+  const perSource = {
+    ...(quota.requests_per_second === undefined ? {} : { requestsPerSecond: quota.requests_per_second }),
+    ...(quota.challenges_per_second === undefined ? {} : { challengesPerSecond: quota.challenges_per_second }),
+    ...(quota.allocations_per_second === undefined ? {} : { allocationsPerSecond: quota.allocations_per_second }),
+  };
+  return {
+    quotas,
+    perSource,
+    ...(quota.user_bandwidth === undefined ? {} : { userRate: { bytesPerSecond: quota.user_bandwidth } }),
+    ...(quota.allocation_bandwidth === undefined
+      ? {}
+      : { allocationRate: { bytesPerSecond: quota.allocation_bandwidth } }),
+    ...(quota.total_bandwidth === undefined ? {} : { totalRate: { bytesPerSecond: quota.total_bandwidth } }),
   };
 }
