@@ -9,6 +9,7 @@ import { Tally } from "./lib/tally.ts";
 const PACKAGES = [
   { name: "coturn", program: "turnutils_uclient" },
   { name: "chromium", program: "chromium" },
+  { name: "slapd", program: "slapd" },
 ] as const;
 
 const tally = new Tally();
@@ -20,7 +21,9 @@ tally.runVitest(["peers"]);
 tally.close();
 
 function isInstalled(program: string): boolean {
-  return spawnSync("which", [program]).status === 0;
+  // Servers stand where only the path of root leads.
+  const path = `${process.env["PATH"] ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`;
+  return spawnSync("which", [program], { env: { ...process.env, PATH: path } }).status === 0;
 }
 
 function install(names: readonly string[]): void {

@@ -12,5 +12,7 @@ export function repositoryFiles(...patterns: readonly string[]): readonly string
     ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ...patterns],
     { cwd: ROOT, encoding: "utf8", maxBuffer: 64 * 1024 * 1024 },
   );
-  return [...new Set(list.split("\0"))].filter((file) => file !== "" && existsSync(ROOT + file)).toSorted();
+  return [...new Set(list.split("\0"))]
+    .filter((file) => file !== "" && existsSync(ROOT + file))
+    .toSorted((a, b) => (a < b ? -1 : 1));
 }

@@ -16,11 +16,13 @@ export async function runUclient(options: {
   readonly port: number;
   readonly args: readonly string[];
   readonly host?: string;
+  /** When it is ended, as some of its modes never end. Default 90 s. */
+  readonly timeoutMs?: number;
 }): Promise<UclientResult> {
   const { code, output } = await runChild({
     command: "turnutils_uclient",
     args: ["-p", String(options.port), ...options.args, options.host ?? "127.0.0.1"],
-    timeoutMs: 90_000,
+    timeoutMs: options.timeoutMs ?? 90_000,
   });
   const totals = [...output.matchAll(/start_mclient: tot_send_msgs=(\d+), tot_recv_msgs=(\d+)/g)].at(-1);
   const lost = /Total lost packets (\d+)/.exec(output)?.[1];

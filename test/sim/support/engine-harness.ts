@@ -40,18 +40,25 @@ export class EngineHarness {
   readonly random: SeededRandom;
   readonly server: TurnServer;
   /** Open relay sockets by handle. */
-  readonly sockets = new Map<number, RelaySocket>();
-  readonly reservations = new Map<number, RelaySocket>();
+  readonly sockets: Map<number, RelaySocket>;
+  /** Held ports by reservation; relay-wide, so that engines of one relay are given the same. */
+  readonly reservations: Map<number, RelaySocket>;
   readonly outputs: Output[] = [];
   /** False: questions for relay sockets stay in `outputs` for the test to answer. */
   answerSockets = true;
+  /** Ports are leased to engines in blocks: here one of 1,000 for each. */
   #nextSocket = 0;
-  #nextPort = 49_152;
+  #nextPort = 0;
   #nextReservation = 1;
 
-  constructor(options: Partial<ServerOptions> & { readonly seed?: number } = {}) {
-    const { seed, ...rest } = options;
+  constructor(options: Partial<ServerOptions> & { readonly seed?: number; readonly beside?: EngineHarness } = {}) {
+    const { seed, beside, ...rest } = options;
+    this.sockets = beside?.sockets ?? new Map();
+    this.reservations = beside?.reservations ?? new Map();
     this.random = new SeededRandom(seed ?? 1);
+    this.#nextPort = 49_152 + 1000 * (rest.engine ?? 0);
+    this.#nextSocket = 1000 * (rest.engine ?? 0);
+    this.#nextReservation = 1 + 1000 * (rest.engine ?? 0);
     this.server = new TurnServer({
       crypto: nodeCrypto,
       random: (length) => this.random.bytes(length),
