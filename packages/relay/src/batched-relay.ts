@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { formatIpAddress, formatTransportAddress, type IpAddress, type TransportAddress } from "@turnpike/stun";
 import { createPeerPolicy, type Listener } from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
@@ -6,6 +6,8 @@ import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import { Administered } from "./control/administered-relay.ts";
+import { Administration } from "./control/administration.ts";
 import { Arena } from "./libc/arena.ts";
 import { describeErrno, type Libc, SystemCallError } from "./libc/libc.ts";
 import { SocketFactory } from "./libc/sockets.ts";
@@ -17,6 +19,7 @@ import type { Opened } from "./planes/plane.ts";
 import { MAX_REACTOR, PortTable } from "./ports/port-table.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { type AuthenticateModule, Gauge } from "./reactor-worker/protocol.ts";
+import { createSystemClock } from "./reactor/clock.ts";
 import { ReactorThread } from "./reactor-worker/reactor-thread.ts";
 import type { RelayOptions } from "./relay-options.ts";
 import type { Relay, RelayStats } from "./relay.ts";
@@ -61,6 +64,13 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     machine,
     logger,
   });
+  const administration = new Administration({
+    options,
+    clock: createSystemClock(),
+    logger,
+    randomWord: () => randomInt(2 ** 32),
+    relayId: randomUUID(),
+  });
   const sockets = new ListeningSockets(options);
   try {
     await tryRelayAddresses(sockets, relayAddresses);
@@ -72,11 +82,13 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
       relayAddresses,
       sockets,
       ownAddresses: machine.map(({ ip }) => ip),
+      administration,
     });
     await relay.start();
     return relay;
   } catch (error) {
     sockets.close();
+    await administration.close();
     throw error;
   }
 }
@@ -163,10 +175,11 @@ interface Parts {
   readonly relayAddresses: readonly RelayAddress[];
   readonly ownAddresses: readonly IpAddress[];
   readonly sockets: ListeningSockets;
+  readonly administration: Administration;
 }
 
 /** A relay whose reactors run on threads. Made by {@link startBatchedRelay}. */
-export class BatchedRelay implements Relay {
+export class BatchedRelay extends Administered implements Relay {
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
   /** The reactors, in the order of their threads. */
@@ -177,7 +190,8 @@ export class BatchedRelay implements Relay {
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
-    const { options, logger, relayAddresses, ownAddresses, sockets } = parts;
+    super(parts.administration);
+    const { options, logger, relayAddresses, ownAddresses, sockets, administration } = parts;
     this.listening = parts.listening;
     this.relayAddresses = relayAddresses;
     this.#logger = logger;
@@ -195,7 +209,8 @@ export class BatchedRelay implements Relay {
       peers: options.peers ?? {},
       engine: options.engine ?? {},
       authenticate: options.authenticate,
-      events: options.onEvent !== undefined,
+      penalties: options.guessDefence === false ? undefined : (options.guessDefence ?? {}),
+      trafficReportSeconds: options.trafficReportSeconds,
       aggregate: options.aggregate ?? true,
       coalesceUs: options.coalesceUs ?? 0,
       bufferBytes: options.bufferBytes ?? 4 << 20,
@@ -210,10 +225,23 @@ export class BatchedRelay implements Relay {
           hairpin,
           logger,
           nextReactor: () => this.#freeReactor(),
-          ...(options.onEvent && { onEvent: options.onEvent }),
+          administration,
           ...(options.answer && { answer: options.answer }),
         }),
     );
+    administration.serve({
+      allocations: async () => (await Promise.all(this.reactors.map((reactor) => reactor.allocations()))).flat(),
+      end: async (choice, reason) => {
+        const ended = await Promise.all(this.reactors.map((reactor) => reactor.end(choice, reason)));
+        return ended.reduce((sum, count) => sum + count, 0);
+      },
+      setLimits: (limits) => {
+        for (const reactor of this.reactors) reactor.setLimits(limits);
+      },
+      tellBan: (event) => {
+        for (const reactor of this.reactors) reactor.tellBan(event);
+      },
+    });
   }
 
   /** Starts every reactor. */
@@ -245,6 +273,10 @@ export class BatchedRelay implements Relay {
       suppressedReplies: sum(Gauge.suppressedReplies),
       internalErrors: sum(Gauge.internalErrors),
       traffic: sumCounts(this.reactors.map((reactor) => reactor.counters.snapshot())),
+      administration: this.administration.stats({
+        silenced: sum(Gauge.silenced),
+        waiting: sum(Gauge.penaltiesWaiting),
+      }),
     };
   }
 
@@ -262,6 +294,7 @@ export class BatchedRelay implements Relay {
     const { allocations } = this.stats();
     await Promise.all(this.reactors.map((reactor) => reactor.stop()));
     this.#sockets.close();
+    await this.administration.close();
     this.#logger.info({ allocations }, "The relay has stopped");
   }
 

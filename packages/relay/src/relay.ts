@@ -1,29 +1,15 @@
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { formatTransportAddress, formatIpAddress, type IpAddress } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import type { BanSubject, OperationContext } from "@turnpike/authn";
-import {
-  type AllocationDescription,
-  createPeerPolicy,
-  type DeletionReason,
-  type Listener,
-  type PeerPolicy,
-  TurnServer,
-} from "@turnpike/turn";
+import { createPeerPolicy, type DeletionReason, type Listener, type PeerPolicy, TurnServer } from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
-import {
-  Administration,
-  type AdministrationStats,
-  type BanRequest,
-  type RelayLimits,
-} from "./control/administration.ts";
+import { Administration, type AdministrationStats } from "./control/administration.ts";
+import { Administered, type AdministeredRelay } from "./control/administered-relay.ts";
 import { type AllocationChoice, isChosen } from "./control/reactor-group.ts";
-import type { StandingBan } from "./defence/guess-defence.ts";
-import type { EventStream, EventStreamOptions } from "./events/event-stream.ts";
 import { createMeters } from "./limits/meters.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
@@ -62,38 +48,12 @@ export interface RelayStats {
 }
 
 /** A running relay. */
-export interface Relay {
+export interface Relay extends AdministeredRelay {
   /** Where clients reach it, with the ports that were found. */
   readonly listening: readonly Listener[];
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
-  /** Living allocations, of one user or of all, with their traffic until this moment. */
-  allocations(options?: { readonly user?: string }): Promise<readonly AllocationDescription[]>;
-  /** Events from here on, for `for await`. */
-  events(options?: EventStreamOptions): EventStream;
-  /** Ends the allocation of this id; whether there was one. Its client learns of it by its next request (437). */
-  end(ctx: OperationContext, id: string, reason?: DeletionReason): Promise<boolean>;
-  /** Ends all allocations of a user; the number of them. */
-  endUser(ctx: OperationContext, actor: string, reason?: DeletionReason): Promise<number>;
-  /** Ends all allocations that were made with a credential; the number of them. */
-  endCredential(ctx: OperationContext, credentialId: string, reason?: DeletionReason): Promise<number>;
-  /** The bans that stand, those by the guess defence among them. */
-  bans(): readonly StandingBan[];
-  /**
-   * Shuts a network or a user out for a while: its requests get silence. Ends its allocations; the number of them.
-   *
-   * @throws RangeError unless the time is positive, TypeError if the guess defence is off
-   */
-  ban(ctx: OperationContext, request: BanRequest): Promise<number>;
-  /** Lets a network or a user in again; whether it was banned. */
-  unban(ctx: OperationContext, subject: BanSubject): boolean;
-  /**
-   * Takes limits over, in place of those that were. What lives stays, and is held to the new rates.
-   *
-   * @throws TypeError or RangeError that names what makes no sense; then nothing has changed
-   */
-  configure(limits: RelayLimits): void;
   /**
    * Refuses new allocations (508) and resolves when the last one has ended; at the latest when the relay is stopped.
    */
@@ -178,7 +138,7 @@ interface Parts {
   readonly administration: Administration;
 }
 
-class RunningRelay implements Relay {
+class RunningRelay extends Administered implements Relay {
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
   readonly #logger: Logger;
@@ -188,10 +148,10 @@ class RunningRelay implements Relay {
   readonly #admissions = new Admissions();
   readonly #engine: TurnServer;
   readonly #reactor: Reactor;
-  readonly #administration: Administration;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
+    super(parts.administration);
     const { options, logger, plane, leases, relayAddresses } = parts;
     this.listening = parts.listening;
     this.relayAddresses = relayAddresses;
@@ -200,8 +160,7 @@ class RunningRelay implements Relay {
     this.#leases = leases;
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses: parts.ownAddresses });
     const { clock } = parts;
-    this.#administration = parts.administration;
-    const { hub, admission, defence, sourceRates, actorRates } = this.#administration;
+    const { hub, admission, defence, sourceRates, actorRates } = this.administration;
     const authenticate = defence?.guard(options.authenticate) ?? options.authenticate;
     this.#relaySockets = new RelaySockets({
       plane,
@@ -246,7 +205,7 @@ class RunningRelay implements Relay {
       },
       onEvent: (event) => hub.publish(event),
     });
-    this.#administration.serve({
+    this.administration.serve({
       allocations: () => [...this.#engine.describeAllocations(clock.now())],
       end: (choice, reason) => this.#end(choice, reason),
       setLimits: (limits) => this.#engine.setLimits(limits),
@@ -271,48 +230,8 @@ class RunningRelay implements Relay {
       suppressedReplies: this.#engine.suppressedReplies,
       internalErrors: this.#reactor.internalErrors,
       traffic: this.#plane.counters.snapshot(),
-      administration: this.#administration.stats(),
+      administration: this.administration.stats(),
     };
-  }
-
-  allocations({ user }: { readonly user?: string } = {}): Promise<readonly AllocationDescription[]> {
-    return this.#administration.allocations(user);
-  }
-
-  events(options?: EventStreamOptions): EventStream {
-    return this.#administration.events(options);
-  }
-
-  async end(ctx: OperationContext, id: string, reason?: DeletionReason): Promise<boolean> {
-    return (await this.#administration.end(ctx, { by: "id", id }, reason)) > 0;
-  }
-
-  endUser(ctx: OperationContext, actor: string, reason?: DeletionReason): Promise<number> {
-    return this.#administration.end(ctx, { by: "actor", actor }, reason);
-  }
-
-  endCredential(
-    ctx: OperationContext,
-    credentialId: string,
-    reason: DeletionReason = "credentialRevoked",
-  ): Promise<number> {
-    return this.#administration.end(ctx, { by: "credential", credentialId }, reason);
-  }
-
-  bans(): readonly StandingBan[] {
-    return this.#administration.bans();
-  }
-
-  ban(ctx: OperationContext, request: BanRequest): Promise<number> {
-    return this.#administration.ban(ctx, request);
-  }
-
-  unban(ctx: OperationContext, subject: BanSubject): boolean {
-    return this.#administration.unban(ctx, subject);
-  }
-
-  configure(limits: RelayLimits): void {
-    this.#administration.configure(limits);
   }
 
   drain(): Promise<void> {
@@ -332,7 +251,7 @@ class RunningRelay implements Relay {
     // Sockets that were being opened when the reactor stopped are closed with the plane; their ports come back here.
     this.#relaySockets.closeAll();
     this.#admissions.end();
-    await this.#administration.close();
+    await this.administration.close();
     this.#logger.info({ allocations: ended }, "The relay has stopped");
   }
 
@@ -344,7 +263,7 @@ class RunningRelay implements Relay {
       if (!decision.admitted) this.#admissions.release(questionId);
       return decision;
     };
-    const decision = this.#administration.admission.admit(
+    const decision = this.administration.admission.admit(
       { reactor: 0, questionId },
       { actor, username, scheme, client, transport },
       { draining: !local.admitted },

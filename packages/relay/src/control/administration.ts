@@ -1,5 +1,5 @@
 import { type BanSubject, OperationContext, printable } from "@turnpike/authn";
-import type { AllocationDescription, DeletionReason, EngineLimits, Rate } from "@turnpike/turn";
+import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent, Rate } from "@turnpike/turn";
 import { AdmissionControl, type AdmissionSettings } from "../admission/admission-control.ts";
 import { MemoryAdmissionStore } from "../admission/memory-store.ts";
 import { GuessDefence, type GuessCounters, type StandingBan } from "../defence/guess-defence.ts";
@@ -70,6 +70,7 @@ export class Administration {
   #limits: RelayLimits = {};
   #reactors: ReactorGroup | undefined;
   #cancelSettle: (() => void) | undefined;
+  #cancelFollow: (() => void) | undefined;
 
   /** @throws TypeError or RangeError for settings that make no sense. */
   constructor({ options, clock, logger = silentLogger, randomWord, relayId }: AdministrationOptions) {
@@ -99,6 +100,7 @@ export class Administration {
               const whom = subject.kind === "user" ? { user: printable(subject.user) } : { prefix: subject.prefix };
               if (event.type === "banStarted") logger.warn({ ...whom, reason: printable(event.reason) }, "Banned");
               else logger.info(whom, "A ban was lifted");
+              this.#reactors?.tellBan?.(event);
               this.hub.publish(event);
             },
           });
@@ -119,6 +121,10 @@ export class Administration {
   /** Names the reactors that are administered. */
   serve(reactors: ReactorGroup): void {
     this.#reactors = reactors;
+    if (reactors.tellBan !== undefined) {
+      if (this.defence !== undefined) this.hub.interest.listen(["authFailed"]);
+      this.#followChannels();
+    }
     reactors.setLimits(engineLimits(this.#engine, this.#limits));
   }
 
@@ -132,6 +138,12 @@ export class Administration {
     }
     this.#limits = limits;
     this.#reactors?.setLimits(engineLimits(this.#engine, limits));
+  }
+
+  /** Takes an event of a reactor on another thread: its failures count together with those of the others. */
+  observe(event: LifecycleEvent): void {
+    if (event.type === "authFailed") this.defence?.observe(event);
+    this.hub.publish(event);
   }
 
   events(options?: EventStreamOptions): EventStream {
@@ -173,10 +185,18 @@ export class Administration {
     return this.#defence().unban(subject);
   }
 
-  stats(): AdministrationStats {
+  /** `elsewhere`: what the guess defence did on other threads. */
+  stats(elsewhere: { readonly silenced: number; readonly waiting: number } = NOWHERE): AdministrationStats {
+    const guesses = this.defence?.counters;
     return {
       events: this.hub.counters,
-      ...(this.defence === undefined ? {} : { guesses: this.defence.counters }),
+      ...(guesses && {
+        guesses: {
+          ...guesses,
+          silenced: guesses.silenced + elsewhere.silenced,
+          waiting: guesses.waiting + elsewhere.waiting,
+        },
+      }),
       heldBack: this.sourceRates.heldBack,
     };
   }
@@ -184,6 +204,7 @@ export class Administration {
   /** Ends streams, gives quotas back. Called when the last reactor has stopped. */
   async close(): Promise<void> {
     this.#cancelSettle?.();
+    this.#cancelFollow?.();
     this.defence?.close();
     await this.admission.close();
     this.hub.close();
@@ -203,6 +224,12 @@ export class Administration {
     return this.defence;
   }
 
+  /** Other threads can't see who subscribes to a diagnostics channel: they are told, a moment later. */
+  #followChannels(): void {
+    this.hub.followChannels();
+    this.#cancelFollow = this.#clock.schedule(FOLLOW_CHANNELS_MS, () => this.#followChannels());
+  }
+
   #settleLater(): void {
     this.#cancelSettle = this.#clock.schedule(SETTLE_INTERVAL_MS, () => {
       const { monotonicMs } = this.#clock.now();
@@ -212,6 +239,9 @@ export class Administration {
     });
   }
 }
+
+const FOLLOW_CHANNELS_MS = 250;
+const NOWHERE = { silenced: 0, waiting: 0 } as const;
 
 function engineLimits(engine: EngineLimits, limits: RelayLimits): EngineLimits {
   const pick = (name: keyof EngineLimits): EngineLimits => {

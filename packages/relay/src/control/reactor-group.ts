@@ -1,5 +1,6 @@
 import { addressPrefix, type AddressPrefix } from "@turnpike/authn";
 import type { AllocationDescription, DeletionReason, EndableAllocation, EngineLimits } from "@turnpike/turn";
+import type { BanEvent } from "../events/relay-event.ts";
 
 /** Which allocations an administrator means. Survives a structured clone. */
 export type AllocationChoice =
@@ -14,6 +15,8 @@ export interface ReactorGroup {
   /** Ends what is chosen; the number of it. */
   end(choice: AllocationChoice, reason: DeletionReason): number | Promise<number>;
   setLimits(limits: EngineLimits): void;
+  /** For reactors on other threads, which have lists of bans of their own. */
+  tellBan?(event: BanEvent): void;
 }
 
 /** Whether an allocation is one of those that are meant. */

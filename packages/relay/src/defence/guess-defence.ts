@@ -10,7 +10,7 @@ import {
   type TurnOutcome,
 } from "@turnpike/authn";
 import { formatTransportAddress } from "@turnpike/stun";
-import type { AuthenticationDecision, AuthenticationRequest } from "@turnpike/turn";
+import type { AuthenticationDecision, AuthenticationRequest, LifecycleEvent } from "@turnpike/turn";
 import type { BanEvent } from "../events/relay-event.ts";
 import type { Clock } from "../reactor/clock.ts";
 import type { Authenticate } from "../relay-options.ts";
@@ -104,6 +104,15 @@ export class GuessDefence {
     };
   }
 
+  /** Counts a failure that happened on another thread, where its answer was put off. */
+  observe(event: Extract<LifecycleEvent, { readonly type: "authFailed" }>): void {
+    if (event.reason !== "unknownActor" && event.reason !== "badCredentials") return;
+    this.#failures++;
+    const source = { prefix: addressPrefix(event.fiveTuple.client), user: userOf(event.username ?? "") };
+    const { ban } = this.#box.settle(source, "failed", this.#nowMs());
+    if (ban !== undefined) this.#tell(ban);
+  }
+
   /** The bans that stand, the soonest to end first. */
   bans(): readonly StandingBan[] {
     const nowMs = this.#nowMs();
@@ -126,6 +135,16 @@ export class GuessDefence {
     const removed = this.#box.bans.remove(subject, this.#nowMs());
     if (removed) this.#onBan({ type: "banLifted", subject, atUnixMs: this.#clock.now().unixMs });
     return removed;
+  }
+
+  /** Requests that got no answer since the start. */
+  get silenced(): number {
+    return this.#silenced;
+  }
+
+  /** Transactions whose answer waits. */
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   get counters(): GuessCounters {
@@ -227,9 +246,13 @@ type Attempt = ReturnType<typeof attemptOf>;
 /** Time-limited names differ from one minute to the next: whoever guesses them guesses at one user. */
 const TIME_PREFIX = /^\d{1,20}:(?=.)/;
 
+function userOf(username: string): string {
+  return username.replace(TIME_PREFIX, "");
+}
+
 function attemptOf(request: AuthenticationRequest) {
   const { client, transport, transactionId, username, userhash } = request;
-  const user = username?.replace(TIME_PREFIX, "") ?? `hash ${Buffer.from(userhash ?? []).toString("hex")}`;
+  const user = (username && userOf(username)) ?? `hash ${Buffer.from(userhash ?? []).toString("hex")}`;
   return {
     transaction: `${transport} ${formatTransportAddress(client)} ${Buffer.from(transactionId).toString("hex")}`,
     source: { prefix: addressPrefix(client), user },

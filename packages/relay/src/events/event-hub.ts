@@ -69,6 +69,7 @@ export class EventHub {
   readonly #handlers = new Map<RelayEventType, Handler[]>();
   readonly #channels: ReadonlyMap<RelayEventType, Channel>;
   readonly #streams = new Set<EventStream>();
+  readonly #followed = new Map<RelayEventType, () => void>();
   readonly #log: EventLog | undefined;
   readonly #sampledLog: SampledLog;
   #handlerErrors = 0;
@@ -99,6 +100,17 @@ export class EventHub {
   /** Whether anybody listens to events of a type. */
   wants(type: RelayEventType): boolean {
     return this.interest.wants(type) || this.#channels.get(type)?.hasSubscribers === true;
+  }
+
+  /** Makes the interest of subscribers to diagnostics channels visible to other threads. */
+  followChannels(): void {
+    for (const [type, { hasSubscribers }] of this.#channels) {
+      const forget = this.#followed.get(type);
+      if (hasSubscribers === (forget !== undefined)) continue;
+      forget?.();
+      if (hasSubscribers) this.#followed.set(type, this.interest.listen([type]));
+      else this.#followed.delete(type);
+    }
   }
 
   /** Has `call` take events of some types, for the life of the hub. */

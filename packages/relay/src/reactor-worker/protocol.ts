@@ -1,7 +1,10 @@
 import type { IpAddress } from "@turnpike/stun";
-import type { LifecycleEvent, Listener } from "@turnpike/turn";
+import type { BanSubject, PenaltySettings } from "@turnpike/authn";
+import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent, Listener } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
 import type { RelayAddress } from "../addresses/relay-address.ts";
+import type { AllocationChoice } from "../control/reactor-group.ts";
+import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
 import type { PortRange } from "../ports/port-range.ts";
 import type { Authenticate, EngineSettings, PeerRules } from "../relay-options.ts";
 
@@ -36,7 +39,9 @@ export interface WorkerStart {
   readonly peers: PeerRules;
   readonly engine: EngineSettings;
   readonly authenticate: AuthenticateModule;
-  readonly events: boolean;
+  /** Undefined: no penalties for who guesses. */
+  readonly penalties: PenaltySettings | undefined;
+  readonly trafficReportSeconds: number | undefined;
   readonly aggregate: boolean;
   readonly coalesceUs: number;
   readonly bufferBytes: number;
@@ -51,6 +56,10 @@ interface WorkerMemory {
   readonly counters: SharedArrayBuffer;
   readonly gauges: SharedArrayBuffer;
   readonly descriptors: SharedArrayBuffer;
+  /** See `EventInterest`, `SourceRates` and `ActorRates`. */
+  readonly interest: SharedArrayBuffer;
+  readonly sourceRates: SharedArrayBuffer;
+  readonly actorRates: SharedArrayBuffer;
   /** One integer that grows with each message to the reactor. */
   readonly control: SharedArrayBuffer;
   /** Address of the plane's arena, which outlives the thread; −1: the plane takes memory of its own. */
@@ -61,12 +70,27 @@ interface WorkerMemory {
 export type ToWorker =
   | { readonly kind: "drain" }
   | { readonly kind: "stop" }
+  | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision }
+  | { readonly kind: "limits"; readonly limits: EngineLimits }
+  | { readonly kind: "ban"; readonly subject: BanSubject; readonly seconds: number; readonly reason: string }
+  | { readonly kind: "unban"; readonly subject: BanSubject }
+  | { readonly kind: "describe"; readonly id: number }
+  | {
+      readonly kind: "end";
+      readonly id: number;
+      readonly choice: AllocationChoice;
+      readonly reason: DeletionReason;
+    }
   | { readonly kind: "answer"; readonly id: number; readonly answer: unknown };
 
 /** To the main thread. */
 export type FromWorker =
   | { readonly kind: "ready" }
   | { readonly kind: "drained" }
+  | { readonly kind: "admit"; readonly question: AdmissionQuestion; readonly draining: boolean }
+  | { readonly kind: "commit" | "release"; readonly questionId: number }
+  | { readonly kind: "described"; readonly id: number; readonly allocations: readonly AllocationDescription[] }
+  | { readonly kind: "ended"; readonly id: number; readonly count: number }
   | { readonly kind: "events"; readonly events: readonly LifecycleEvent[] }
   | { readonly kind: "ask"; readonly id: number; readonly question: unknown }
   | {
@@ -85,6 +109,9 @@ export const Gauge = {
   portsSetAside: 4,
   suppressedReplies: 5,
   internalErrors: 6,
+  /** Of the guess defence. */
+  silenced: 7,
+  penaltiesWaiting: 8,
 } as const;
 
 export const GAUGE_BYTES: number = Object.keys(Gauge).length * Float64Array.BYTES_PER_ELEMENT;

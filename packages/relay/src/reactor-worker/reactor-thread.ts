@@ -1,4 +1,4 @@
-import type { AllocationContext, LifecycleEvent } from "@turnpike/turn";
+import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent } from "@turnpike/turn";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import { Arena } from "../libc/arena.ts";
@@ -8,7 +8,12 @@ import type { Logger } from "../logger.ts";
 import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
+import type { Administration } from "../control/administration.ts";
+import type { AllocationChoice } from "../control/reactor-group.ts";
+import type { BanEvent } from "../events/relay-event.ts";
+import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
+import { LivingThings } from "./living-things.ts";
 import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
 
 /** What all threads of a relay have in common, and the main thread's ends of it. */
@@ -22,7 +27,7 @@ export interface ReactorThreadOptions {
   readonly logger: Logger;
   /** A number that no living reactor has. */
   readonly nextReactor: () => number;
-  readonly onEvent?: (event: LifecycleEvent) => void;
+  readonly administration: Administration;
   /** Answers what a reactor asks. Default: questions stay without an answer. */
   readonly answer?: (question: unknown) => Promise<unknown>;
 }
@@ -56,8 +61,14 @@ export class ReactorThread {
   readonly #one: Arena;
   /** Of the plane: a thread that dies can't free it. */
   readonly #arena: number;
-  /** Allocations that live on the thread, as far as their events told. */
-  readonly #living = new Map<string, AllocationContext>();
+  readonly #living = new LivingThings();
+  /** Questions to the thread that wait for their answers. */
+  readonly #asked = new Map<
+    number,
+    (answer: Extract<FromWorker, { kind: "described" | "ended" }> | undefined) => void
+  >();
+  #lastAsked = 0;
+  #limits: EngineLimits = {};
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
   #reactor = -1;
@@ -93,6 +104,33 @@ export class ReactorThread {
     return this.#gauges[place] ?? 0;
   }
 
+  /** What lives on the thread. */
+  async allocations(): Promise<readonly AllocationDescription[]> {
+    const answer = await this.#ask((id) => ({ kind: "describe", id }));
+    return answer?.kind === "described" ? answer.allocations : [];
+  }
+
+  /** Ends what is chosen; the number of it. */
+  async end(choice: AllocationChoice, reason: DeletionReason): Promise<number> {
+    const answer = await this.#ask((id) => ({ kind: "end", id, choice, reason }));
+    return answer?.kind === "ended" ? answer.count : 0;
+  }
+
+  setLimits(limits: EngineLimits): void {
+    this.#limits = limits;
+    this.#post({ kind: "limits", limits });
+  }
+
+  /** Has the thread shut somebody out, or let in again. */
+  tellBan(event: BanEvent): void {
+    const { subject } = event;
+    if (event.type === "banLifted") this.#post({ kind: "unban", subject });
+    else {
+      const seconds = (event.untilUnixMs - event.atUnixMs) / 1000;
+      this.#post({ kind: "ban", subject, seconds, reason: event.reason });
+    }
+  }
+
   /** Starts the thread. Rejects if it dies before it serves. */
   start(): Promise<void> {
     return new Promise((resolve, reject) => this.#live(resolve, reject));
@@ -122,7 +160,7 @@ export class ReactorThread {
   }
 
   #live(ready: () => void, failed: (error: Error) => void): void {
-    const { libc: _libc, start, portTable, hairpin, descriptors } = this.#options;
+    const { start, portTable, hairpin, descriptors, administration } = this.#options;
     const { port1, port2 } = new MessageChannel();
     this.#reactor = this.#options.nextReactor();
     this.#startedMs = performance.now();
@@ -139,6 +177,9 @@ export class ReactorThread {
         counters: this.counters.memory,
         gauges: this.#gaugeMemory,
         descriptors: this.#registry.memory,
+        interest: administration.hub.interest.memory,
+        sourceRates: administration.sourceRates.memory,
+        actorRates: administration.actorRates.memory,
         control: this.#controlMemory,
         arena: this.#arena,
       },
@@ -157,6 +198,7 @@ export class ReactorThread {
     const take = (message: FromWorker): void => {
       if (message.kind === "ready") {
         served = true;
+        this.#brief();
         ready();
       } else {
         this.#handle(message);
@@ -190,6 +232,20 @@ export class ReactorThread {
       case "drained":
         this.#drained?.();
         return;
+      case "admit":
+        this.#admit(message.question, message.draining);
+        return;
+      case "commit":
+        this.#options.administration.admission.commit({ reactor: this.#reactor, questionId: message.questionId });
+        return;
+      case "release":
+        this.#options.administration.admission.release({ reactor: this.#reactor, questionId: message.questionId });
+        return;
+      case "described":
+      case "ended":
+        this.#asked.get(message.id)?.(message);
+        this.#asked.delete(message.id);
+        return;
       case "ask":
         void this.#answer(message.id, message.question);
         return;
@@ -203,14 +259,46 @@ export class ReactorThread {
     if (asked === this.#port) this.#post({ kind: "answer", id, answer });
   }
 
-  #deliver(event: LifecycleEvent): void {
-    if (event.type === "allocationCreated") this.#living.set(event.context.allocationId, event.context);
-    else if (event.type === "allocationDeleted") this.#living.delete(event.context.allocationId);
-    try {
-      this.#options.onEvent?.(event);
-    } catch (error) {
-      this.#options.logger.error({ err: error, event: event.type }, "An event handler threw");
+  /** Tells a thread that has begun to serve what holds for all. */
+  #brief(): void {
+    const { administration } = this.#options;
+    administration.admission.reactorStarted(this.#reactor);
+    this.#post({ kind: "limits", limits: this.#limits });
+    for (const { subject, secondsLeft, reason } of administration.bans()) {
+      this.#post({ kind: "ban", subject, seconds: secondsLeft, reason });
     }
+  }
+
+  #admit(question: AdmissionQuestion, draining: boolean): void {
+    const { administration, start } = this.#options;
+    const { questionId, actor, username, scheme, client, listener } = question;
+    const transport = start.listeners.find(({ id }) => id === listener)?.transport ?? "udp";
+    const asked = this.#port;
+    const answer = (decision: AdmissionDecision): void => {
+      // Only the life that asked may be told; what a dead one was granted is released with it.
+      if (asked === this.#port) this.#post({ kind: "admission", questionId, decision });
+    };
+    const decision = administration.admission.admit(
+      { reactor: this.#reactor, questionId },
+      { actor, username, scheme, client, transport },
+      { draining },
+    );
+    if (decision instanceof Promise) void decision.then(answer);
+    else answer(decision);
+  }
+
+  #ask(make: (id: number) => ToWorker): Promise<Extract<FromWorker, { kind: "described" | "ended" }> | undefined> {
+    if (this.#port === undefined) return Promise.resolve(undefined);
+    const id = ++this.#lastAsked;
+    return new Promise((resolve) => {
+      this.#asked.set(id, resolve);
+      this.#post(make(id));
+    });
+  }
+
+  #deliver(event: LifecycleEvent): void {
+    this.#living.take(event);
+    this.#options.administration.observe(event);
   }
 
   /** Frees what a thread that has ended left behind, and tells of its allocations. */
@@ -227,25 +315,10 @@ export class ReactorThread {
       }
     }
     portTable.clear(this.#reactor);
-    const atUnixMs = Date.now();
-    for (const context of this.#living.values()) {
-      this.#deliver({
-        type: "allocationDeleted",
-        context: { ...context, atUnixMs },
-        reason: "relaySocketError",
-        // The counts died with the thread.
-        totals: {
-          packetsToPeers: 0,
-          bytesToPeers: 0,
-          packetsFromPeers: 0,
-          bytesFromPeers: 0,
-          drops: { permission: 0, channel: 0, malformed: 0, rate: 0 },
-          peers: 0,
-          durationMs: atUnixMs - context.atUnixMs,
-        },
-      });
-    }
-    this.#living.clear();
+    this.#options.administration.admission.reactorEnded(this.#reactor);
+    for (const event of this.#living.end(Date.now())) this.#options.administration.observe(event);
+    for (const resolve of this.#asked.values()) resolve(undefined);
+    this.#asked.clear();
     this.#drained?.();
   }
 

@@ -2,6 +2,13 @@ import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { nodeCrypto } from "@turnpike/stun/node";
 import { createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import { isChosen } from "../control/reactor-group.ts";
+import { GuessDefence } from "../defence/guess-defence.ts";
+import { EventInterest } from "../events/relay-event.ts";
+import { ActorRates } from "../limits/actor-rates.ts";
+import { commonClockOffsetMs } from "../limits/common-clock.ts";
+import { createMeters } from "../limits/meters.ts";
+import { SourceRates } from "../limits/source-rates.ts";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
 import { loadLibc } from "../libc/libc.ts";
 import { createTimeSource } from "../libc/time-source.ts";
@@ -83,11 +90,25 @@ let visitEventLoop = false;
 
 // The main thread named the module; there is nothing to check its type by.
 const module: { readonly createAuthenticate: CreateAuthenticate } = await import(start.authenticate.module);
-const authenticate = await module.createAuthenticate(start.authenticate.data, (question, answer) => {
+const unguarded = await module.createAuthenticate(start.authenticate.data, (question, answer) => {
   const id = ++lastQuestion;
   questions.set(id, answer);
   post({ kind: "ask", id, question });
 });
+
+const interest = new EventInterest(start.memory.interest);
+const clockOffsetMs = commonClockOffsetMs(clock.now().monotonicMs);
+const actorRates = new ActorRates({ clockOffsetMs, memory: start.memory.actorRates });
+// Delays are this reactor's own; bans are the main thread's, which sees the failures of all reactors.
+const defence =
+  start.penalties &&
+  new GuessDefence({
+    clock,
+    random: () => randomInt(2 ** 32) / 2 ** 32,
+    settings: { ...start.penalties, automaticBan: false },
+    onBan: () => {},
+  });
+const authenticate = defence?.guard(unguarded) ?? unguarded;
 
 const engine = new TurnServer({
   ...start.engine,
@@ -111,7 +132,11 @@ const engine = new TurnServer({
   dontFragment: true,
   nonceKey: start.nonceKey,
   admission: true,
-  events: start.events,
+  // The main thread tells of the end of what lives here, should this thread die.
+  events: (type) => type === "allocationCreated" || type === "allocationDeleted" || interest.wants(type),
+  gate: new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates }),
+  metersFor: createMeters(actorRates),
+  ...(start.trafficReportSeconds !== undefined && { trafficReportSeconds: start.trafficReportSeconds }),
 });
 const reactor: Reactor = new Reactor({
   engine,
@@ -119,12 +144,17 @@ const reactor: Reactor = new Reactor({
   relaySockets,
   clock,
   logger,
-  admit: (question) => admissions.admit(question),
+  admit: (question) => {
+    post({ kind: "admit", question, draining: !admissions.admit(question).admitted });
+    return "later";
+  },
+  commit: (questionId) => post({ kind: "commit", questionId }),
   release: (questionId) => {
+    post({ kind: "release", questionId });
     admissions.release(questionId);
     visitEventLoop = true;
   },
-  ...(start.events && { onEvent: (event: LifecycleEvent) => events.push(event) }),
+  onEvent: (event) => events.push(event),
 });
 const coalescing = new Coalescing({ coalesceUs: start.coalesceUs, monotonicMs: clock.now().monotonicMs });
 let seen = 0;
@@ -171,6 +201,8 @@ function readMessages(): void {
     const { message }: { readonly message: ToWorker } = received;
     handle(message);
   }
+  // What it made happen must not wait for the next packet.
+  if (!stopped) show();
 }
 
 function handle(message: ToWorker): void {
@@ -178,6 +210,35 @@ function handle(message: ToWorker): void {
     case "drain":
       void admissions.drain().then(() => post({ kind: "drained" }));
       return;
+    case "admission": {
+      const { questionId, decision } = message;
+      if (!decision.admitted) admissions.release(questionId);
+      reactor.handleAnswer({ kind: "admission", questionId, ...decision });
+      return;
+    }
+    case "limits":
+      engine.setLimits(message.limits);
+      return;
+    case "ban":
+      defence?.ban(message);
+      return;
+    case "unban":
+      defence?.unban(message.subject);
+      return;
+    case "describe":
+      post({ kind: "described", id: message.id, allocations: [...engine.describeAllocations(clock.now())] });
+      return;
+    case "end": {
+      const { choice, reason, id } = message;
+      let count = 0;
+      reactor.perform((now) => {
+        count = engine.endAllocations((allocation) => isChosen(choice, allocation), reason, now);
+      });
+      // What it made happen is told before the answer.
+      show();
+      post({ kind: "ended", id, count });
+      return;
+    }
     case "answer": {
       const answer = questions.get(message.id);
       questions.delete(message.id);
@@ -204,6 +265,8 @@ function show(): void {
   gauges[Gauge.portsSetAside] = leases.setAsideCount;
   gauges[Gauge.suppressedReplies] = engine.suppressedReplies;
   gauges[Gauge.internalErrors] = reactor.internalErrors;
+  gauges[Gauge.silenced] = defence?.silenced ?? 0;
+  gauges[Gauge.penaltiesWaiting] = defence?.waiting ?? 0;
   if (events.length > 0) {
     post({ kind: "events", events });
     events = [];

@@ -28,8 +28,8 @@ export interface ReactorOptions {
   readonly relaySockets: RelaySockets;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Decides on new allocations. */
-  readonly admit: (question: AdmissionQuestion) => AdmissionDecision | Promise<AdmissionDecision>;
+  /** Decides on new allocations. `later`: {@link Reactor.handleAnswer} is called with the decision. */
+  readonly admit: (question: AdmissionQuestion) => AdmissionDecision | Promise<AdmissionDecision> | "later";
   /** Called when an allocation that was admitted lives. */
   readonly commit?: (questionId: number) => void;
   /** Called when an admitted allocation ended. */
@@ -273,6 +273,7 @@ export class Reactor implements PacketReceiver {
     const answer = (decision: AdmissionDecision): void =>
       this.handleAnswer({ kind: "admission", questionId, ...decision });
     const decision = this.#options.admit(question);
+    if (decision === "later") return;
     if (decision instanceof Promise) void decision.then(answer, (error: unknown) => this.#reportInternalError(error));
     else answer(decision);
   }

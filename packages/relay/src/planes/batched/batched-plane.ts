@@ -37,7 +37,7 @@ export interface BatchedPlaneOptions {
   readonly wakeDescriptor?: number;
   /** Called in each turn after the waiting, before the first packet: to look at the clock. */
   readonly onAwake?: () => void;
-  /** Called in a turn each time before what waits is sent: to show the state that clients will see. */
+  /** Called each time before what waits is sent: to show the state that clients will see. */
   readonly onRelayed?: () => void;
   /** DSCP and ECN of what comes in are set on what goes out (RFC 8656 §14). Default true. */
   readonly copyTrafficClass?: boolean;
@@ -586,7 +586,7 @@ export class BatchedPlane implements ForwardingPlane {
   }
 
   #flush(): void {
-    if (this.#inTurn) this.#onRelayed();
+    this.#onRelayed();
     this.#queue.flush();
     this.#slot = 0;
     this.#spilled = 0;
