@@ -48,6 +48,8 @@ describe("turnpike", () => {
     [["credentials", "--help"], "Usage: turnpike credentials"],
     [["credentials", "mint", "--help"], "Usage: turnpike credentials mint"],
     [["credentials", "verify", "--help"], "Usage: turnpike credentials verify"],
+    [["check", "--help"], "Usage: turnpike check"],
+    [["bench", "--help"], "Usage: turnpike bench"],
     [["config", "check", "--help"], "Usage: turnpike config check"],
     [["config", "print", "--help"], "Usage: turnpike config print"],
   ])("explains %j", async (args, usage) => {
@@ -60,6 +62,17 @@ describe("turnpike", () => {
     [["relai"], "turnpike: unknown command 'relai'\n(Did you mean relay?)"],
     [["relay", "--relm", "x"], "turnpike: unknown option '--relm'\n(Did you mean --realm?)"],
     [["relay", "--realm"], "turnpike: option '--realm <NAME>' argument missing"],
+    [["check"], "turnpike: missing required argument 'URI'"],
+    [["check", "turn://x"], 'Cannot parse URI "turn://x": no "//" stands after the scheme: write turn:host'],
+    [["check", "turn:x", "--peer", "y"], 'Cannot parse peer "y"'],
+    [
+      ["check", "turn:127.0.0.1:1", "--username", "a"],
+      "--username and --credential (or --credential-file) go together",
+    ],
+    [["check", "turn:127.0.0.1:1", "--ca", "/nowhere"], "--ca: /nowhere can't be read: no such file"],
+    [["bench", "turn:127.0.0.1:1", "--rate", "fast"], "Use a number."],
+    [["bench", "turn:127.0.0.1:1", "--flows", "0"], "Cannot use flows 0: expected a whole number from 1 to 10000"],
+    [["bench", "turn:127.0.0.1:1", "--transport", "sctp"], "Allowed choices are udp, tcp, tls, ws, wss."],
     [["relay", "extra"], "turnpike: too many arguments for 'relay'"],
     [["credentials", "mint", "--ttl", "soon"], "Use a whole number of seconds, at least 1."],
   ])("refuses %j with exit code 2", async (args, message) => {

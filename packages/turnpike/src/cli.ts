@@ -1,4 +1,6 @@
 import { Command, CommanderError } from "commander";
+import { addBenchCommand } from "./commands/bench.ts";
+import { addCheckCommand } from "./commands/check.ts";
 import { addConfigCommand } from "./commands/config.ts";
 import { addCredentialsCommand } from "./commands/credentials.ts";
 import { addCtlCommand } from "./commands/ctl.ts";
@@ -43,6 +45,8 @@ export function createProgram(world: World): Command {
   addRelayCommand(program, world);
   addCredentialsCommand(program, world);
   addCtlCommand(program, world);
+  addCheckCommand(program, world);
+  addBenchCommand(program, world);
   addConfigCommand(program, world);
   return program;
 }
