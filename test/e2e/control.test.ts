@@ -19,6 +19,8 @@ import { ALICE, allocated, BOB, bytes, keep, openClient, openPeer, startTestRela
 
 const directories: string[] = [];
 const ctx = OperationContext.internal("test");
+/** How long something may take that is there soon. */
+const SOON = { timeout: 20_000 };
 
 afterEach(() => {
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
@@ -163,7 +165,7 @@ describe("the control socket", () => {
       .poll(async () => {
         await allocated(await openClient(relay));
         return Promise.race([first, Promise.resolve()]);
-      })
+      }, SOON)
       .toMatchObject({ value: { event: "allocationCreated", actor: "alice", relayed: [expect.any(String)] } });
     await relay.stop();
     const rest: unknown[] = [];

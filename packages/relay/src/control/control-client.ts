@@ -50,7 +50,8 @@ async function open(socketPath: string, request: ControlRequest): Promise<Incomi
   const path = query.size === 0 ? request.path : `${request.path}?${query.toString()}`;
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const { method, signal } = request;
-    const outgoing = httpRequest({ socketPath, method, path, ...(signal && { signal }) }, resolve);
+    // A connection of its own: one that is kept may be to a relay that has ended since.
+    const outgoing = httpRequest({ socketPath, method, path, agent: false, ...(signal && { signal }) }, resolve);
     outgoing.once("error", (error: NodeJS.ErrnoException) => reject(unreachable(socketPath, error)));
     outgoing.end(request.body === undefined ? undefined : JSON.stringify(request.body));
   });
