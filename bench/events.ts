@@ -22,7 +22,7 @@ const PEER = transportAddress("8.8.8.8", 5000);
 const CLIENT = transportAddress("198.51.100.7", 40_000);
 const SESSIONS = 1500;
 const PACKETS = 3_000_000;
-const ROUNDS = 7;
+const ROUNDS = 12;
 
 interface Subject {
   readonly name: string;
@@ -42,7 +42,7 @@ function subjects(): readonly Subject[] {
   const loud = new EventHub({ logger, monotonicMs, onEvent: nothing, log: { linesPerSecond: Infinity } });
   const stream = loud.stream();
   void (async () => {
-    for await (const event of stream) nothing(event);
+    for await (const event of stream) void event;
   })();
   return [
     { name: "events off", options: { events: false }, hub: undefined },
@@ -51,7 +51,7 @@ function subjects(): readonly Subject[] {
   ];
 }
 
-function nothing(_: unknown): void {}
+function nothing(): void {}
 
 /** Drains as a reactor does. */
 function drain(harness: EngineHarness, hub: EventHub | undefined): void {
@@ -123,12 +123,13 @@ for (let round = 0; round <= ROUNDS; round++) {
     row.packets.push(relayed);
   }
 }
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+// The best of the rounds: what others do on the machine only ever slows.
+const best = (values: readonly number[]): number => Math.max(...values);
 const base = rows.get("events off");
 for (const [name, row] of rows) {
-  const ratio = (of: "sessions" | "packets"): string => (median(row[of]) / median(base?.[of] ?? [])).toFixed(3);
+  const ratio = (of: "sessions" | "packets"): string => (best(row[of]) / best(base?.[of] ?? [])).toFixed(3);
   console.log(
-    `${name.padEnd(32)} ${Math.round(median(row.sessions))} sessions/s (${ratio("sessions")})  ` +
-      `${(median(row.packets) / 1e6).toFixed(2)} M packets/s (${ratio("packets")})`,
+    `${name.padEnd(32)} ${Math.round(best(row.sessions))} sessions/s (${ratio("sessions")})  ` +
+      `${(best(row.packets) / 1e6).toFixed(2)} M packets/s (${ratio("packets")})`,
   );
 }

@@ -168,7 +168,7 @@ test("redirection is told with server and domain, before any quota is taken", ()
 
 test("allocations a second of one network are limited, whoever asks", () => {
   const { ask, sourceRates } = setUp({});
-  sourceRates.configure({ allocationsPerSecond: 5 });
+  sourceRates.configure({ allocationsPerSecond: 5 }, 1000);
   const decisions = Array.from({ length: 15 }, (_, i) => ask(`user${i}`).decision);
   expect(decisions.filter((each) => "admitted" in each && each.admitted)).toHaveLength(10);
   expect(decisions.at(-1)).toMatchObject({ code: 486 });

@@ -26,7 +26,8 @@ export interface AdministeredRelay {
   /** Lets a network or a user in again; whether it was banned. */
   unban(ctx: OperationContext, subject: BanSubject): boolean;
   /**
-   * Takes limits over, in place of those that were. What lives stays, and is held to the new rates.
+   * Takes limits over, in place of those that were. What lives stays. New rates of users hold at once; where `limitsFor`
+   * tells them, from a user's next allocation on.
    *
    * @throws TypeError or RangeError that names what makes no sense; then nothing has changed
    */

@@ -212,7 +212,7 @@ export class Administration {
 
   #apply(limits: RelayLimits): void {
     const nowMs = this.#clock.now().monotonicMs;
-    this.sourceRates.configure(limits.perSource ?? {});
+    this.sourceRates.configure(limits.perSource ?? {}, nowMs);
     this.actorRates.configureTotal(limits.totalRate, nowMs);
     this.admission.configure(limits);
   }

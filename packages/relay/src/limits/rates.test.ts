@@ -91,7 +91,7 @@ describe("the rate of all together", () => {
     return bytes.map((count) => count / seconds);
   }
 
-  test("is shared fairly: who asks little gets all of it, the others like parts of the rest", () => {
+  test("case 19: is shared fairly, nobody starves: who asks little gets all of it, the others like parts of the rest", () => {
     const rates = new ActorRates({ clockOffsetMs: 0 });
     rates.configureTotal({ bytesPerSecond: 4_000_000 }, 0);
     // 0.5 MB/s and 1 MB/s ask less than their share; 5, 20 and 50 MB/s ask more.
@@ -131,19 +131,36 @@ describe("rates of sources", () => {
     const count = (rate: SourceRates, client: IpAddress, ms: number): number =>
       Array.from({ length: 100 }, () => rate.admitsRequest(client, ms)).filter(Boolean).length;
     expect(count(rates, here, 1000)).toBe(100);
-    rates.configure({ requestsPerSecond: 20 });
+    rates.configure({ requestsPerSecond: 20 }, 1000);
     expect(count(rates, here, 1000)).toBe(40);
     expect(count(elsewhere, ip("198.51.100.200"), 500)).toBe(0);
     expect(count(elsewhere, here, 1500)).toBe(20);
     expect(count(rates, there, 1000)).toBe(40);
     expect(rates.heldBack).toEqual({ requests: 300, challenges: 0, allocations: 0 });
     expect(rates.admitsChallenge(here, 1000)).toBe(true);
-    rates.configure({});
+    rates.configure({}, 1000);
     expect(count(rates, here, 1000)).toBe(100);
     rates.settle(1e9);
   });
 
+  test.each([0, 2 ** 31, 3e9, 2 ** 32, 1e13])("begin full, whatever the machine's clock says: %d µs", (us) => {
+    const rates = new SourceRates({ clockOffsetMs: us / 1000 });
+    rates.configure({ requestsPerSecond: 10 }, 0);
+    expect(Array.from({ length: 30 }, () => rates.admitsRequest(ip("198.51.100.7"), 0)).filter(Boolean)).toHaveLength(
+      20,
+    );
+    const actors = new ActorRates({ clockOffsetMs: us / 1000 });
+    actors.configureActor(0, { packetsPerSecond: 10, burstSeconds: 2 }, 0);
+    const meter = actors.meter(0);
+    expect(Array.from({ length: 30 }, () => meter.take(TO_PEERS, 1, 0)).filter(Boolean)).toHaveLength(20);
+    actors.configureTotal({ bytesPerSecond: 100_000, burstSeconds: 1 }, 0);
+    actors.configureActor(1, undefined, 0);
+    expect(actors.meter(1).take(TO_PEERS, 60_000, 0)).toBe(true);
+  });
+
   test.each([0, -1, Number.NaN, 2e6])("%d is no rate", (requestsPerSecond) => {
-    expect(() => new SourceRates({ clockOffsetMs: 0 }).configure({ requestsPerSecond })).toThrow("requestsPerSecond");
+    expect(() => new SourceRates({ clockOffsetMs: 0 }).configure({ requestsPerSecond }, 0)).toThrow(
+      "requestsPerSecond",
+    );
   });
 });

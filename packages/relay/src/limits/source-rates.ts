@@ -50,7 +50,7 @@ export class SourceRates implements SourceGate {
   }
 
   /** Takes settings over, at once and for all threads. @throws RangeError that names the setting. */
-  configure(settings: SourceRateSettings): void {
+  configure(settings: SourceRateSettings, monotonicMs: number): void {
     for (const name of KINDS) {
       const rate = settings[name];
       if (rate !== undefined && !(rate >= 0.01 && rate <= 1e6)) {
@@ -59,6 +59,10 @@ export class SourceRates implements SourceGate {
     }
     for (const [kind, name] of KINDS.entries()) {
       const rate = settings[name];
+      // Ticks wrap: a cell that was never used could be one of the future.
+      if (this.#numbers[kind] === 0) {
+        this.#cells.fill(ticksOf(monotonicMs + this.#offsetMs, TICKS_PER_MS), kind * BUCKETS, (kind + 1) * BUCKETS);
+      }
       this.#numbers[kind] = rate === undefined ? 0 : (1000 * TICKS_PER_MS) / rate;
     }
   }
