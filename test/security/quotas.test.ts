@@ -16,8 +16,8 @@ test("case 14: no time stamp and no letter's case makes another user of the same
     limits: { quotas: { user: 1 } },
     guessDefence: false,
   });
-  const mint = async (user: string, ttlSeconds: number) => {
-    const minted = await mintTimeLimited({
+  const mint = (user: string, ttlSeconds: number) => {
+    const minted = mintTimeLimited({
       secrets: SECRET,
       user,
       ttlSeconds,
@@ -26,14 +26,14 @@ test("case 14: no time stamp and no letter's case makes another user of the same
     });
     return { username: minted.username, password: minted.credential };
   };
-  const first = await mint("alice", 600);
+  const first = mint("alice", 600);
   await allocated(await openClient(relay, first));
-  expect(await (await openClient(relay, await mint("alice", 700))).allocate()).toBe(486);
+  expect(await (await openClient(relay, mint("alice", 700))).allocate()).toBe(486);
   // The name is part of what the secret signs: another spelling is no credential.
   expect(
     await (await openClient(relay, { ...first, username: first.username.replace("alice", "ALICE") })).allocate(),
   ).toBe(401);
-  await allocated(await openClient(relay, await mint("bob", 600)));
+  await allocated(await openClient(relay, mint("bob", 600)));
 });
 
 test("case 14: neither a retransmission nor a move makes room for another allocation", async () => {
