@@ -89,7 +89,7 @@ if ("unavailable" in libc) {
 
     test("failures on all of them count together; a ban holds on all, other addresses are untouched", async () => {
       const relay = await start({
-        guessDefence: {
+        penalties: {
           delay: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
           automaticBan: { failures: 12, windowSeconds: 60, banSeconds: 60 },
         },
@@ -109,7 +109,7 @@ if ("unavailable" in libc) {
             }
             client.send(client.stun.signed("refresh"));
           }
-          return relay.stats().administration.guesses?.silenced ?? 0;
+          return relay.stats().penalties?.discarded ?? 0;
         }, SOON)
         .toBeGreaterThan(16);
       await allocated(elsewhere);

@@ -189,7 +189,7 @@ describe("the control socket", () => {
       large.on("error", reject).end("x".repeat(20_000));
     });
     expect(status).toBe(413);
-    expect(await ask("GET", "/v1/stats")).toMatchObject({ allocations: 0, administration: { guesses: { bans: 0 } } });
+    expect(await ask("GET", "/v1/stats")).toMatchObject({ allocations: 0, penalties: { bans: 0 } });
   });
 
   test("a socket that a dead relay left is replaced; a living one and a file are not", async () => {

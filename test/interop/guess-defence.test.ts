@@ -13,7 +13,7 @@ import { install } from "./support/redis.ts";
 test("turnutils_uclient that hammers wrong passwords is banned; a valid user behind another address is untouched", async () => {
   const bans: string[] = [];
   const relay = await startTestRelay({
-    guessDefence: {
+    penalties: {
       delay: { kind: "constant", minSeconds: 0, maxSeconds: 0.1 },
       automaticBan: { failures: 3, windowSeconds: 600, banSeconds: 600 },
     },
@@ -32,11 +32,11 @@ test("turnutils_uclient that hammers wrong passwords is banned; a valid user beh
   expect(bans).toEqual(["127.0.0.1/32"]);
   expect(relay.bans()).toMatchObject([{ subject: { kind: "prefix", prefix: "127.0.0.1/32" } }]);
   // Even the right password gets silence from there.
-  const { silenced } = relay.stats().administration.guesses ?? { silenced: 0 };
+  const { discarded } = relay.stats().penalties ?? { discarded: 0 };
   const late = await openClient(relay);
   late.stun.learn(await late.exchange(late.stun.plain("refresh")));
   late.send(late.stun.signed("refresh"));
-  await expect.poll(() => relay.stats().administration.guesses?.silenced, { timeout: 20_000 }).toBe(silenced + 1);
+  await expect.poll(() => relay.stats().penalties?.discarded, { timeout: 20_000 }).toBe(discarded + 1);
   expect(late.unread).toBe(0);
   expect(await valid.refresh(600)).toBe("success");
   await allocated(await openClient(relay, ALICE, 6));
@@ -47,7 +47,7 @@ test("fail2ban's own reader finds guesses in the relay's log by the example's fi
   const events: LifecycleEvent[] = [];
   const relay = await startTestRelay({
     onEvent: (event) => events.push(event),
-    guessDefence: { delay: { kind: "constant", minSeconds: 0, maxSeconds: 0 } },
+    penalties: { delay: { kind: "constant", minSeconds: 0, maxSeconds: 0 } },
   });
   for (let i = 0; i < 3; i++) await (await openClient(relay, { ...ALICE, password: `guess${i}` })).allocate();
   await (await openClient(relay, { ...ALICE, password: "guess" }, 6)).allocate();

@@ -14,7 +14,7 @@ test("case 14: no time stamp and no letter's case makes another user of the same
   const relay = await startTestRelay({
     authenticate: (request) => authenticator.authenticate(request),
     limits: { quotas: { user: 1 } },
-    guessDefence: false,
+    penalties: false,
   });
   const mint = (user: string, ttlSeconds: number) => {
     const minted = mintTimeLimited({
@@ -61,7 +61,7 @@ test("case 19: requests of one network are limited, another isn't; what is relay
   await allocated(busy);
   await busy.permit(peer.local);
   for (let i = 0; i < 100; i++) busy.send(busy.stun.plain("binding"));
-  await expect.poll(() => relay.stats().administration.heldBack.requests, { timeout: 20_000 }).toBeGreaterThan(70);
+  await expect.poll(() => relay.stats().heldBack.requests, { timeout: 20_000 }).toBeGreaterThan(70);
   await allocated(other);
   busy.sendTo(peer.local, new Uint8Array(3));
   expect((await peer.receive()).bytes).toHaveLength(3);

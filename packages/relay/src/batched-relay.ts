@@ -209,7 +209,7 @@ export class BatchedRelay extends Administered implements Relay {
       peers: options.peers ?? {},
       engine: options.engine ?? {},
       authenticate: options.authenticate,
-      penalties: options.guessDefence === false ? undefined : (options.guessDefence ?? {}),
+      penalties: options.penalties === false ? undefined : (options.penalties ?? {}),
       trafficReportSeconds: options.trafficReportSeconds,
       aggregate: options.aggregate ?? true,
       coalesceUs: options.coalesceUs ?? 0,
@@ -231,8 +231,8 @@ export class BatchedRelay extends Administered implements Relay {
     );
     administration.serve({
       allocations: async () => (await Promise.all(this.reactors.map((reactor) => reactor.allocations()))).flat(),
-      end: async (choice, reason) => {
-        const ended = await Promise.all(this.reactors.map((reactor) => reactor.end(choice, reason)));
+      end: async (selector, reason) => {
+        const ended = await Promise.all(this.reactors.map((reactor) => reactor.end(selector, reason)));
         return ended.reduce((sum, count) => sum + count, 0);
       },
       setLimits: (limits) => {
@@ -273,9 +273,10 @@ export class BatchedRelay extends Administered implements Relay {
       suppressedReplies: sum(Gauge.suppressedReplies),
       internalErrors: sum(Gauge.internalErrors),
       traffic: sumCounts(this.reactors.map((reactor) => reactor.counters.snapshot())),
-      administration: this.administration.stats({
-        silenced: sum(Gauge.silenced),
-        waiting: sum(Gauge.penaltiesWaiting),
+      ...this.administration.stats({
+        discarded: sum(Gauge.penaltyDiscarded),
+        waiting: sum(Gauge.penaltyWaiting),
+        sources: sum(Gauge.penaltySources),
       }),
     };
   }

@@ -65,10 +65,10 @@ export interface RelayOptions {
   /** Whether users with a quota are let in while the store can't be reached. Default `refuse` (508). */
   readonly whenStoreAway?: "refuse" | "admit";
   /**
-   * Penalties and bans for those who guess credentials. Default: an answer 2 seconds later at the first failure, twice
-   * that at the next, up to 15; 100 failures in 10 minutes shut an address prefix out for 10 minutes. False: none.
+   * Delays and bans for those who guess credentials. Default: those of `PenaltySettings`: an answer 4 to 5 seconds later,
+   * and 100 failures in 10 minutes shut an address prefix out for 10 minutes. False: none, and nobody can be banned.
    */
-  readonly guessDefence?: PenaltySettings | false;
+  readonly penalties?: PenaltySettings | false;
 }
 
 /** What of the engine's options is the operator's to set. */

@@ -9,7 +9,7 @@ import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import { Administration, type AdministrationStats } from "./control/administration.ts";
 import { Administered, type AdministeredRelay } from "./control/administered-relay.ts";
-import { type AllocationChoice, isChosen } from "./control/reactor-group.ts";
+import { type AllocationSelector, selects } from "./allocation-selector.ts";
 import { createMeters } from "./limits/meters.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
@@ -26,7 +26,7 @@ import { RelaySockets } from "./reactor/relay-sockets.ts";
 import type { RelayOptions } from "./relay-options.ts";
 
 /** What a relay holds and has done. */
-export interface RelayStats {
+export interface RelayStats extends AdministrationStats {
   /** Living allocations, those that are being made included. */
   readonly allocations: number;
   /** Open relay sockets of allocations. */
@@ -43,8 +43,6 @@ export interface RelayStats {
   readonly internalErrors: number;
   /** Packets, bytes, drops and errors since the start. */
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
-  /** How events, limits and the guess defence fared. */
-  readonly administration: AdministrationStats;
 }
 
 /** A running relay. */
@@ -207,7 +205,7 @@ class RunningRelay extends Administered implements Relay {
     });
     this.administration.serve({
       allocations: () => [...this.#engine.describeAllocations(clock.now())],
-      end: (choice, reason) => this.#end(choice, reason),
+      end: (selector, reason) => this.#end(selector, reason),
       setLimits: (limits) => this.#engine.setLimits(limits),
     });
     plane.start(this.#reactor);
@@ -230,7 +228,7 @@ class RunningRelay extends Administered implements Relay {
       suppressedReplies: this.#engine.suppressedReplies,
       internalErrors: this.#reactor.internalErrors,
       traffic: this.#plane.counters.snapshot(),
-      administration: this.administration.stats(),
+      ...this.administration.stats(),
     };
   }
 
@@ -272,10 +270,10 @@ class RunningRelay extends Administered implements Relay {
   }
 
   /** Called while the reactor is at rest: administration comes by messages and timers. */
-  #end(choice: AllocationChoice, reason: DeletionReason): number {
+  #end(selector: AllocationSelector, reason: DeletionReason): number {
     let ended = 0;
-    this.#reactor.perform((now) => {
-      ended = this.#engine.endAllocations((allocation) => isChosen(choice, allocation), reason, now);
+    this.#reactor.administer((now) => {
+      ended = this.#engine.endAllocations(selects(selector), reason, now);
     });
     return ended;
   }

@@ -81,6 +81,29 @@ describe("turnpike", () => {
     expect(err).toContain(message);
   });
 
+  it("says which secret of authentication can't be used", async () => {
+    const key = `[turn.oauth]\nserver_name = "a"\n[[turn.oauth.key]]\nkid = "k"\nkey = "c2hvcnQ="\n`;
+    const webhook = `[turn.webhook]\nurl = "https://a.example"\ntoken_file = "t"\n`;
+    const check = (text: string) => turnpike(["config", "check", "t.toml"], { files: { "t.toml": text } });
+    expect(await check(key)).toEqual({
+      code: 2,
+      out: "",
+      err: "turnpike: t.toml:5:7: turn.oauth.key[0].key: must be 32 bytes in base64, for A256GCM\n",
+    });
+    expect(await check(webhook)).toMatchObject({
+      code: 2,
+      err: "turnpike: t.toml:3:14: turn.webhook.token_file: t can't be read: no such file\n",
+    });
+  });
+
+  it("serves nobody if its own user could not be one", async () => {
+    expect(await turnpike(["serve", "--schemes-turn=webhook"])).toEqual({
+      code: 2,
+      out: "",
+      err: 'turnpike: --schemes-turn: authn.schemes_turn: must list "static", as which serve makes its user\n',
+    });
+  });
+
   it("shows help and exits with 2 when no command is given", async () => {
     const { code, err } = await turnpike([]);
     expect(code).toBe(2);

@@ -20,7 +20,6 @@ const mint = { nowUnixMs: NOW, ttlSeconds: 60, keyedHash: nodeCrypto };
 
 test("requests and decisions have the shapes of the engine's", () => {
   expectTypeOf<TurnRequest>().toEqualTypeOf<AuthenticationRequest>();
-  // No scheme leaves a request without an answer: the relay's guess defence does, before schemes are asked.
   expectTypeOf<TurnDecision>().toEqualTypeOf<Exclude<AuthenticationDecision, { readonly kind: "discarded" }>>();
   const authenticator = createTurnAuthenticator({ realm: REALM, schemes: [] });
   const engines: (request: AuthenticationRequest) => AuthenticationDecision = (request) =>

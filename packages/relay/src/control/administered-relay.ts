@@ -1,5 +1,6 @@
-import type { BanSubject, OperationContext } from "@turnpike/authn";
+import { type BanSubject, OperationContext } from "@turnpike/authn";
 import type { AllocationDescription, DeletionReason } from "@turnpike/turn";
+import type { AllocationSelector } from "../allocation-selector.ts";
 import type { StandingBan } from "../defence/guess-defence.ts";
 import type { EventStream, EventStreamOptions } from "../events/event-stream.ts";
 import type { Administration, BanRequest, RelayLimits } from "./administration.ts";
@@ -16,6 +17,8 @@ export interface AdministeredRelay {
   endUser(ctx: OperationContext, actor: string, reason?: DeletionReason): Promise<number>;
   /** Ends all allocations that were made with a credential; the number of them. */
   endCredential(ctx: OperationContext, credentialId: string, reason?: DeletionReason): Promise<number>;
+  /** Ends the allocations that are meant; the number of them. For the program's own decisions, such as revocation. */
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number>;
   /** The bans that stand, those by the guess defence among them. */
   bans(): readonly StandingBan[];
   /**
@@ -51,11 +54,11 @@ export abstract class Administered implements AdministeredRelay {
   }
 
   async end(ctx: OperationContext, id: string, reason?: DeletionReason): Promise<boolean> {
-    return (await this.administration.end(ctx, { by: "id", id }, reason)) > 0;
+    return (await this.administration.end(ctx, { by: "id", value: id }, reason)) > 0;
   }
 
   endUser(ctx: OperationContext, actor: string, reason?: DeletionReason): Promise<number> {
-    return this.administration.end(ctx, { by: "actor", actor }, reason);
+    return this.administration.end(ctx, { by: "actor", value: actor }, reason);
   }
 
   endCredential(
@@ -63,7 +66,11 @@ export abstract class Administered implements AdministeredRelay {
     credentialId: string,
     reason: DeletionReason = "credentialRevoked",
   ): Promise<number> {
-    return this.administration.end(ctx, { by: "credential", credentialId }, reason);
+    return this.administration.end(ctx, { by: "credentialId", value: credentialId }, reason);
+  }
+
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    return this.administration.end(OperationContext.internal("relay"), selector, reason);
   }
 
   bans(): readonly StandingBan[] {

@@ -12,7 +12,8 @@ import { SourceRates, type SourceRateSettings } from "../limits/source-rates.ts"
 import { type Logger, silentLogger } from "../logger.ts";
 import type { Clock } from "../reactor/clock.ts";
 import type { RelayOptions } from "../relay-options.ts";
-import type { AllocationChoice, ReactorGroup } from "./reactor-group.ts";
+import type { AllocationSelector } from "../allocation-selector.ts";
+import type { ReactorGroup } from "./reactor-group.ts";
 
 /** What a relay lets its users do. All of it can change while the relay runs. */
 export interface RelayLimits extends AdmissionSettings, EngineLimits {
@@ -25,8 +26,8 @@ export interface RelayLimits extends AdmissionSettings, EngineLimits {
 /** How quotas, limits and events fared since the start. */
 export interface AdministrationStats {
   readonly events: EventCounters;
-  /** Absent if there is no guess defence. */
-  readonly guesses?: GuessCounters;
+  /** Wrong credentials and what they cost; absent without penalties. */
+  readonly penalties?: GuessCounters;
   /** What was held back by limits of sources. */
   readonly heldBack: { readonly requests: number; readonly challenges: number; readonly allocations: number };
 }
@@ -44,7 +45,7 @@ export interface BanRequest {
 export interface AdministrationOptions {
   readonly options: Pick<
     RelayOptions,
-    "events" | "onEvent" | "eventLog" | "limits" | "admissionStore" | "whenStoreAway" | "guessDefence" | "engine"
+    "events" | "onEvent" | "eventLog" | "limits" | "admissionStore" | "whenStoreAway" | "penalties" | "engine"
   >;
   readonly clock: Clock;
   readonly logger?: Logger;
@@ -89,12 +90,12 @@ export class Administration {
     this.sourceRates = new SourceRates({ clockOffsetMs, seed: randomWord() | 0 });
     this.actorRates = new ActorRates({ clockOffsetMs });
     this.defence =
-      options.guessDefence === false
+      options.penalties === false
         ? undefined
         : new GuessDefence({
             clock,
             random: () => randomWord() / 2 ** 32,
-            ...(options.guessDefence && { settings: options.guessDefence }),
+            ...(options.penalties && { settings: options.penalties }),
             onBan: (event) => {
               const { subject } = event;
               const whom = subject.kind === "user" ? { user: printable(subject.user) } : { prefix: subject.prefix };
@@ -157,12 +158,12 @@ export class Administration {
 
   async end(
     ctx: OperationContext,
-    choice: AllocationChoice,
+    selector: AllocationSelector,
     reason: DeletionReason = "administrator",
   ): Promise<number> {
     OperationContext.assert(ctx);
-    const ended = (await this.#reactors?.end(choice, reason)) ?? 0;
-    this.#logger.info({ requestId: ctx.requestId, actor: ctx.actor?.id, by: choice.by, reason, ended }, "Ended");
+    const ended = (await this.#reactors?.end(selector, reason)) ?? 0;
+    this.#logger.info({ requestId: ctx.requestId, actor: ctx.actor?.id, by: selector.by, reason, ended }, "Ended");
     return ended;
   }
 
@@ -176,7 +177,7 @@ export class Administration {
     if (!end) return 0;
     return this.end(
       ctx,
-      subject.kind === "user" ? { by: "actor", actor: subject.user } : { by: "prefix", prefix: subject.prefix },
+      subject.kind === "user" ? { by: "actor", value: subject.user } : { by: "prefix", value: subject.prefix },
     );
   }
 
@@ -185,16 +186,17 @@ export class Administration {
     return this.#defence().unban(subject);
   }
 
-  /** `elsewhere`: what the guess defence did on other threads. */
-  stats(elsewhere: { readonly silenced: number; readonly waiting: number } = NOWHERE): AdministrationStats {
-    const guesses = this.defence?.counters;
+  /** `elsewhere`: what the penalties did on other threads. */
+  stats(elsewhere: Pick<GuessCounters, "discarded" | "waiting" | "sources"> = NOWHERE): AdministrationStats {
+    const penalties = this.defence?.counters;
     return {
       events: this.hub.counters,
-      ...(guesses && {
-        guesses: {
-          ...guesses,
-          silenced: guesses.silenced + elsewhere.silenced,
-          waiting: guesses.waiting + elsewhere.waiting,
+      ...(penalties && {
+        penalties: {
+          ...penalties,
+          discarded: penalties.discarded + elsewhere.discarded,
+          waiting: penalties.waiting + elsewhere.waiting,
+          sources: Math.max(penalties.sources, elsewhere.sources),
         },
       }),
       heldBack: this.sourceRates.heldBack,
@@ -219,7 +221,7 @@ export class Administration {
 
   #defence(): GuessDefence {
     if (this.defence === undefined) {
-      throw new TypeError("Cannot ban: the guess defence is off; leave out `guessDefence: false`");
+      throw new TypeError("Cannot ban: the guess defence is off; leave out `penalties: false`");
     }
     return this.defence;
   }
@@ -241,7 +243,7 @@ export class Administration {
 }
 
 const FOLLOW_CHANNELS_MS = 250;
-const NOWHERE = { silenced: 0, waiting: 0 } as const;
+const NOWHERE = { discarded: 0, waiting: 0, sources: 0 } as const;
 
 function engineLimits(engine: EngineLimits, limits: RelayLimits): EngineLimits {
   const pick = (name: keyof EngineLimits): EngineLimits => {

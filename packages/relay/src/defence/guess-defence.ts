@@ -3,12 +3,12 @@ import {
   addressPrefixOf,
   type Ban,
   type BanSubject,
-  GROWING_DELAY,
   PenaltyBox,
   type PenaltySettings,
   TurnPenalties,
   type TurnOutcome,
 } from "@turnpike/authn";
+import { claimedUser } from "@turnpike/authn/turn";
 import { formatTransportAddress } from "@turnpike/stun";
 import type { AuthenticationDecision, AuthenticationRequest, LifecycleEvent } from "@turnpike/turn";
 import type { BanEvent } from "../events/relay-event.ts";
@@ -19,6 +19,8 @@ import type { Authenticate } from "../relay-options.ts";
 export interface GuessDefenceOptions {
   readonly settings?: PenaltySettings;
   readonly clock: Clock;
+  /** How many transactions may wait in all; further ones get silence. Default 1,000. */
+  readonly maxPending?: number;
   /** Evenly from 0 to 1. */
   readonly random: () => number;
   readonly onBan: (event: BanEvent) => void;
@@ -36,14 +38,16 @@ export interface GuessCounters {
   /** Requests that failed to prove who sent them. */
   readonly failures: number;
   /** Requests that got no answer: of those who are banned, or have too much under way. */
-  readonly silenced: number;
+  readonly discarded: number;
+  readonly automaticBans: number;
   /** Transactions whose answer waits for a penalty. */
   readonly waiting: number;
+  /** Sources (address and user) whose failures are remembered. */
+  readonly sources: number;
   readonly bans: number;
 }
 
-/** Twice what the penalties let wait. */
-const MAX_WAITING = 20_000;
+const MAX_PENDING = 1000;
 
 type Settle = (decision: AuthenticationDecision) => void;
 
@@ -66,12 +70,13 @@ export class GuessDefence {
   #wakeAtMs = Infinity;
   #cancelWake: (() => void) | undefined;
   #failures = 0;
-  #silenced = 0;
+  #discarded = 0;
+  #automaticBans = 0;
 
   /** @throws RangeError if a setting makes no sense. */
   constructor(options: GuessDefenceOptions) {
-    this.#box = new PenaltyBox({ delay: GROWING_DELAY, ...options.settings, random: options.random });
-    this.#penalties = new TurnPenalties({ box: this.#box });
+    this.#box = new PenaltyBox({ ...options.settings, random: options.random });
+    this.#penalties = new TurnPenalties({ box: this.#box, maxPending: options.maxPending ?? MAX_PENDING });
     this.#clock = options.clock;
     this.#onBan = options.onBan;
   }
@@ -96,9 +101,8 @@ export class GuessDefence {
         case "repeat":
           return admission.answer;
         case "absorb":
-          return { kind: "discarded" };
         case "silence":
-          this.#silenced++;
+          this.#discarded++;
           return { kind: "discarded" };
       }
     };
@@ -108,9 +112,9 @@ export class GuessDefence {
   observe(event: Extract<LifecycleEvent, { readonly type: "authFailed" }>): void {
     if (event.reason !== "unknownActor" && event.reason !== "badCredentials") return;
     this.#failures++;
-    const source = { prefix: addressPrefix(event.fiveTuple.client), user: userOf(event.username ?? "") };
+    const source = { prefix: addressPrefix(event.fiveTuple.client), user: claimedUser(event.username ?? "") };
     const { ban } = this.#box.settle(source, "failed", this.#nowMs());
-    if (ban !== undefined) this.#tell(ban);
+    if (ban !== undefined) this.#automaticBan(ban);
   }
 
   /** The bans that stand, the soonest to end first. */
@@ -138,8 +142,13 @@ export class GuessDefence {
   }
 
   /** Requests that got no answer since the start. */
-  get silenced(): number {
-    return this.#silenced;
+  get discarded(): number {
+    return this.#discarded;
+  }
+
+  /** Sources whose failures are remembered. */
+  get sources(): number {
+    return this.#box.size;
   }
 
   /** Transactions whose answer waits. */
@@ -150,8 +159,10 @@ export class GuessDefence {
   get counters(): GuessCounters {
     return {
       failures: this.#failures,
-      silenced: this.#silenced,
+      discarded: this.#discarded,
+      automaticBans: this.#automaticBans,
       waiting: this.#waiting.size,
+      sources: this.#box.size,
       bans: this.#box.bans.list(this.#nowMs()).length,
     };
   }
@@ -181,10 +192,10 @@ export class GuessDefence {
     const outcome = outcomeOf(decision);
     if (outcome === "failed") this.#failures++;
     const settlement = this.#penalties.settle(attempt, { outcome, answer: decision }, this.#nowMs());
-    if (settlement.ban !== undefined) this.#tell(settlement.ban);
+    if (settlement.ban !== undefined) this.#automaticBan(settlement.ban);
     if (settlement.kind === "answer") return decision;
     if (settlement.kind === "silence") {
-      this.#silenced++;
+      this.#discarded++;
       return { kind: "discarded" };
     }
     this.#wait(attempt.transaction, { look: () => {}, answer: settle });
@@ -193,8 +204,6 @@ export class GuessDefence {
 
   #wait(transaction: string, waiting: Waiting): void {
     this.#waiting.set(transaction, waiting);
-    // Those whose network was banned while they waited are not told of: the oldest make room.
-    if (this.#waiting.size > MAX_WAITING) this.#waiting.delete(this.#waiting.keys().next().value ?? "");
     this.#arm();
   }
 
@@ -213,10 +222,18 @@ export class GuessDefence {
       const waiting = this.#waiting.get(due.transaction);
       this.#waiting.delete(due.transaction);
       if (due.kind === "check") waiting?.look();
-      else waiting?.answer(due.answer);
+      else if (due.kind === "answer") waiting?.answer(due.answer);
+      else {
+        this.#discarded++;
+        waiting?.answer({ kind: "discarded" });
+      }
     }
-    if (this.#penalties.pendingCount === 0) this.#waiting.clear();
     this.#arm();
+  }
+
+  #automaticBan(ban: Ban): void {
+    this.#automaticBans++;
+    this.#tell(ban);
   }
 
   #tell({ subject, reason, untilMs }: Ban): void {
@@ -243,16 +260,9 @@ export function prefixSubject(text: string): BanSubject {
 
 type Attempt = ReturnType<typeof attemptOf>;
 
-/** Time-limited names differ from one minute to the next: whoever guesses them guesses at one user. */
-const TIME_PREFIX = /^\d{1,20}:(?=.)/;
-
-function userOf(username: string): string {
-  return username.replace(TIME_PREFIX, "");
-}
-
 function attemptOf(request: AuthenticationRequest) {
   const { client, transport, transactionId, username, userhash } = request;
-  const user = (username && userOf(username)) ?? `hash ${Buffer.from(userhash ?? []).toString("hex")}`;
+  const user = (username && claimedUser(username)) ?? `hash ${Buffer.from(userhash ?? []).toString("hex")}`;
   return {
     transaction: `${transport} ${formatTransportAddress(client)} ${Buffer.from(transactionId).toString("hex")}`,
     source: { prefix: addressPrefix(client), user },

@@ -3,7 +3,7 @@ import type { BanSubject, PenaltySettings } from "@turnpike/authn";
 import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent, Listener } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
 import type { RelayAddress } from "../addresses/relay-address.ts";
-import type { AllocationChoice } from "../control/reactor-group.ts";
+import type { AllocationSelector } from "../allocation-selector.ts";
 import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
 import type { PortRange } from "../ports/port-range.ts";
 import type { Authenticate, EngineSettings, PeerRules } from "../relay-options.ts";
@@ -78,7 +78,7 @@ export type ToWorker =
   | {
       readonly kind: "end";
       readonly id: number;
-      readonly choice: AllocationChoice;
+      readonly selector: AllocationSelector;
       readonly reason: DeletionReason;
     }
   | { readonly kind: "answer"; readonly id: number; readonly answer: unknown };
@@ -110,8 +110,9 @@ export const Gauge = {
   suppressedReplies: 5,
   internalErrors: 6,
   /** Of the guess defence. */
-  silenced: 7,
-  penaltiesWaiting: 8,
+  penaltyDiscarded: 7,
+  penaltyWaiting: 8,
+  penaltySources: 9,
 } as const;
 
 export const GAUGE_BYTES: number = Object.keys(Gauge).length * Float64Array.BYTES_PER_ELEMENT;

@@ -9,7 +9,7 @@ import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
 import type { Administration } from "../control/administration.ts";
-import type { AllocationChoice } from "../control/reactor-group.ts";
+import type { AllocationSelector } from "../allocation-selector.ts";
 import type { BanEvent } from "../events/relay-event.ts";
 import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
@@ -111,8 +111,8 @@ export class ReactorThread {
   }
 
   /** Ends what is chosen; the number of it. */
-  async end(choice: AllocationChoice, reason: DeletionReason): Promise<number> {
-    const answer = await this.#ask((id) => ({ kind: "end", id, choice, reason }));
+  async end(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    const answer = await this.#ask((id) => ({ kind: "end", id, selector, reason }));
     return answer?.kind === "ended" ? answer.count : 0;
   }
 

@@ -2,7 +2,7 @@ import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { nodeCrypto } from "@turnpike/stun/node";
 import { createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
-import { isChosen } from "../control/reactor-group.ts";
+import { selects } from "../allocation-selector.ts";
 import { GuessDefence } from "../defence/guess-defence.ts";
 import { EventInterest } from "../events/relay-event.ts";
 import { ActorRates } from "../limits/actor-rates.ts";
@@ -20,6 +20,7 @@ import { PortTable } from "../ports/port-table.ts";
 import { Admissions } from "../reactor/admissions.ts";
 import { Reactor } from "../reactor/reactor.ts";
 import { RelaySockets } from "../reactor/relay-sockets.ts";
+import type { Authenticate } from "../relay-options.ts";
 import { Coalescing } from "./coalescing.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
 import { type CreateAuthenticate, type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
@@ -108,7 +109,17 @@ const defence =
     settings: { ...start.penalties, automaticBan: false },
     onBan: () => {},
   });
-const authenticate = defence?.guard(unguarded) ?? unguarded;
+/** Notes who waits for promises of this thread; what waits for a penalty's end needs the clock alone. */
+const tracked: Authenticate = (request, settle) => {
+  const { questionId } = request;
+  const decided = unguarded(request, (decision) => {
+    pending.delete(questionId);
+    settle(decision);
+  });
+  if (decided.kind === "pending") pending.add(questionId);
+  return decided;
+};
+const authenticate = defence?.guard(tracked) ?? tracked;
 
 const engine = new TurnServer({
   ...start.engine,
@@ -117,15 +128,10 @@ const engine = new TurnServer({
   engine: start.reactor,
   realm: start.realm,
   listeners: start.listeners,
-  authenticate: (request) => {
-    const { questionId } = request;
-    const decided = authenticate(request, (decision) => {
-      pending.delete(questionId);
-      reactor.handleAnswer({ kind: "authentication", questionId, decision });
-    });
-    if (decided.kind === "pending") pending.add(questionId);
-    return decided;
-  },
+  authenticate: (request) =>
+    authenticate(request, (decision) =>
+      reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
+    ),
   peerPolicy: createPeerPolicy(start.peers),
   hairpin,
   families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
@@ -229,10 +235,10 @@ function handle(message: ToWorker): void {
       post({ kind: "described", id: message.id, allocations: [...engine.describeAllocations(clock.now())] });
       return;
     case "end": {
-      const { choice, reason, id } = message;
+      const { selector, reason, id } = message;
       let count = 0;
-      reactor.perform((now) => {
-        count = engine.endAllocations((allocation) => isChosen(choice, allocation), reason, now);
+      reactor.administer((now) => {
+        count = engine.endAllocations(selects(selector), reason, now);
       });
       // What it made happen is told before the answer.
       show();
@@ -265,8 +271,11 @@ function show(): void {
   gauges[Gauge.portsSetAside] = leases.setAsideCount;
   gauges[Gauge.suppressedReplies] = engine.suppressedReplies;
   gauges[Gauge.internalErrors] = reactor.internalErrors;
-  gauges[Gauge.silenced] = defence?.silenced ?? 0;
-  gauges[Gauge.penaltiesWaiting] = defence?.waiting ?? 0;
+  if (defence !== undefined) {
+    gauges[Gauge.penaltyDiscarded] = defence.discarded;
+    gauges[Gauge.penaltyWaiting] = defence.waiting;
+    gauges[Gauge.penaltySources] = defence.sources;
+  }
   if (events.length > 0) {
     post({ kind: "events", events });
     events = [];

@@ -55,6 +55,8 @@ export type AuthenticationDecision =
       readonly boundsLifetime?: boolean;
       /** Names the credential for revocation and the audit log. Never a secret. */
       readonly credentialId?: string;
+      /** Links credentials that are revoked together. */
+      readonly label?: string;
     }
   | {
       /** `unknownActor` and `badCredentials` get the same 401; `badFormat` a 400; `unavailable` a 500. */

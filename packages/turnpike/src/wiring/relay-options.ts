@@ -1,19 +1,20 @@
+import { CONSTANT_DELAY, GROWING_DELAY, type PenaltyDelay } from "@turnpike/authn/penalties";
+import type { TurnAuthenticator } from "@turnpike/authn/turn";
 import { isRelayEventType, plainEvent, type RelayLimits, type RelayOptions } from "@turnpike/relay";
-import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
-import { askAuthenticator, createAuthenticator } from "./authenticator.ts";
+import { askAuthenticator } from "./authenticator.ts";
 
-/** What a relay is started with, from a checked configuration. @throws TypeError if parts of it don't fit together. */
+/** What a relay is started with, from a checked configuration. */
 export function relayOptionsOf(options: {
   readonly configuration: Configuration;
-  readonly credentials: Credentials;
+  readonly authenticator: TurnAuthenticator;
   readonly logger: Logger;
 }): RelayOptions {
-  const { configuration, credentials, logger } = options;
-  const { relay, peers, turn, defence, log } = configuration;
+  const { configuration, authenticator, logger } = options;
+  const { relay, peers, turn, log } = configuration;
   const [min, max] = relay.port_range;
-  const authenticator = createAuthenticator({ realm: relay.realm, credentials, logger });
+  const { thirdPartyAuthorization } = authenticator;
   return {
     authenticate: askAuthenticator(authenticator),
     ...(relay.listen === undefined ? {} : { listen: relay.listen }),
@@ -22,21 +23,16 @@ export function relayOptionsOf(options: {
     externalAddresses: relay.external_addresses,
     portRange: { min, max },
     peers,
+    penalties: penaltiesOf(configuration.penalties),
     engine: {
       maxLifetimeSeconds: relay.max_lifetime,
       channelLifetimeSeconds: relay.channel_lifetime,
       onCredentialExpiry: turn.on_credential_expiry,
       passwordAlgorithms: authenticator.passwordAlgorithms,
       usernameAnonymity: authenticator.usernameAnonymity,
+      ...(thirdPartyAuthorization === undefined ? {} : { thirdPartyAuthorization }),
     },
     limits: limitsOf(configuration),
-    guessDefence: defence.guesses === "on" && {
-      automaticBan: defence.ban_failures > 0 && {
-        failures: defence.ban_failures,
-        windowSeconds: defence.ban_window,
-        banSeconds: defence.ban_time,
-      },
-    },
     ...(log.events.length === 0
       ? {}
       : { eventLog: log.events.includes("all") ? {} : { types: log.events.filter(isRelayEventType) } }),
@@ -45,6 +41,18 @@ export function relayOptionsOf(options: {
     ...(logger.isLevelEnabled("debug") ? { onEvent: (event) => logger.debug(plainEvent(event), event.type) } : {}),
   };
 }
+
+function penaltiesOf(penalties: Configuration["penalties"]): Exclude<RelayOptions["penalties"], undefined> {
+  const { delay, ban_failures: failures, ban_window: windowSeconds, ban_time: banSeconds } = penalties;
+  if (delay === "none" && failures === 0) return false;
+  return { delay: DELAYS[delay], automaticBan: failures === 0 ? false : { failures, windowSeconds, banSeconds } };
+}
+
+const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>> = {
+  constant: CONSTANT_DELAY,
+  growing: GROWING_DELAY,
+  none: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
+};
 
 function limitsOf({ quota }: Configuration): RelayLimits {
   const quotas = {

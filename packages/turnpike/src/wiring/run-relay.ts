@@ -1,11 +1,11 @@
-import { type AdmissionStore, type ControlSocket, type Relay, RelayStartError, startRelay } from "@turnpike/relay";
+import { type ControlSocket, type Relay, RelayStartError } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { usesColors, type World } from "../world.ts";
 import { openControl } from "./control.ts";
-import { relayOptionsOf } from "./relay-options.ts";
+import { startConfiguredRelay } from "./start-relay.ts";
 
 /** What {@link runRelay} goes by. */
 export interface RunRelayOptions {
@@ -31,9 +31,6 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
   const announce = async (): Promise<void> => {
     const relay = await starting;
     control = await openControl({ relay, configuration, world, logger });
-    if (credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
-      logger.warn({}, "There is no user and no shared secret: nobody can allocate, only STUN Binding is served");
-    }
     options.onReady?.(relay);
   };
   try {
@@ -48,29 +45,15 @@ async function start(options: {
   readonly credentials: Credentials;
   readonly logger: Logger;
 }): Promise<Relay> {
-  const { store: url } = options.configuration.quota;
-  const admissionStore = url === undefined ? undefined : await connectQuotaStore(url, options.logger);
   try {
-    return await startRelay({ ...relayOptionsOf(options), ...(admissionStore && { admissionStore }) });
+    return (await startConfiguredRelay(options)).relay;
   } catch (error) {
-    await admissionStore?.close();
     if (error instanceof RelayStartError) throw new CommandError(error.message, { exitCode: 1, cause: error });
     // The rooms below throw these for what can't be told from a single value of the configuration.
     if (error instanceof TypeError || error instanceof RangeError) {
       throw new CommandError(error.message, { exitCode: 2, cause: error });
     }
     throw error;
-  }
-}
-
-async function connectQuotaStore(url: string, logger: Logger): Promise<AdmissionStore> {
-  try {
-    // Loaded only where it is used.
-    const { RedisAdmissionStore } = await import("@turnpike/relay/redis");
-    return await RedisAdmissionStore.connect({ url, logger });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CommandError(`quota.store: can't be reached: ${reason}`, { exitCode: 1, cause: error });
   }
 }
 
