@@ -23,7 +23,7 @@ test("examples/user-quota.ts: by plan, one for the others", async () => {
 
 test("examples/billing.ts: all bytes both ways, once each, while the session goes on and at its end", async () => {
   const bill = new Map<string, number>();
-  const relay = await startTestRelay({ ...billing(bill), trafficReportSeconds: 0.05 });
+  const relay = await startTestRelay({ ...billing(bill), trafficReportSeconds: 1 });
   const client = await openClient(relay);
   const peer = await openPeer();
   const relayed = await allocated(client);

@@ -1,4 +1,4 @@
-import { type BanSubject, OperationContext } from "@turnpike/authn";
+import type { BanSubject, OperationContext } from "@turnpike/authn";
 import type { AllocationDescription, DeletionReason } from "@turnpike/turn";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { StandingBan } from "../defence/guess-defence.ts";
@@ -70,7 +70,7 @@ export abstract class Administered implements AdministeredRelay {
   }
 
   endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
-    return this.administration.end(OperationContext.internal("relay"), selector, reason);
+    return this.administration.endAllocations(selector, reason);
   }
 
   bans(): readonly StandingBan[] {

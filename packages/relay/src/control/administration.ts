@@ -99,8 +99,12 @@ export class Administration {
             onBan: (event) => {
               const { subject } = event;
               const whom = subject.kind === "user" ? { user: printable(subject.user) } : { prefix: subject.prefix };
-              if (event.type === "banStarted") logger.warn({ ...whom, reason: printable(event.reason) }, "Banned");
-              else logger.info(whom, "A ban was lifted");
+              if (event.type === "banStarted") {
+                logger.warn(
+                  { ...whom, reason: printable(event.reason) },
+                  `${subject.kind === "user" ? "A user" : "An address"} was banned`,
+                );
+              } else logger.info(whom, "A ban was lifted");
               this.#reactors?.tellBan?.(event);
               this.hub.publish(event);
             },
@@ -165,6 +169,11 @@ export class Administration {
     const ended = (await this.#reactors?.end(selector, reason)) ?? 0;
     this.#logger.info({ requestId: ctx.requestId, actor: ctx.actor?.id, by: selector.by, reason, ended }, "Ended");
     return ended;
+  }
+
+  /** As {@link end}, on the program's own behalf. */
+  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    return (await this.#reactors?.end(selector, reason)) ?? 0;
   }
 
   bans(): readonly StandingBan[] {

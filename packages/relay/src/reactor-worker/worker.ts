@@ -100,13 +100,13 @@ const unguarded = await module.createAuthenticate(start.authenticate.data, (ques
 const interest = new EventInterest(start.memory.interest);
 const clockOffsetMs = commonClockOffsetMs(clock.now().monotonicMs);
 const actorRates = new ActorRates({ clockOffsetMs, memory: start.memory.actorRates });
-// Delays are this reactor's own; bans are the main thread's, which sees the failures of all reactors.
+// A ban by what this reactor sees is in force at once; the main thread, which sees the failures of all, tells of it.
 const defence =
   start.penalties &&
   new GuessDefence({
     clock,
     random: () => randomInt(2 ** 32) / 2 ** 32,
-    settings: { ...start.penalties, automaticBan: false },
+    settings: start.penalties,
     onBan: () => {},
   });
 /** Notes who waits for promises of this thread; what waits for a penalty's end needs the clock alone. */
