@@ -1,9 +1,10 @@
-import { PlaneUnavailableError, type Relay, RelayStartError } from "@turnpike/relay";
+import { type ControlSocket, PlaneUnavailableError, type Relay, RelayStartError } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { usesColors, type World } from "../world.ts";
+import { openControl } from "./control.ts";
 import { startConfiguredRelay } from "./start-relay.ts";
 
 /** What {@link runRelay} goes by. */
@@ -26,11 +27,17 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
   });
   // Signals are listened to before anything can be asked of the relay.
   const starting = start({ configuration, credentials, logger });
+  let control: ControlSocket | undefined;
   const announce = async (): Promise<void> => {
     const relay = await starting;
+    control = await openControl({ relay, configuration, world, logger });
     options.onReady?.(relay);
   };
-  await Promise.all([untilStopped({ starting, world, logger }), announce()]);
+  try {
+    await Promise.all([untilStopped({ starting, world, logger }), announce()]);
+  } finally {
+    await control?.close();
+  }
 }
 
 async function start(options: {

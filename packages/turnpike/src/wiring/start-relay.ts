@@ -5,9 +5,10 @@ import {
   type Secrets,
   type TurnAuthenticator,
 } from "@turnpike/authn/turn";
-import { type Relay, startRelay } from "@turnpike/relay";
+import { type AdmissionStore, type Relay, startRelay } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
+import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { authenticatorData, type AuthenticatorData, createAuthenticator } from "./authenticator.ts";
 import { answerQuestion, createSlowAnswers, type Question } from "./questions.ts";
@@ -71,18 +72,24 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
   // Each thread makes its own: this one tells what is wrong, and what challenges offer.
   const create = (): TurnAuthenticator => createAuthenticator({ data: describe(), answers, revocations, logger });
   const authenticator = create();
-  const relay = await startRelay(
-    relayOptionsOf({
-      configuration,
-      authenticator,
-      authenticate: {
-        module: THREAD_AUTHENTICATOR,
-        data: describe,
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- asked by the module alone
-        answer: (question) => answerQuestion(answers, question as Question),
-      },
-      logger,
-    }),
+  const relayOptions = relayOptionsOf({
+    configuration,
+    authenticator,
+    authenticate: {
+      module: THREAD_AUTHENTICATOR,
+      data: describe,
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- asked by the module alone
+      answer: (question) => answerQuestion(answers, question as Question),
+    },
+    logger,
+  });
+  const { store: url } = configuration.quota;
+  const admissionStore = url === undefined ? undefined : await connectQuotaStore(url, logger);
+  const relay = await startRelay({ ...relayOptions, ...(admissionStore && { admissionStore }) }).catch(
+    async (error: unknown) => {
+      await admissionStore?.close();
+      throw error;
+    },
   );
   if (authenticator.schemes.length === 0) {
     logger.warn({}, "Neither users nor secrets, OAuth keys or a webhook are configured: nobody can allocate");
@@ -113,3 +120,14 @@ const THREAD_AUTHENTICATOR = new URL(
   import.meta.url.endsWith(".ts") ? "./thread-authenticator.ts" : "./thread-authenticator.js",
   import.meta.url,
 ).href;
+
+async function connectQuotaStore(url: string, logger: Logger): Promise<AdmissionStore> {
+  try {
+    // Loaded only where it is used.
+    const { RedisAdmissionStore } = await import("@turnpike/relay/redis");
+    return await RedisAdmissionStore.connect({ url, logger });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CommandError(`quota.store: can't be reached: ${reason}`, { exitCode: 1, cause: error });
+  }
+}
