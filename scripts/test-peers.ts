@@ -8,6 +8,8 @@ import { Tally } from "./lib/tally.ts";
 /** Packages and a program of each that shows that it is there. */
 const PACKAGES = [
   { name: "coturn", program: "turnutils_uclient" },
+  { name: "redis-server", program: "redis-server" },
+  { name: "fail2ban", program: "fail2ban-regex" },
   { name: "chromium", program: "chromium" },
   { name: "slapd", program: "slapd" },
 ] as const;

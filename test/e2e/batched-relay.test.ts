@@ -90,7 +90,7 @@ if ("unavailable" in libc) {
       guesser.send(guesser.stun.signed("allocate"));
       await expect
         .poll(() => relay.stats().penalties)
-        .toEqual({ failures: 2, discarded: 1, automaticBans: 1, waiting: 0, sources: 1 });
+        .toEqual({ failures: 2, discarded: 1, automaticBans: 1, waiting: 0, sources: 1, bans: 1 });
     });
 
     test.each([

@@ -5,6 +5,7 @@ import type { Readable } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import type { Relay, RelayOptions } from "@turnpike/relay";
 import {
+  formatTransportAddress,
   alternateServer,
   attribute,
   connectionId,
@@ -549,8 +550,10 @@ describe("mobility (RFC 8016)", () => {
 test("300: the policy sends users elsewhere", async () => {
   const elsewhere = transportAddress("192.0.2.44", 3478);
   const relay = await startStreams({
-    redirect: ({ username }) =>
-      username === "bob" ? { alternateServer: elsewhere, alternateDomain: "other.example" } : undefined,
+    limits: {
+      redirect: ({ username }) =>
+        username === "bob" ? { servers: [formatTransportAddress(elsewhere)], domain: "other.example" } : undefined,
+    },
   });
   expect((await allocated(await link(relay, "tls"))).family).toBe(4);
   const bob = await link(relay, "tls", { credentials: BOB });

@@ -141,7 +141,7 @@ test("security case 15: a revocation that comes while the allocation is being ma
       harness.clock,
     );
   expect(revoke()).toBe(0);
-  expect(seen).toEqual([{ id: "", username: "alice", actor: "alice", credentialId: "c1", label: "laptop" }]);
+  expect(seen).toMatchObject([{ id: "", username: "alice", actor: "alice", credentialId: "c1", label: "laptop" }]);
   const questionId = admit?.kind === "admit" ? admit.questionId : -1;
   harness.server.handleAnswer({ kind: "admission", questionId, admitted: true }, harness.clock);
   harness.drain();

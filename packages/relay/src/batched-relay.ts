@@ -6,16 +6,16 @@ import {
   type IpAddress,
   type TransportAddress,
 } from "@turnpike/stun";
-import { ClientSource, createPeerPolicy, type DeletionReason, type Listener, type NatDiscovery } from "@turnpike/turn";
-import type { AllocationSelector } from "./allocation-selector.ts";
+import { ClientSource, createPeerPolicy, type Listener, type NatDiscovery } from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import { type AuthenticateModule, createMainAuthenticator, type ThreadAuthenticator } from "./authenticate-module.ts";
-import type { BanNotice } from "./defence/turn-penalties.ts";
-import { EventLoopReactor, redirectionOf } from "./event-loop-reactor.ts";
+import { Administered } from "./control/administered-relay.ts";
+import { type Administration, createAdministration } from "./control/administration.ts";
+import { EventLoopReactor } from "./event-loop-reactor.ts";
 import { Arena } from "./libc/arena.ts";
 import { describeErrno, type Libc, SystemCallError } from "./libc/libc.ts";
 import { SocketFactory } from "./libc/sockets.ts";
@@ -89,6 +89,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   const { ports, certificate } = parts;
   const hasStreams = specs.some(({ transport }) => transport !== "udp");
   const sockets = new ListeningSockets(options, hasStreams);
+  const administration = createAdministration({ options, clock, logger });
   try {
     await tryRelayAddresses(sockets, relayAddresses);
     const hasCertificate = certificate !== undefined;
@@ -104,6 +105,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
       clock,
       parts,
       authenticator,
+      administration,
     });
     await relay.start();
     return relay;
@@ -111,6 +113,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     certificate?.close();
     await parts.plane.stop();
     sockets.close();
+    await administration.close();
     throw error;
   }
 }
@@ -229,10 +232,11 @@ interface Parts {
   readonly parts: EventLoopParts;
   /** Undefined if only UDP is served. */
   readonly authenticator: ThreadAuthenticator | undefined;
+  readonly administration: Administration;
 }
 
 /** A relay whose reactors run on threads. Made by {@link startBatchedRelay}. */
-export class BatchedRelay implements Relay {
+export class BatchedRelay extends Administered implements Relay {
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
   /** The reactors, in the order of their threads. */
@@ -243,17 +247,16 @@ export class BatchedRelay implements Relay {
   readonly #streams: EventLoopReactor | undefined;
   readonly #parts: EventLoopParts;
   readonly #portTable: PortTable;
-  readonly #hasPenalties: boolean;
   #nextReactor = STREAM_ENGINE + 1;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
-    const { options, logger, relayAddresses, ownAddresses, sockets } = parts;
+    super(parts.administration);
+    const { options, logger, relayAddresses, ownAddresses, sockets, administration } = parts;
     this.listening = parts.listening;
     this.relayAddresses = relayAddresses;
     this.#logger = logger;
     this.#sockets = sockets;
-    this.#hasPenalties = options.penalties !== false;
     const portRange = options.portRange ?? DEFAULT_PORT_RANGE;
     const portTable = new PortTable({ range: portRange, spaces: relayAddresses.length });
     this.#portTable = portTable;
@@ -276,9 +279,8 @@ export class BatchedRelay implements Relay {
       nonceKey,
       peers: options.peers ?? {},
       engine: options.engine ?? {},
-      penalties: options.penalties,
-      redirects: options.redirect !== undefined,
-      events: options.onEvent !== undefined,
+      penalties: options.penalties === false ? undefined : (options.penalties ?? {}),
+      trafficReportSeconds: options.trafficReportSeconds,
       aggregate: options.aggregate ?? true,
       coalesceUs: options.coalesceUs ?? 0,
       bufferBytes: options.bufferBytes ?? 4 << 20,
@@ -295,10 +297,27 @@ export class BatchedRelay implements Relay {
           logger,
           nextReactor: () => this.#freeReactor(),
           onForeign: (message) => this.#handleForeign(this.reactors[index]?.reactor ?? -1, message),
-          ...(options.onEvent && { onEvent: options.onEvent }),
-          ...(options.redirect && { redirect: (question) => redirectionOf(options, question) }),
+          administration,
         }),
     );
+    administration.serve({
+      allocations: async () => {
+        const own = this.#streams?.allocations() ?? [];
+        return [...own, ...(await Promise.all(this.reactors.map((reactor) => reactor.allocations()))).flat()];
+      },
+      end: async (selector, reason) => {
+        const own = this.#streams?.end(selector, reason) ?? 0;
+        const ended = await Promise.all(this.reactors.map((reactor) => reactor.end(selector, reason)));
+        return ended.reduce((total, count) => total + count, own);
+      },
+      setLimits: (limits) => {
+        this.#streams?.setLimits(limits);
+        for (const reactor of this.reactors) reactor.setLimits(limits);
+      },
+      tellBan: (event) => {
+        for (const reactor of this.reactors) reactor.tellBan(event);
+      },
+    });
   }
 
   /** Starts every reactor. */
@@ -335,14 +354,10 @@ export class BatchedRelay implements Relay {
         ...this.reactors.map((reactor) => reactor.counters.snapshot()),
         ...(own === undefined ? [] : [own.traffic]),
       ]),
-      ...(this.#hasPenalties && {
-        penalties: {
-          failures: sum(Gauge.penaltyFailures) + (own?.penalties?.failures ?? 0),
-          discarded: sum(Gauge.penaltyDiscarded) + (own?.penalties?.discarded ?? 0),
-          automaticBans: sum(Gauge.automaticBans) + (own?.penalties?.automaticBans ?? 0),
-          waiting: sum(Gauge.penaltyWaiting) + (own?.penalties?.waiting ?? 0),
-          sources: sum(Gauge.penaltySources) + (own?.penalties?.sources ?? 0),
-        },
+      ...this.administration.stats({
+        discarded: sum(Gauge.penaltyDiscarded),
+        waiting: sum(Gauge.penaltyWaiting),
+        sources: sum(Gauge.penaltySources),
       }),
       streams: { ...this.#parts.counts },
     };
@@ -350,12 +365,6 @@ export class BatchedRelay implements Relay {
 
   reloadCertificate(): boolean {
     return this.#parts.certificate?.reload() ?? false;
-  }
-
-  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
-    const own = this.#streams?.endAllocations(selector, reason) ?? 0;
-    const ended = await Promise.all(this.reactors.map((reactor) => reactor.endAllocations(selector, reason)));
-    return ended.reduce((total, count) => total + count, own);
   }
 
   tellAuthenticators(notice: unknown): void {
@@ -379,11 +388,12 @@ export class BatchedRelay implements Relay {
     this.#parts.certificate?.close();
     await this.#parts.plane.stop();
     this.#sockets.close();
+    await this.administration.close();
     this.#logger.info({ allocations }, "The relay has stopped");
   }
 
   #createStreams(
-    { options, logger, listening, relayAddresses, sockets, clock, parts }: Parts,
+    { options, logger, listening, relayAddresses, sockets, clock, parts, administration }: Parts,
     shared: {
       readonly portTable: PortTable;
       readonly hairpin: HairpinMap;
@@ -405,6 +415,7 @@ export class BatchedRelay implements Relay {
     return new EventLoopReactor({
       ...shared,
       options,
+      administration,
       logger,
       clock,
       parts,
@@ -414,7 +425,6 @@ export class BatchedRelay implements Relay {
       engine: STREAM_ENGINE,
       engines: ENGINES,
       claim: (owner, claim) => this.#claim(owner, claim),
-      onBan: (ban) => this.#spreadBan(STREAM_ENGINE, ban),
       others: {
         isForeign: () => false,
         sendToClient: () => {},
@@ -460,9 +470,6 @@ export class BatchedRelay implements Relay {
       case "surrendered":
         this.#settleClaim(message.claim, message.port);
         return;
-      case "banned":
-        this.#spreadBan(from, message.ban);
-        return;
     }
   }
 
@@ -486,13 +493,6 @@ export class BatchedRelay implements Relay {
     if (thread !== undefined) thread.give({ kind: "claimed", id, port });
     // It died meanwhile, and what it held was freed before the port was passed on to it.
     else if (port !== undefined) this.#portTable.giveBack(port.space, port.port, claimant);
-  }
-
-  #spreadBan(from: number, ban: BanNotice): void {
-    if (from !== STREAM_ENGINE) this.#streams?.ban(ban);
-    for (const thread of this.reactors) {
-      if (thread.reactor !== from) thread.give({ kind: "ban", ban });
-    }
   }
 
   /** The next number that no living reactor has: tokens and ids of a dead one shall not be taken for another's. */

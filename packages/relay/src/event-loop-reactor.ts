@@ -2,8 +2,10 @@ import { randomBytes, randomInt } from "node:crypto";
 import { AddressRegister, type TransportAddress } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
 import {
+  type AllocationDescription,
   type ClientSource,
   type DeletionReason,
+  type EngineLimits,
   type Listener,
   type NatDiscovery,
   type PeerPolicy,
@@ -13,7 +15,8 @@ import { type AllocationSelector, selects } from "./allocation-selector.ts";
 import type { HairpinMap } from "./addresses/hairpin-map.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import type { ThreadAuthenticator } from "./authenticate-module.ts";
-import { type BanNotice, PenalizedAuthenticator } from "./defence/turn-penalties.ts";
+import type { Administration, AdministrationStats } from "./control/administration.ts";
+import { createMeters } from "./limits/meters.ts";
 import type { Logger } from "./logger.ts";
 import type { PortTable } from "./ports/port-table.ts";
 import { PortLeases } from "./ports/port-leases.ts";
@@ -34,7 +37,8 @@ const NOWHERE: TransportAddress = new AddressRegister();
 
 /** What {@link EventLoopReactor} is made of. */
 export interface EventLoopReactorOptions {
-  readonly options: Pick<RelayOptions, "realm" | "engine" | "redirect" | "onEvent" | "penalties">;
+  readonly options: Pick<RelayOptions, "realm" | "engine" | "trafficReportSeconds">;
+  readonly administration: Administration;
   readonly authenticator: ThreadAuthenticator;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -55,8 +59,6 @@ export interface EventLoopReactorOptions {
   readonly others?: OtherReactors & OwnerGate;
   /** Asks another reactor for a port that it holds. `id` names the claim for {@link EventLoopReactor.settleClaim}. */
   readonly claim?: (owner: number, claim: ReservationClaim) => void;
-  /** Told of each automatic ban. */
-  readonly onBan?: (ban: BanNotice) => void;
 }
 
 /**
@@ -72,7 +74,6 @@ export class EventLoopReactor {
   readonly #engine: TurnServer;
   readonly #reactor: Reactor;
   readonly #router: EngineRouter | undefined;
-  readonly #penalized: PenalizedAuthenticator | undefined;
   readonly #claims: ReservationClaims;
 
   constructor(given: EventLoopReactorOptions) {
@@ -96,19 +97,9 @@ export class EventLoopReactor {
           given.claim?.(owner, { id: this.#claims.add(done), reservation, claimant: given.engine }),
       }),
     });
-    const { maxPendingAuthentications: maxPending } = options.engine ?? {};
-    const { authenticator, onBan } = given;
-    if (options.penalties !== false) {
-      this.#penalized = new PenalizedAuthenticator({
-        authenticate: authenticator.authenticate,
-        clock,
-        logger,
-        ...(options.penalties && { settings: options.penalties }),
-        ...(maxPending !== undefined && { maxPending }),
-        ...(onBan && { onBan }),
-      });
-    }
-    const authenticate = this.#penalized?.authenticate ?? authenticator.authenticate;
+    const { hub, admission, defence, sourceRates, actorRates } = given.administration;
+    const { authenticate: unguarded } = given.authenticator;
+    const authenticate = defence?.guard(unguarded) ?? unguarded;
     this.#engine = new TurnServer({
       mobility: true,
       ...options.engine,
@@ -129,7 +120,10 @@ export class EventLoopReactor {
       ...(given.natDiscovery && { natDiscovery: given.natDiscovery }),
       nonceKey: given.nonceKey,
       admission: true,
-      events: options.onEvent !== undefined,
+      events: (type) => hub.wants(type),
+      gate: sourceRates,
+      metersFor: createMeters(actorRates),
+      ...(options.trafficReportSeconds !== undefined && { trafficReportSeconds: options.trafficReportSeconds }),
     });
     this.#reactor = new Reactor({
       engine: this.#engine,
@@ -138,9 +132,14 @@ export class EventLoopReactor {
       clock,
       logger,
       admit: (question) => this.#admit(question),
-      release: (questionId) => this.#admissions.release(questionId),
+      commit: (questionId) => admission.commit({ reactor: given.engine, questionId }),
+      release: (questionId) => {
+        admission.release({ reactor: given.engine, questionId });
+        this.#admissions.release(questionId);
+      },
+      // Its failures are known to the defence already.
+      onEvent: (event) => hub.publish(event),
       ...(given.others && { others: given.others }),
-      ...(options.onEvent && { onEvent: options.onEvent }),
     });
     this.#router =
       given.others && new EngineRouter({ streams: parts.streams, local: this.#reactor, gate: given.others });
@@ -187,7 +186,8 @@ export class EventLoopReactor {
     this.#reactor.handleHandedOver(source, bytes);
   }
 
-  stats(): RelayStats {
+  /** What it holds and has done. */
+  stats(): Omit<RelayStats, keyof AdministrationStats> {
     return {
       allocations: this.#admissions.count,
       relaySockets: this.#relaySockets.liveCount,
@@ -197,7 +197,6 @@ export class EventLoopReactor {
       suppressedReplies: this.#engine.suppressedReplies,
       internalErrors: this.#reactor.internalErrors,
       traffic: this.#parts.plane.counters.snapshot(),
-      ...(this.#penalized && { penalties: this.#penalized.counters }),
       streams: { ...this.#parts.counts },
     };
   }
@@ -207,18 +206,22 @@ export class EventLoopReactor {
     this.#options.authenticator.take?.(notice);
   }
 
+  /** What lives here, with its traffic until this moment. */
+  allocations(): readonly AllocationDescription[] {
+    return [...this.#engine.describeAllocations(this.#options.clock.now())];
+  }
+
+  setLimits(limits: EngineLimits): void {
+    this.#engine.setLimits(limits);
+  }
+
   /** Ends allocations, and those that are being made; the number of those that lived. */
-  endAllocations(selector: AllocationSelector, reason: DeletionReason): number {
+  end(selector: AllocationSelector, reason: DeletionReason): number {
     let ended = 0;
     this.#reactor.administer((now) => {
       ended = this.#engine.endAllocations(selects(selector), reason, now);
     });
     return ended;
-  }
-
-  /** Shuts out whom another reactor has banned. */
-  ban(ban: BanNotice): void {
-    this.#penalized?.ban(ban);
   }
 
   /** Gives up a port that it holds, for another reactor. */
@@ -237,7 +240,6 @@ export class EventLoopReactor {
 
   /** Ends every allocation and closes every socket. Resolves when none is left. */
   async stop(): Promise<void> {
-    this.#penalized?.close();
     this.#reactor.stop();
     this.#parts.certificate?.close();
     await this.#parts.plane.stop();
@@ -246,22 +248,20 @@ export class EventLoopReactor {
     this.#admissions.end();
   }
 
-  #admit(question: AdmissionQuestion): AdmissionDecision {
-    const { options, logger } = this.#options;
-    return redirectionOf({ ...options, logger }, question) ?? this.#admissions.admit(question);
-  }
-}
-
-/** Who is sent elsewhere (RFC 8489 §10). */
-export function redirectionOf(
-  { redirect, logger }: Pick<RelayOptions, "redirect" | "logger">,
-  question: AdmissionQuestion,
-): AdmissionDecision | undefined {
-  try {
-    const redirection = redirect?.(question);
-    return redirection && { admitted: false, code: 300, reason: "Try Alternate", ...redirection };
-  } catch (error) {
-    logger?.error({ err: error }, "The redirect policy threw: the user stays");
-    return undefined;
+  #admit(question: AdmissionQuestion): AdmissionDecision | Promise<AdmissionDecision> {
+    const { administration, engine, listeners } = this.#options;
+    const { questionId, actor, username, scheme, client, listener } = question;
+    const local = this.#admissions.admit(question);
+    const transport = listeners.find(({ id }) => id === listener)?.transport ?? "udp";
+    const settle = (decision: AdmissionDecision): AdmissionDecision => {
+      if (!decision.admitted) this.#admissions.release(questionId);
+      return decision;
+    };
+    const decision = administration.admission.admit(
+      { reactor: engine, questionId },
+      { actor, username, scheme, client, transport },
+      { draining: !local.admitted },
+    );
+    return decision instanceof Promise ? decision.then(settle) : settle(decision);
   }
 }

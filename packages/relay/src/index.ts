@@ -1,13 +1,47 @@
 export * from "./link/index.ts";
+export {
+  AdmissionControl,
+  type AdmissionContext,
+  type AdmissionSettings,
+  type LimitsFor,
+  type UserLimits,
+} from "./admission/admission-control.ts";
+export type { AdmissionStore, Quota, Reservation, Reserved } from "./admission/admission-store.ts";
+export { MemoryAdmissionStore } from "./admission/memory-store.ts";
+export type { QuotaSettings } from "./admission/quotas.ts";
+export {
+  type FleetRelay,
+  redirectByPrefix,
+  type RedirectPolicy,
+  type RedirectQuestion,
+  type RedirectTarget,
+  redirectToLeastLoaded,
+} from "./admission/redirect.ts";
+export type { AdministrationStats, BanRequest, RelayLimits } from "./control/administration.ts";
+export { askRelay, ControlError, type ControlRequest, followRelay } from "./control/control-client.ts";
+export {
+  type ControlSocket,
+  ControlSocketError,
+  type ControlSocketOptions,
+  startControlSocket,
+} from "./control/control-socket.ts";
+export { type GuessCounters, prefixSubject, type StandingBan } from "./defence/guess-defence.ts";
+export type { EventCounters, EventHandlers } from "./events/event-hub.ts";
+export type { EventLogSettings } from "./events/event-log.ts";
+export type { EventStream, EventStreamOptions } from "./events/event-stream.ts";
+export { type PlainEvent, plainEvent } from "./events/plain-event.ts";
+export {
+  type BanEvent,
+  isRelayEventType,
+  RELAY_EVENT_TYPES,
+  type RelayEvent,
+  type RelayEventType,
+} from "./events/relay-event.ts";
+export type { SourceRateSettings } from "./limits/source-rates.ts";
 export { type ExternalAddress, parseExternalAddress, type RelayAddress } from "./addresses/relay-address.ts";
 export { type ListenSpec, parseListenSpec } from "./addresses/listen.ts";
 export type { AllocationSelector } from "./allocation-selector.ts";
 export { HairpinMap, type HairpinMapOptions } from "./addresses/hairpin-map.ts";
-export {
-  PenalizedAuthenticator,
-  type PenalizedAuthenticatorOptions,
-  type TurnPenaltyCounters,
-} from "./defence/turn-penalties.ts";
 export { type Logger, silentLogger } from "./logger.ts";
 export { PlaneCounter, type PlaneCounterName, PlaneCounters } from "./planes/counters.ts";
 export {

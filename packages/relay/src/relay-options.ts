@@ -1,11 +1,13 @@
 import type { PenaltySettings } from "@turnpike/authn/penalties";
-import type { TransportAddress } from "@turnpike/stun";
 import type { LifecycleEvent, ServerOptions } from "@turnpike/turn";
+import type { AdmissionStore } from "./admission/admission-store.ts";
 import type { Authenticate, AuthenticateModule } from "./authenticate-module.ts";
+import type { RelayLimits } from "./control/administration.ts";
+import type { EventHandlers } from "./events/event-hub.ts";
+import type { EventLogSettings } from "./events/event-log.ts";
 import type { Logger } from "./logger.ts";
 import type { PortablePlaneOptions } from "./planes/portable/portable-plane.ts";
 import type { PortRange } from "./ports/port-range.ts";
-import type { AdmissionQuestion } from "./reactor/reactor.ts";
 import type { CertificatePaths } from "./streams/certificate-files.ts";
 import type { StreamLimits } from "./streams/stream-options.ts";
 
@@ -45,11 +47,6 @@ export interface RelayOptions {
   readonly tcpRelay?: boolean;
   /** NAT behaviour discovery (RFC 5780) on UDP: opens the four listeners that are not there yet. Default: off. */
   readonly natDiscovery?: NatDiscoveryOptions;
-  /**
-   * Sends a user to another server instead of granting an allocation (300, RFC 8489 §10): asked before each one. What
-   * it throws is logged, and the user stays. Default: nobody is sent away.
-   */
-  readonly redirect?: (question: AdmissionQuestion) => Redirection | undefined;
   /** REALM of challenges. Default `turnpike`. */
   readonly realm?: string;
   /** Addresses of this machine that relay sockets are bound to. Default: found by autodetection. */
@@ -62,23 +59,31 @@ export interface RelayOptions {
   /** Ports of relayed transport addresses. Default 49152–65535. */
   readonly portRange?: PortRange;
   readonly peers?: PeerRules;
-  /**
-   * What wrong credentials cost: delays, and bans of who goes on. Default: each failure delays by 4 to 5 seconds what is
-   * answered next to the same address about the same user, and 100 failures in ten minutes shut an address out for as
-   * long. `false`: nothing.
-   */
-  readonly penalties?: PenaltySettings | false;
   /** Lifetimes, limits and deviations of the engine, each with its default. */
   readonly engine?: EngineSettings;
   /** Buffers and queues of sockets. */
   readonly plane?: Pick<PortablePlaneOptions, "socketBufferBytes" | "maxSendQueueBytes">;
   /** Default: nothing is logged. */
   readonly logger?: Logger;
+  /** Takes events, each by a handler of its name, after what caused them is finished. Without any none is built. */
+  readonly events?: EventHandlers;
+  /** Takes every event of the engine (bans are none). What it throws is logged. */
+  readonly onEvent?: (event: LifecycleEvent) => unknown;
+  /** Events that stand in the log, one line each at `info`. They have clients' addresses in them. Default: none. */
+  readonly eventLog?: EventLogSettings;
+  /** How often a `trafficReport` tells of each living allocation. Default: never. */
+  readonly trafficReportSeconds?: number;
+  /** Quotas, rates, redirection: what `relay.configure` can change. Default: none. */
+  readonly limits?: RelayLimits;
+  /** Where quotas are counted. Default: in memory, for this relay alone. The relay closes it when it stops. */
+  readonly admissionStore?: AdmissionStore;
+  /** Whether users with a quota are let in while the store can't be reached. Default `refuse` (508). */
+  readonly whenStoreAway?: "refuse" | "admit";
   /**
-   * Takes each lifecycle event, after what caused it is finished. What it throws is logged. Without it no event is
-   * built.
+   * Delays and bans for those who guess credentials. Default: those of `PenaltySettings`: an answer 4 to 5 seconds later,
+   * and 100 failures in 10 minutes shut an address prefix out for 10 minutes. False: none, and nobody can be banned.
    */
-  readonly onEvent?: (event: LifecycleEvent) => void;
+  readonly penalties?: PenaltySettings | false;
 }
 
 /** How packets are forwarded. */
@@ -99,14 +104,6 @@ export interface ForwardingOptions {
 export interface NatDiscoveryOptions {
   readonly addresses: readonly [string, string];
   readonly ports: readonly [number, number];
-}
-
-/** Where a user is sent to (RFC 8489 §10, §14.15, §14.16). */
-export interface Redirection {
-  /** Of the client's address family. */
-  readonly alternateServer: TransportAddress;
-  /** The name that the other server's certificate has. */
-  readonly alternateDomain?: string;
 }
 
 /** What of the engine's options is the operator's to set. */

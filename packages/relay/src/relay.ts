@@ -1,8 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
-import { createPeerPolicy, type DeletionReason, type Listener } from "@turnpike/turn";
-import type { AllocationSelector } from "./allocation-selector.ts";
+import { createPeerPolicy, type Listener } from "@turnpike/turn";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
@@ -10,8 +9,9 @@ import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import { createMainAuthenticator } from "./authenticate-module.ts";
 import { checkForwarding, MAX_THREADS, startBatchedRelay } from "./batched-relay.ts";
+import { Administered, type AdministeredRelay } from "./control/administered-relay.ts";
+import { type Administration, type AdministrationStats, createAdministration } from "./control/administration.ts";
 import { EventLoopReactor } from "./event-loop-reactor.ts";
-import type { TurnPenaltyCounters } from "./defence/turn-penalties.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
@@ -26,7 +26,7 @@ import { createEventLoopPlane } from "./streams/create-plane.ts";
 import type { StreamCounts } from "./streams/stream-options.ts";
 
 /** What a relay holds and has done. */
-export interface RelayStats {
+export interface RelayStats extends AdministrationStats {
   /** Living allocations, those that are being made included. */
   readonly allocations: number;
   /** Open relay sockets of allocations. */
@@ -41,8 +41,6 @@ export interface RelayStats {
   readonly suppressedReplies: number;
   /** Inputs that failed by an error of the program. Should be 0. */
   readonly internalErrors: number;
-  /** Wrong credentials and what they cost; absent without penalties. */
-  readonly penalties?: TurnPenaltyCounters;
   /** Packets, bytes, drops and errors since the start. */
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
   /** Connections of clients over streams and DTLS, and of peers (RFC 6062). */
@@ -50,17 +48,13 @@ export interface RelayStats {
 }
 
 /** A running relay. */
-export interface Relay {
+export interface Relay extends AdministeredRelay {
   /** Where clients reach it, with the ports that were found. */
   readonly listening: readonly Listener[];
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
   /**
-   * Ends the allocations that are meant, with events, and those that are being made; resolves with the number of those
-   * that lived.
-   */
-  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number>;
   /** Tells the authenticators of all threads something, such as a revocation: see `ThreadAuthenticator.take`. */
   tellAuthenticators(notice: unknown): void;
   /** Reads the certificate's files again, at once. False if the one before stays in use, or there is none. */
@@ -130,12 +124,14 @@ async function startPortableRelay(options: RelayOptions): Promise<Relay> {
   const clock = createSystemClock();
   const parts = createEventLoopPlane({ options, specs, logger, monotonicMs: () => clock.now().monotonicMs });
   const { plane, ports, certificate } = parts;
+  const administration = createAdministration({ options, clock, logger });
   try {
     await tryRelayAddresses(plane, relayAddresses);
     const hasCertificate = certificate !== undefined;
     const listening = await openListeners({ plane, ports, hasCertificate, specs, machine, logger });
     const reactor = new EventLoopReactor({
       options,
+      administration,
       authenticator: await createMainAuthenticator(options.authenticate, logger),
       logger,
       clock,
@@ -150,10 +146,11 @@ async function startPortableRelay(options: RelayOptions): Promise<Relay> {
       engine: 0,
       engines: 1,
     });
-    return new RunningRelay({ logger, listening, relayAddresses, reactor, certificate });
+    return new RunningRelay({ logger, listening, relayAddresses, reactor, certificate, administration });
   } catch (error) {
     certificate?.close();
     await plane.stop();
+    await administration.close();
     throw error;
   }
 }
@@ -165,9 +162,10 @@ interface Parts {
   readonly relayAddresses: readonly RelayAddress[];
   readonly reactor: EventLoopReactor;
   readonly certificate: CertificateFiles | undefined;
+  readonly administration: Administration;
 }
 
-class RunningRelay implements Relay {
+class RunningRelay extends Administered implements Relay {
   readonly listening: readonly Listener[];
   readonly relayAddresses: readonly RelayAddress[];
   readonly #logger: Logger;
@@ -176,12 +174,19 @@ class RunningRelay implements Relay {
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
+    super(parts.administration);
+    const { reactor } = parts;
     this.listening = parts.listening;
     this.relayAddresses = parts.relayAddresses;
     this.#logger = parts.logger;
-    this.#reactor = parts.reactor;
+    this.#reactor = reactor;
     this.#certificate = parts.certificate;
-    this.#reactor.start();
+    this.administration.serve({
+      allocations: () => reactor.allocations(),
+      end: (selector, reason) => reactor.end(selector, reason),
+      setLimits: (limits) => reactor.setLimits(limits),
+    });
+    reactor.start();
     this.#logger.info(
       {
         listening: this.listening.map(({ transport, local }) => `${transport}:${formatTransportAddress(local)}`),
@@ -192,15 +197,11 @@ class RunningRelay implements Relay {
   }
 
   stats(): RelayStats {
-    return this.#reactor.stats();
+    return { ...this.#reactor.stats(), ...this.administration.stats() };
   }
 
   reloadCertificate(): boolean {
     return this.#certificate?.reload() ?? false;
-  }
-
-  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
-    return this.#reactor.endAllocations(selector, reason);
   }
 
   tellAuthenticators(notice: unknown): void {
@@ -220,6 +221,7 @@ class RunningRelay implements Relay {
   async #stop(): Promise<void> {
     const { allocations } = this.stats();
     await this.#reactor.stop();
+    await this.administration.close();
     this.#logger.info({ allocations }, "The relay has stopped");
   }
 }

@@ -5,6 +5,7 @@ export type {
   AllocationLimits,
   Answer,
   ClientTransport,
+  EngineLimits,
   Forward,
   Hairpin,
   IcmpReport,
@@ -16,6 +17,7 @@ export type {
   RelaySocket,
   ServerEngine,
   ServerOptions,
+  SourceGate,
 } from "./server/contract.ts";
 export type * from "./server/events.ts";
 export { TO_CLIENT, TO_PEERS, TokenBucketMeter } from "./server/meter.ts";
@@ -24,6 +26,7 @@ export { createPeerPolicy } from "./server/peer-policy.ts";
 export type { PeerDecision, PeerPolicy, PeerPolicyOptions } from "./server/peer-policy.ts";
 export type { AllocationDescription, EndableAllocation } from "./server/server.ts";
 export { TurnServer } from "./server/server.ts";
+export { prefixHash } from "./server/reply-limiter.ts";
 export { TurnClient } from "./client/client.ts";
 export { ConnectionBinding } from "./client/connection-binding.ts";
 export type { BindingState, ConnectionBindingOptions } from "./client/connection-binding.ts";

@@ -4,6 +4,7 @@ import { addCheckCommand } from "./commands/check.ts";
 import { addConfigCommand } from "./commands/config.ts";
 import { addConnectCommand } from "./commands/connect.ts";
 import { addCredentialsCommand } from "./commands/credentials.ts";
+import { addCtlCommand } from "./commands/ctl.ts";
 import { addListenCommand } from "./commands/listen.ts";
 import { addPortalCommand } from "./commands/portal.ts";
 import { addRelayCommand } from "./commands/relay.ts";
@@ -47,6 +48,7 @@ export function createProgram(world: World): Command {
   addRelayCommand(program, world);
   addPortalCommand(program, world);
   addCredentialsCommand(program, world);
+  addCtlCommand(program, world);
   addCheckCommand(program, world);
   addBenchCommand(program, world);
   addConnectCommand(program, world);

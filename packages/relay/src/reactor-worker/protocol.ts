@@ -1,14 +1,20 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
-import type { PenaltySettings } from "@turnpike/authn/penalties";
-import type { DeletionReason, LifecycleEvent, Listener, NatDiscovery } from "@turnpike/turn";
+import type { BanSubject, PenaltySettings } from "@turnpike/authn/penalties";
+import type {
+  AllocationDescription,
+  DeletionReason,
+  EngineLimits,
+  LifecycleEvent,
+  Listener,
+  NatDiscovery,
+} from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
-import type { AllocationSelector } from "../allocation-selector.ts";
 import type { RelayAddress } from "../addresses/relay-address.ts";
+import type { AllocationSelector } from "../allocation-selector.ts";
 import type { PortRange } from "../ports/port-range.ts";
 import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
 import type { HeldPort } from "../reactor/relay-sockets.ts";
 import type { EngineSettings, PeerRules } from "../relay-options.ts";
-import type { BanNotice } from "../defence/turn-penalties.ts";
 
 /** What a reactor's thread is started with. */
 export interface WorkerStart {
@@ -31,10 +37,9 @@ export interface WorkerStart {
   readonly engine: EngineSettings;
   /** Of an {@link AuthenticateModule}: the module, and its data at this thread's start. */
   readonly authenticate: { readonly module: string; readonly data: unknown };
-  readonly penalties: PenaltySettings | false | undefined;
-  /** Ask the main thread who is sent elsewhere. */
-  readonly redirects: boolean;
-  readonly events: boolean;
+  /** Undefined: no penalties for who guesses. */
+  readonly penalties: PenaltySettings | undefined;
+  readonly trafficReportSeconds: number | undefined;
   readonly aggregate: boolean;
   readonly coalesceUs: number;
   readonly bufferBytes: number;
@@ -49,6 +54,10 @@ interface WorkerMemory {
   readonly counters: SharedArrayBuffer;
   readonly gauges: SharedArrayBuffer;
   readonly descriptors: SharedArrayBuffer;
+  /** See `EventInterest`, `SourceRates` and `ActorRates`. */
+  readonly interest: SharedArrayBuffer;
+  readonly sourceRates: SharedArrayBuffer;
+  readonly actorRates: SharedArrayBuffer;
   /** One integer that grows with each message to the reactor. */
   readonly control: SharedArrayBuffer;
   /** Address of the plane's arena, which outlives the thread; −1: the plane takes memory of its own. */
@@ -82,14 +91,17 @@ export type ToWorker =
   | { readonly kind: "answer"; readonly id: number; readonly answer: unknown }
   | { readonly kind: "noAnswer"; readonly id: number; readonly reason: string }
   | { readonly kind: "notice"; readonly notice: unknown }
-  | { readonly kind: "ban"; readonly ban: BanNotice }
+  | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision }
+  | { readonly kind: "limits"; readonly limits: EngineLimits }
+  | { readonly kind: "ban"; readonly subject: BanSubject; readonly seconds: number; readonly reason: string }
+  | { readonly kind: "unban"; readonly subject: BanSubject }
+  | { readonly kind: "describe"; readonly id: number }
   | {
-      readonly kind: "endAllocations";
+      readonly kind: "end";
       readonly id: number;
       readonly selector: AllocationSelector;
       readonly reason: DeletionReason;
     }
-  | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision | undefined }
   | ({ readonly kind: "surrender" } & ReservationClaim)
   | { readonly kind: "claimed"; readonly id: number; readonly port: HeldPort | undefined };
 
@@ -97,7 +109,10 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: "ready" }
   | { readonly kind: "drained" }
-  | { readonly kind: "endedAllocations"; readonly id: number; readonly count: number }
+  | { readonly kind: "admit"; readonly question: AdmissionQuestion; readonly draining: boolean }
+  | { readonly kind: "commit" | "release"; readonly questionId: number }
+  | { readonly kind: "described"; readonly id: number; readonly allocations: readonly AllocationDescription[] }
+  | { readonly kind: "ended"; readonly id: number; readonly count: number }
   | { readonly kind: "events"; readonly events: readonly LifecycleEvent[] }
   | { readonly kind: "handOver"; readonly engine: number; readonly packet: ForeignPacket }
   | {
@@ -108,8 +123,6 @@ export type FromWorker =
     }
   | { readonly kind: "closeClient"; readonly listener: number; readonly connection: number }
   | { readonly kind: "ask"; readonly id: number; readonly question: unknown }
-  | { readonly kind: "banned"; readonly ban: BanNotice }
-  | { readonly kind: "admit"; readonly question: AdmissionQuestion }
   | { readonly kind: "claim"; readonly owner: number; readonly claim: ReservationClaim }
   | { readonly kind: "surrendered"; readonly claim: ReservationClaim; readonly port: HeldPort | undefined }
   | {
@@ -128,11 +141,10 @@ export const Gauge = {
   portsSetAside: 4,
   suppressedReplies: 5,
   internalErrors: 6,
-  penaltyFailures: 7,
-  penaltyDiscarded: 8,
-  automaticBans: 9,
-  penaltyWaiting: 10,
-  penaltySources: 11,
+  /** Of the guess defence. */
+  penaltyDiscarded: 7,
+  penaltyWaiting: 8,
+  penaltySources: 9,
 } as const;
 
 export const GAUGE_BYTES: number = Object.keys(Gauge).length * Float64Array.BYTES_PER_ELEMENT;

@@ -1,7 +1,6 @@
-import type { AllocationContext, DeletionReason, LifecycleEvent } from "@turnpike/turn";
+import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent } from "@turnpike/turn";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { type AuthenticateModule, refuseToAnswer } from "../authenticate-module.ts";
-import type { AllocationSelector } from "../allocation-selector.ts";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import { Arena } from "../libc/arena.ts";
 import * as L from "../libc/layout.ts";
@@ -10,23 +9,27 @@ import type { Logger } from "../logger.ts";
 import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
-import { DescriptorRegistry } from "./descriptor-registry.ts";
+import type { Administration } from "../control/administration.ts";
+import type { AllocationSelector } from "../allocation-selector.ts";
+import type { BanEvent } from "../events/relay-event.ts";
 import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
+import { DescriptorRegistry } from "./descriptor-registry.ts";
+import { LivingThings } from "./living-things.ts";
 import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
 
 /** What a reactor wants of others. */
 export type ForeignMessage = Extract<
   FromWorker,
-  { kind: "handOver" | "sendToClient" | "closeClient" | "claim" | "surrendered" | "banned" }
+  { kind: "handOver" | "sendToClient" | "closeClient" | "claim" | "surrendered" }
 >;
 
 /** What others give a reactor. */
 export type ForeignInput = Extract<
   ToWorker,
-  { kind: "handedOver" | "clientPacket" | "clientClosed" | "surrender" | "claimed" | "ban" | "notice" }
+  { kind: "handedOver" | "clientPacket" | "clientClosed" | "surrender" | "claimed" | "notice" }
 >;
 
-type Ended = Extract<FromWorker, { kind: "endedAllocations" }>;
+type Reply = Extract<FromWorker, { kind: "described" | "ended" }>;
 
 /** What all threads of a relay have in common, and the main thread's ends of it. */
 export interface ReactorThreadOptions {
@@ -42,9 +45,7 @@ export interface ReactorThreadOptions {
   readonly onForeign: (message: ForeignMessage) => void;
   /** A number that no living reactor has. */
   readonly nextReactor: () => number;
-  readonly onEvent?: (event: LifecycleEvent) => void;
-  /** Who is sent elsewhere. Called if `start.redirects`. */
-  readonly redirect?: (question: AdmissionQuestion) => AdmissionDecision | undefined;
+  readonly administration: Administration;
 }
 
 /** After a death, the next life begins at once; after deaths in a row, this long later at first, then twice as long. */
@@ -76,8 +77,8 @@ export class ReactorThread {
   readonly #one: Arena;
   /** Of the plane: a thread that dies can't free it. */
   readonly #arena: number;
-  /** Allocations that live on the thread, as far as their events told. */
-  readonly #living = new Map<string, AllocationContext>();
+  readonly #living = new LivingThings();
+  #limits: EngineLimits = {};
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
   #reactor = -1;
@@ -85,7 +86,7 @@ export class ReactorThread {
   #deaths = 0;
   #restart: NodeJS.Timeout | undefined;
   /** What was asked of the thread. Each is called once, at the latest when the thread has ended. */
-  readonly #asked = new Map<number, (answer: Ended | undefined) => void>();
+  readonly #asked = new Map<number, (answer: Reply | undefined) => void>();
   #lastAsked = 0;
   #drained: (() => void) | undefined;
   #stopping: Promise<void> | undefined;
@@ -121,10 +122,31 @@ export class ReactorThread {
     this.#post(input);
   }
 
-  /** Ends allocations; the number of them. Those of a thread that dies meanwhile are not counted. */
-  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
-    const ended = await this.#ask((id) => ({ kind: "endAllocations", id, selector, reason }));
-    return ended?.count ?? 0;
+  /** What lives on the thread. */
+  async allocations(): Promise<readonly AllocationDescription[]> {
+    const answer = await this.#ask((id) => ({ kind: "describe", id }));
+    return answer?.kind === "described" ? answer.allocations : [];
+  }
+
+  /** Ends what is meant; the number of it. What dies with its thread meanwhile is not counted. */
+  async end(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    const answer = await this.#ask((id) => ({ kind: "end", id, selector, reason }));
+    return answer?.kind === "ended" ? answer.count : 0;
+  }
+
+  setLimits(limits: EngineLimits): void {
+    this.#limits = limits;
+    this.#post({ kind: "limits", limits });
+  }
+
+  /** Has the thread shut somebody out, or let in again. */
+  tellBan(event: BanEvent): void {
+    const { subject } = event;
+    if (event.type === "banLifted") this.#post({ kind: "unban", subject });
+    else {
+      const seconds = (event.untilUnixMs - event.atUnixMs) / 1000;
+      this.#post({ kind: "ban", subject, seconds, reason: event.reason });
+    }
   }
 
   /** Starts the thread. Rejects if it dies before it serves. */
@@ -156,7 +178,7 @@ export class ReactorThread {
   }
 
   #live(ready: () => void, failed: (error: Error) => void): void {
-    const { start, portTable, hairpin, descriptors, authenticate } = this.#options;
+    const { start, portTable, hairpin, descriptors, authenticate, administration } = this.#options;
     const { port1, port2 } = new MessageChannel();
     this.#reactor = this.#options.nextReactor();
     this.#startedMs = performance.now();
@@ -174,6 +196,9 @@ export class ReactorThread {
         counters: this.counters.memory,
         gauges: this.#gaugeMemory,
         descriptors: this.#registry.memory,
+        interest: administration.hub.interest.memory,
+        sourceRates: administration.sourceRates.memory,
+        actorRates: administration.actorRates.memory,
         control: this.#controlMemory,
         arena: this.#arena,
       },
@@ -192,6 +217,7 @@ export class ReactorThread {
     const take = (message: FromWorker): void => {
       if (message.kind === "ready") {
         served = true;
+        this.#brief();
         ready();
       } else {
         this.#handle(message);
@@ -230,17 +256,21 @@ export class ReactorThread {
       case "closeClient":
       case "claim":
       case "surrendered":
-      case "banned":
         this.#options.onForeign(message);
         return;
-      case "endedAllocations":
+      case "admit":
+        this.#admit(message.question, message.draining);
+        return;
+      case "commit":
+        this.#options.administration.admission.commit({ reactor: this.#reactor, questionId: message.questionId });
+        return;
+      case "release":
+        this.#options.administration.admission.release({ reactor: this.#reactor, questionId: message.questionId });
+        return;
+      case "described":
+      case "ended":
         this.#asked.get(message.id)?.(message);
         return;
-      case "admit": {
-        const { questionId } = message.question;
-        this.#post({ kind: "admission", questionId, decision: this.#options.redirect?.(message.question) });
-        return;
-      }
       case "ask":
         void this.#answer(message.id, message.question);
         return;
@@ -259,7 +289,7 @@ export class ReactorThread {
   }
 
   /** Undefined if the thread ends, or has ended. */
-  #ask(message: (id: number) => ToWorker): Promise<Ended | undefined> {
+  #ask(message: (id: number) => ToWorker): Promise<Reply | undefined> {
     if (this.#port === undefined) return Promise.resolve(undefined);
     const id = ++this.#lastAsked;
     return new Promise((resolve) => {
@@ -271,14 +301,37 @@ export class ReactorThread {
     });
   }
 
-  #deliver(event: LifecycleEvent): void {
-    if (event.type === "allocationCreated") this.#living.set(event.context.allocationId, event.context);
-    else if (event.type === "allocationDeleted") this.#living.delete(event.context.allocationId);
-    try {
-      this.#options.onEvent?.(event);
-    } catch (error) {
-      this.#options.logger.error({ err: error, event: event.type }, "An event handler threw");
+  /** Tells a thread that has begun to serve what holds for all. */
+  #brief(): void {
+    const { administration } = this.#options;
+    administration.admission.reactorStarted(this.#reactor);
+    this.#post({ kind: "limits", limits: this.#limits });
+    for (const { subject, secondsLeft, reason } of administration.bans()) {
+      this.#post({ kind: "ban", subject, seconds: secondsLeft, reason });
     }
+  }
+
+  #admit(question: AdmissionQuestion, draining: boolean): void {
+    const { administration, start } = this.#options;
+    const { questionId, actor, username, scheme, client, listener } = question;
+    const transport = start.listeners.find(({ id }) => id === listener)?.transport ?? "udp";
+    const asked = this.#port;
+    const answer = (decision: AdmissionDecision): void => {
+      // Only the life that asked may be told; what a dead one was granted is released with it.
+      if (asked === this.#port) this.#post({ kind: "admission", questionId, decision });
+    };
+    const decision = administration.admission.admit(
+      { reactor: this.#reactor, questionId },
+      { actor, username, scheme, client, transport },
+      { draining },
+    );
+    if (decision instanceof Promise) void decision.then(answer);
+    else answer(decision);
+  }
+
+  #deliver(event: LifecycleEvent): void {
+    this.#living.take(event);
+    this.#options.administration.observe(event);
   }
 
   /** Frees what a thread that has ended left behind, and tells of its allocations. */
@@ -296,25 +349,8 @@ export class ReactorThread {
       }
     }
     portTable.clear(this.#reactor);
-    const atUnixMs = Date.now();
-    for (const context of this.#living.values()) {
-      this.#deliver({
-        type: "allocationDeleted",
-        context: { ...context, atUnixMs },
-        reason: "relaySocketError",
-        // The counts died with the thread.
-        totals: {
-          packetsToPeers: 0,
-          bytesToPeers: 0,
-          packetsFromPeers: 0,
-          bytesFromPeers: 0,
-          drops: { permission: 0, channel: 0, malformed: 0, rate: 0 },
-          peers: 0,
-          durationMs: atUnixMs - context.atUnixMs,
-        },
-      });
-    }
-    this.#living.clear();
+    this.#options.administration.admission.reactorEnded(this.#reactor);
+    for (const event of this.#living.end(Date.now())) this.#options.administration.observe(event);
     this.#drained?.();
   }
 

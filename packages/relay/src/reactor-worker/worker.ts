@@ -5,8 +5,13 @@ import { nodeCrypto } from "@turnpike/stun/node";
 import { ClientSource, createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
 import { type Authenticate, createThreadAuthenticator } from "../authenticate-module.ts";
 import { selects } from "../allocation-selector.ts";
+import { GuessDefence } from "../defence/guess-defence.ts";
+import { EventInterest } from "../events/relay-event.ts";
+import { ActorRates } from "../limits/actor-rates.ts";
+import { commonClockOffsetMs } from "../limits/common-clock.ts";
+import { createMeters } from "../limits/meters.ts";
+import { SourceRates } from "../limits/source-rates.ts";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
-import { PenalizedAuthenticator } from "../defence/turn-penalties.ts";
 import { loadLibc } from "../libc/libc.ts";
 import { createTimeSource } from "../libc/time-source.ts";
 import type { Logger } from "../logger.ts";
@@ -15,7 +20,7 @@ import { PlaneCounters } from "../planes/counters.ts";
 import { PortLeases } from "../ports/port-leases.ts";
 import { PortTable } from "../ports/port-table.ts";
 import { Admissions } from "../reactor/admissions.ts";
-import { type AdmissionDecision, type AdmissionQuestion, Reactor } from "../reactor/reactor.ts";
+import { Reactor } from "../reactor/reactor.ts";
 import { RelaySockets } from "../reactor/relay-sockets.ts";
 import { ReservationClaims } from "../reactor/reservation-claims.ts";
 import { AdoptedClients } from "./adopted-clients.ts";
@@ -82,8 +87,6 @@ const relaySockets = new RelaySockets({
 });
 const claims = new ReservationClaims({ clock });
 const admissions = new Admissions();
-/** Allocations about which the main thread was asked. */
-const redirections = new Map<number, (decision: AdmissionDecision) => void>();
 const questions = new Map<number, PromiseWithResolvers<unknown>>();
 let lastQuestion = 0;
 let events: LifecycleEvent[] = [];
@@ -103,8 +106,23 @@ const authenticator = await createThreadAuthenticator({
     return asked.promise;
   },
 });
-/** The authenticator, with those who wait for their promises counted. */
-const authenticateNow: Authenticate = (request, settle) => {
+
+const interest = new EventInterest(start.memory.interest);
+const clockOffsetMs = commonClockOffsetMs(clock.now().monotonicMs);
+const actorRates = new ActorRates({ clockOffsetMs, memory: start.memory.actorRates });
+const { maxPendingAuthentications: maxPending } = start.engine;
+// A ban by what this reactor sees is in force at once; the main thread, which sees the failures of all, tells of it.
+const defence =
+  start.penalties &&
+  new GuessDefence({
+    clock,
+    random: () => randomInt(2 ** 32) / 2 ** 32,
+    settings: start.penalties,
+    ...(maxPending !== undefined && { maxPending }),
+    onBan: () => {},
+  });
+/** Notes who waits for promises of this thread; what waits for a penalty's end needs the clock alone. */
+const tracked: Authenticate = (request, settle) => {
   const { questionId } = request;
   const decided = authenticator.authenticate(request, (decision) => {
     pending.delete(questionId);
@@ -113,20 +131,7 @@ const authenticateNow: Authenticate = (request, settle) => {
   if (decided.kind === "pending") pending.add(questionId);
   return decided;
 };
-const penalized =
-  start.penalties === false
-    ? undefined
-    : new PenalizedAuthenticator({
-        authenticate: authenticateNow,
-        clock,
-        logger,
-        ...(start.penalties && { settings: start.penalties }),
-        ...(start.engine.maxPendingAuthentications !== undefined && {
-          maxPending: start.engine.maxPendingAuthentications,
-        }),
-        onBan: (ban) => post({ kind: "banned", ban }),
-      });
-const authenticate = penalized?.authenticate ?? authenticateNow;
+const authenticate = defence?.guard(tracked) ?? tracked;
 
 const engine = new TurnServer({
   mobility: true,
@@ -148,7 +153,11 @@ const engine = new TurnServer({
   ...(start.natDiscovery && { natDiscovery: start.natDiscovery }),
   nonceKey: start.nonceKey,
   admission: true,
-  events: start.events,
+  // The main thread tells of the end of what lives here, should this thread die.
+  events: (type) => type === "allocationCreated" || type === "allocationDeleted" || interest.wants(type),
+  gate: new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates }),
+  metersFor: createMeters(actorRates),
+  ...(start.trafficReportSeconds !== undefined && { trafficReportSeconds: start.trafficReportSeconds }),
 });
 const isForeign = new Set(start.listeners.filter(({ transport }) => transport !== "udp").map(({ id }) => id));
 const adoptedClients = new AdoptedClients({
@@ -164,8 +173,13 @@ const reactor: Reactor = new Reactor({
   relaySockets,
   clock,
   logger,
-  admit,
+  admit: (question) => {
+    post({ kind: "admit", question, draining: !admissions.admit(question).admitted });
+    return "later";
+  },
+  commit: (questionId) => post({ kind: "commit", questionId }),
   release: (questionId) => {
+    post({ kind: "release", questionId });
     admissions.release(questionId);
     visitEventLoop = true;
   },
@@ -184,7 +198,7 @@ const reactor: Reactor = new Reactor({
       }
     },
   },
-  ...(start.events && { onEvent: (event: LifecycleEvent) => events.push(event) }),
+  onEvent: (event) => events.push(event),
 });
 const coalescing = new Coalescing({ coalesceUs: start.coalesceUs, monotonicMs: clock.now().monotonicMs });
 let seen = 0;
@@ -233,6 +247,8 @@ function readMessages(): void {
     const { message }: { readonly message: ToWorker } = received;
     handle(message);
   }
+  // What it made happen must not wait for the next packet.
+  if (!stopped) show();
 }
 
 function handle(message: ToWorker): void {
@@ -240,6 +256,38 @@ function handle(message: ToWorker): void {
     case "drain":
       void admissions.drain().then(() => post({ kind: "drained" }));
       return;
+    case "admission": {
+      const { questionId, decision } = message;
+      if (!decision.admitted) {
+        admissions.release(questionId);
+        visitEventLoop = true;
+      }
+      reactor.handleAnswer({ kind: "admission", questionId, ...decision });
+      return;
+    }
+    case "limits":
+      engine.setLimits(message.limits);
+      return;
+    case "ban":
+      defence?.ban(message);
+      return;
+    case "unban":
+      defence?.unban(message.subject);
+      return;
+    case "describe":
+      post({ kind: "described", id: message.id, allocations: [...engine.describeAllocations(clock.now())] });
+      return;
+    case "end": {
+      const { selector, reason, id } = message;
+      let count = 0;
+      reactor.administer((now) => {
+        count = engine.endAllocations(selects(selector), reason, now);
+      });
+      // What it made happen is told before the answer.
+      show();
+      post({ kind: "ended", id, count });
+      return;
+    }
     case "answer":
       questions.get(message.id)?.resolve(message.answer);
       questions.delete(message.id);
@@ -252,20 +300,6 @@ function handle(message: ToWorker): void {
       return;
     case "notice":
       takeNotice(message.notice);
-      return;
-    case "ban":
-      penalized?.ban(message.ban);
-      return;
-    case "endAllocations": {
-      let count = 0;
-      reactor.administer((now) => {
-        count = engine.endAllocations(selects(message.selector), message.reason, now);
-      });
-      post({ kind: "endedAllocations", id: message.id, count });
-      return;
-    }
-    case "admission":
-      settleRedirection(message.questionId, message.decision);
       return;
     case "surrender": {
       const { id, reservation, claimant } = message;
@@ -287,7 +321,6 @@ function handle(message: ToWorker): void {
       reactor.handleClientClosed(sourceOf(message));
       return;
     case "stop":
-      penalized?.close();
       reactor.stop();
       admissions.end();
       void plane.stop();
@@ -304,23 +337,6 @@ function takeNotice(notice: unknown): void {
   } catch (error) {
     logger.error({ err: error }, "The authenticator of a thread could not take a notice");
   }
-}
-
-/** Whether a user may allocate here: where users may be sent elsewhere, the main thread knows. */
-function admit(question: AdmissionQuestion): AdmissionDecision | Promise<AdmissionDecision> {
-  const { questionId } = question;
-  if (!start.redirects) return admissions.admit(question);
-  const { promise, resolve } = Promise.withResolvers<AdmissionDecision>();
-  redirections.set(questionId, (redirection) => resolve(redirection));
-  post({ kind: "admit", question });
-  return promise;
-}
-
-function settleRedirection(questionId: number, decision: AdmissionDecision | undefined): void {
-  const settle = redirections.get(questionId);
-  redirections.delete(questionId);
-  settle?.(decision ?? admissions.admit({ questionId }));
-  visitEventLoop = true;
 }
 
 function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {
@@ -341,19 +357,15 @@ function show(): void {
   gauges[Gauge.portsSetAside] = leases.setAsideCount;
   gauges[Gauge.suppressedReplies] = engine.suppressedReplies;
   gauges[Gauge.internalErrors] = reactor.internalErrors;
-  if (penalized !== undefined) showPenalties(penalized);
+  if (defence !== undefined) {
+    gauges[Gauge.penaltyDiscarded] = defence.discarded;
+    gauges[Gauge.penaltyWaiting] = defence.waiting;
+    gauges[Gauge.penaltySources] = defence.sources;
+  }
   if (events.length > 0) {
     post({ kind: "events", events });
     events = [];
   }
-}
-
-function showPenalties(from: PenalizedAuthenticator): void {
-  gauges[Gauge.penaltyFailures] = from.failures;
-  gauges[Gauge.penaltyDiscarded] = from.discarded;
-  gauges[Gauge.automaticBans] = from.automaticBans;
-  gauges[Gauge.penaltyWaiting] = from.waiting;
-  gauges[Gauge.penaltySources] = from.sources;
 }
 
 function post(message: FromWorker): void {

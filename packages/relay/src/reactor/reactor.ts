@@ -30,8 +30,10 @@ export interface ReactorOptions {
   readonly relaySockets: RelaySockets;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Decides on new allocations. */
-  readonly admit: (question: AdmissionQuestion) => AdmissionDecision | Promise<AdmissionDecision>;
+  /** Decides on new allocations. `later`: {@link Reactor.handleAnswer} is called with the decision. */
+  readonly admit: (question: AdmissionQuestion) => AdmissionDecision | Promise<AdmissionDecision> | "later";
+  /** Called when an allocation that was admitted lives. */
+  readonly commit?: (questionId: number) => void;
   /** Called when an admitted allocation ended. */
   readonly release: (questionId: number) => void;
   /** Where the relay has several reactors. Default: it has one. */
@@ -281,6 +283,9 @@ export class Reactor implements PacketReceiver {
       case "admit":
         this.#admit(output);
         return;
+      case "commitAdmission":
+        this.#options.commit?.(output.questionId);
+        return;
       case "releaseAdmission":
         this.#options.release(output.questionId);
         return;
@@ -325,6 +330,7 @@ export class Reactor implements PacketReceiver {
     const answer = (decision: AdmissionDecision): void =>
       this.handleAnswer({ kind: "admission", questionId, ...decision });
     const decision = this.#options.admit(question);
+    if (decision === "later") return;
     if (!(decision instanceof Promise)) {
       answer(decision);
       return;

@@ -27,6 +27,8 @@ function stats(): RelayStats {
     suppressedReplies: 7,
     internalErrors: 0,
     traffic: { ...new PlaneCounters().snapshot(), packetsFromClients: 11, bytesToPeers: 1_200, oversized: 2 },
+    events: { handlerErrors: 0, handlersRunning: 0, handlerDrops: 0, streamDrops: 0 },
+    heldBack: { requests: 0, challenges: 0, allocations: 0 },
     streams: {
       connections: 0,
       accepted: 0,

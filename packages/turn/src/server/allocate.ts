@@ -154,9 +154,9 @@ export class AllocateHandler {
   }
 
   /** What `matches` comes to nothing: a revocation or an administrator was quicker. */
-  cancelThose(matches: (credential: Credential) => boolean): void {
+  cancelThose(matches: (credential: Credential, client: TransportAddress) => boolean): void {
     for (const [name, underWay] of this.#byFiveTuple) {
-      if (!matches(underWay.authenticated.credential)) continue;
+      if (!matches(underWay.authenticated.credential, underWay.request.client.remote)) continue;
       underWay.cancelled = true;
       this.#byFiveTuple.delete(name);
     }
@@ -261,10 +261,13 @@ export class AllocateHandler {
       maxLifetimeSeconds: underWay.maxLifetimeSeconds,
     });
     this.#core.registry.addAllocation(allocation);
+    if (admissionQuestionId !== undefined) {
+      this.#core.output({ kind: "commitAdmission", questionId: admissionQuestionId });
+    }
     this.#reports.begin(allocation, now);
     this.#mobility.begin(allocation, request.message);
     allocation.meters = this.#core.options.metersFor?.({ actor, limits: underWay.limits });
-    if (this.#core.wantsEvents) {
+    if (this.#core.wants("allocationCreated")) {
       this.#core.event({
         type: "allocationCreated",
         context: this.#core.context(allocation, now),
@@ -310,7 +313,7 @@ export class AllocateHandler {
     now: Now,
     attributes: readonly EncodedAttribute[] = [],
   ): void {
-    if (this.#core.wantsEvents) {
+    if (this.#core.wants("allocationRefused")) {
       this.#core.event({
         type: "allocationRefused",
         code,

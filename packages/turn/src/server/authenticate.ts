@@ -100,7 +100,7 @@ function readClaim(core: Core, request: IncomingRequest, method: AuthenticatedMe
   const state = core.nonces.check(claimedNonce.value, client.remote, now.unixMs);
   if (state !== "valid") {
     // A made-up nonce is not worth an event: anybody can send millions of them.
-    if (state === "stale" && core.wantsEvents) {
+    if (state === "stale" && core.wants("authFailed")) {
       const shown = name?.ok ? opaqueString(name.value) : undefined;
       core.event({
         type: "authFailed",
@@ -286,7 +286,7 @@ function reportSuccess(
   decision: { readonly username: string; readonly actor: string; readonly scheme: string },
   now: Now,
 ): void {
-  if (!core.wantsEvents) return;
+  if (!core.wants("authSucceeded")) return;
   core.event({
     type: "authSucceeded",
     method,
@@ -306,7 +306,7 @@ function reportFailure(
   decision: AuthenticationDecision & { readonly kind: "failed" },
   now: Now,
 ): void {
-  if (!core.wantsEvents) return;
+  if (!core.wants("authFailed")) return;
   core.event({
     type: "authFailed",
     method,

@@ -210,7 +210,7 @@ export class Connections {
     connection: PeerConnection,
     now: Now,
   ): void {
-    if (!this.#core.wantsEvents) return;
+    if (!this.#core.wants(type)) return;
     const { allocation, id, peer } = connection;
     this.#core.event({ type, context: this.#core.context(allocation, now), connectionId: id, peer });
   }

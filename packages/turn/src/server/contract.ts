@@ -102,6 +102,8 @@ export interface RelaySocket {
 export interface AllocationLimits {
   readonly allocation?: Rate;
   readonly actor?: Rate;
+  /** The caller's handle of what the actor's allocations share, for `ServerOptions.metersFor`. */
+  readonly actorSlot?: number;
 }
 
 /** Replies to the engine's questions. `questionId` names the question. */
@@ -190,6 +192,8 @@ export type Output =
       readonly listener: number;
       readonly client: TransportAddress;
     }
+  /** The allocation that was admitted lives from here on. */
+  | { readonly kind: "commitAdmission"; readonly questionId: number }
   /** The allocation that was admitted is gone, or never came to be: give its share back. */
   | { readonly kind: "releaseAdmission"; readonly questionId: number }
   /** A channel may be taken over by a faster path from now on, until `channelUnbound`. */
@@ -317,9 +321,28 @@ export interface ServerOptions {
   }) => readonly Meter[] | undefined;
   /** How often a `trafficReport` event is due for each allocation. Default: never. Needs `events`. */
   readonly trafficReportSeconds?: number;
-  /** True: lifecycle events are built and output. Default false: nothing is built when nobody listens. */
-  readonly events?: boolean;
+  /**
+   * Whether lifecycle events are built and output: all of them, or those of the types for which a function says so each
+   * time. Default false: nothing is built when nobody listens.
+   */
+  readonly events?: boolean | ((type: LifecycleEvent["type"]) => boolean);
+  /** Limits by source, asked before anything is done for a client. Default: none. */
+  readonly gate?: SourceGate;
 }
+
+/** Limits by source. Called for each request: it allocates nothing. */
+export interface SourceGate {
+  /** Whether a request may be looked at. False: it gets silence. */
+  admitsRequest(client: IpAddress, monotonicMs: number): boolean;
+  /** Whether a challenge (401, 438) may be sent. False: the client gets silence. */
+  admitsChallenge(client: IpAddress, monotonicMs: number): boolean;
+}
+
+/** What of {@link ServerOptions} may change while the engine runs. */
+export type EngineLimits = Pick<
+  ServerOptions,
+  "maxLifetimeSeconds" | "maxPermissionsPerAllocation" | "maxChannelsPerAllocation" | "maxConnectionsPerAllocation"
+>;
 
 /**
  * The engine: a pure state machine. Each input is followed by a complete drain of `pollOutput()`, then the caller

@@ -1,6 +1,6 @@
 import type { StunCrypto, StunMessage } from "@turnpike/stun";
 import type { Allocation, ClientAddress } from "./allocation.ts";
-import type { Listener, Now, Output, ServerOptions } from "./contract.ts";
+import type { EngineLimits, Listener, Now, Output, ServerOptions } from "./contract.ts";
 import type { AllocationContext, FiveTuple, LifecycleEvent } from "./events.ts";
 import { Nonces } from "./nonce.ts";
 import { Registry } from "./registry.ts";
@@ -163,8 +163,15 @@ export class Core {
     return Math.min(longest, Math.max(DEFAULT_LIFETIME_SECONDS, requested ?? 0));
   }
 
-  get wantsEvents(): boolean {
-    return this.options.events === true;
+  /** Whether anybody listens to events of a type: without that they aren't built. */
+  wants(type: LifecycleEvent["type"]): boolean {
+    const { events } = this.options;
+    return typeof events === "function" ? events(type) : events === true;
+  }
+
+  /** Takes limits over for what comes from here on. */
+  setLimits(limits: EngineLimits): void {
+    Object.assign(this.options, limits);
   }
 
   event(event: LifecycleEvent): void {

@@ -60,6 +60,11 @@ export class PendingAuthentications {
     waiting?.resume(decision, now);
   }
 
+  /** Forgets all that wait: a late answer makes nothing any more. */
+  cancelAll(): void {
+    for (const questionId of this.#waiting.keys()) this.#remove(questionId);
+  }
+
   #remove(questionId: number): Waiting | undefined {
     const waiting = this.#waiting.get(questionId);
     if (waiting === undefined) return undefined;

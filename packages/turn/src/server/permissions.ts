@@ -95,9 +95,10 @@ function installPermission(core: Core, allocation: Allocation, peer: IpAddress, 
   permission.expiresAtMs = expiresAtMs;
   if (existing === undefined) core.registry.addPermission(permission);
   else core.registry.timers.set(permission, expiresAtMs);
-  if (core.wantsEvents) {
+  const type = existing === undefined ? "permissionCreated" : "permissionRefreshed";
+  if (core.wants(type)) {
     core.event({
-      type: existing === undefined ? "permissionCreated" : "permissionRefreshed",
+      type,
       context: core.context(allocation, now),
       peer: { ...permission.peer, port: 0 },
     });
@@ -133,7 +134,7 @@ export function peerReach(core: Core, peer: IpAddress): Reach {
 
 function announce(core: Core, channel: Channel, type: "channelCreated" | "channelRefreshed", now: Now): void {
   outputBound(core, channel);
-  if (!core.wantsEvents) return;
+  if (!core.wants(type)) return;
   core.event({
     type,
     context: core.context(channel.allocation, now),

@@ -22,7 +22,7 @@ export function refreshAllocation(core: Core, allocation: Allocation, request: I
   if (seconds <= 0) return failure(401, "Unauthenticated: the credential has expired");
   for (const relay of meant) relay.expiresAtMs = now.monotonicMs + seconds * 1000;
   core.registry.timers.set(allocation, allocation.expiresAtMs);
-  if (core.wantsEvents) {
+  if (core.wants("allocationRefreshed")) {
     core.event({ type: "allocationRefreshed", context: core.context(allocation, now), lifetimeSeconds: seconds });
   }
   return success(attribute(lifetime, seconds));

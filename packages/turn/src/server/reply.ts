@@ -69,6 +69,7 @@ export function replyUnauthenticated(
 
 /** A 401 or 438 with what is needed to try again (RFC 8489 §9.2.4). */
 export function challenge(core: Core, request: IncomingRequest, code: 401 | 438, now: Now): void {
+  if (core.options.gate?.admitsChallenge(request.client.remote, now.monotonicMs) === false) return;
   const { thirdPartyAuthorization: serverName } = core.options;
   const answer = failure(
     code,

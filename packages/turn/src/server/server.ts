@@ -6,6 +6,7 @@ import { handleBinding } from "./binding.ts";
 import {
   type Answer,
   type ClientSource,
+  type EngineLimits,
   type Forward,
   type IcmpReport,
   type Now,
@@ -45,6 +46,7 @@ export interface EndableAllocation {
   readonly actor: string;
   readonly credentialId: string | undefined;
   readonly label: string | undefined;
+  readonly client: TransportAddress;
 }
 
 /** A living allocation. */
@@ -210,13 +212,13 @@ export class TurnServer implements ServerEngine {
    */
   endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason, now: Now): number {
     let ended = 0;
-    this.#allocate.cancelThose(({ username, actor, credentialId, label }) =>
-      matches({ id: "", username, actor, credentialId, label }),
+    this.#allocate.cancelThose(({ username, actor, credentialId, label }, client) =>
+      matches({ id: "", username, actor, credentialId, label, client }),
     );
     for (const allocation of this.#core.registry.allocations()) {
       const { username, actor, credentialId, label } = allocation.credential;
       const id = allocationId(this.#core, allocation);
-      if (!matches({ id, username, actor, credentialId, label })) continue;
+      if (!matches({ id, username, actor, credentialId, label, client: allocation.client.remote })) continue;
       deleteAllocation(this.#core, allocation, reason, now);
       ended++;
     }
@@ -237,7 +239,13 @@ export class TurnServer implements ServerEngine {
     }
   }
 
+  /** Changes limits: what lives stays, what comes is held to them. */
+  setLimits(limits: EngineLimits): void {
+    this.#core.setLimits(limits);
+  }
+
   shutdown(now: Now): void {
+    this.#pending.cancelAll();
     this.#allocate.cancelAll();
     this.endAllocations(() => true, "shutdown", now);
   }
@@ -264,6 +272,9 @@ export class TurnServer implements ServerEngine {
   }
 
   #handleMessage(source: ClientSource, buffer: Uint8Array, offset: number, length: number, now: Now): void {
+    // The two class bits are clear in requests (RFC 8489 §5).
+    const isRequest = (buffer[offset]! & 0x01) === 0 && (buffer[offset + 1]! & 0x10) === 0;
+    if (isRequest && this.#core.options.gate?.admitsRequest(source.remote, now.monotonicMs) === false) return;
     // The caller's buffer is used again after the input, while a request may wait for an answer.
     const decoded = decodeMessage(buffer.slice(offset, offset + length));
     // Only requests are answered; Binding indications keep NAT bindings alive and ask for nothing.

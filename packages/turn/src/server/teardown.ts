@@ -16,7 +16,7 @@ export function deleteAllocation(core: Core, allocation: Allocation, reason: Del
   if (allocation.admissionQuestionId !== undefined) {
     core.output({ kind: "releaseAdmission", questionId: allocation.admissionQuestionId });
   }
-  if (core.wantsEvents) {
+  if (core.wants("allocationDeleted")) {
     core.event({
       type: "allocationDeleted",
       context: core.context(allocation, now),
@@ -92,7 +92,7 @@ export function expireChannel(core: Core, channel: Channel, now: Now): void {
 
 function unbind(core: Core, channel: Channel, now: Now): void {
   core.output({ kind: "channelUnbound", allocation: channel.allocation.id, channel: channel.number });
-  if (!core.wantsEvents) return;
+  if (!core.wants("channelDeleted")) return;
   core.event({
     type: "channelDeleted",
     context: core.context(channel.allocation, now),
@@ -104,7 +104,7 @@ function unbind(core: Core, channel: Channel, now: Now): void {
 
 function deletePermission(core: Core, permission: Permission, now: Now): void {
   core.registry.removePermission(permission);
-  if (!core.wantsEvents) return;
+  if (!core.wants("permissionDeleted")) return;
   core.event({
     type: "permissionDeleted",
     context: core.context(permission.allocation, now),

@@ -16,15 +16,17 @@ export class TrafficReports {
 
   begin(allocation: Allocation, now: Now): void {
     const seconds = this.#core.options.trafficReportSeconds;
-    if (seconds === undefined || !this.#core.wantsEvents) return;
+    if (seconds === undefined) return;
     const alarm: Alarm = {
       kind: "alarm",
       ring: (at) => {
-        this.#core.event({
-          type: "trafficReport",
-          context: this.#core.context(allocation, at),
-          totals: totalsOf(allocation, at),
-        });
+        if (this.#core.wants("trafficReport")) {
+          this.#core.event({
+            type: "trafficReport",
+            context: this.#core.context(allocation, at),
+            totals: totalsOf(allocation, at),
+          });
+        }
         this.#core.registry.timers.set(alarm, at.monotonicMs + seconds * 1000);
       },
     };

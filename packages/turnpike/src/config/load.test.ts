@@ -41,7 +41,7 @@ describe("loadConfiguration", () => {
     });
     expect(configuration.authn).toEqual({ schemes_turn: ["portal", "static", "shared-secret", "oauth", "webhook"] });
     expect(configuration.penalties).toEqual({ delay: "constant", ban_failures: 100, ban_window: 600, ban_time: 600 });
-    expect(configuration.log).toEqual({ level: "info" });
+    expect(configuration.log).toEqual({ level: "info", events: [] });
   });
 
   it("takes schemes, a webhook and OAuth keys from every layer, with fractions and switches", () => {
@@ -182,7 +182,7 @@ key = "0123456789ABCDEF0123456789abcdef"
     [
       "a key that is like nothing",
       `[log]\nzzzzzzzz = 1\n`,
-      `turnpike.toml:2:1: unknown key "log.zzzzzzzz"; known in log: level, format`,
+      `turnpike.toml:2:1: unknown key "log.zzzzzzzz"; known in log: level, format, events`,
     ],
     [
       "__proto__",

@@ -5,6 +5,7 @@ import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
+  checkEventType,
   checkExternalAddress,
   checkListenSpec,
   checkPeerRange,
@@ -235,6 +236,81 @@ const telemetry = z.strictObject({
   }),
 });
 
+const bandwidth = () => z.int().min(1000).max(1e12).optional();
+const perSecond = () => z.int().min(1).max(1_000_000).optional();
+const count = () => z.int().min(1).max(1_000_000).optional();
+
+const quota = z.strictObject({
+  user: count().register(settings, {
+    flag: "--user-quota",
+    value: "N",
+    description: "allocations that one user may have at once; more are refused with 486",
+    defaultText: "any number",
+  }),
+  total: count().register(settings, {
+    flag: "--total-quota",
+    value: "N",
+    description: "allocations of all users together",
+    defaultText: "any number",
+  }),
+  address: count().register(settings, {
+    flag: "--address-quota",
+    value: "N",
+    description: "allocations from one IPv4 address or IPv6 /64",
+    defaultText: "any number",
+  }),
+  user_bandwidth: bandwidth().register(settings, {
+    flag: "--user-bandwidth",
+    value: "BYTES/S",
+    description: "what all allocations of one user relay together, each way; at least 1000",
+    defaultText: "no limit",
+  }),
+  allocation_bandwidth: bandwidth().register(settings, {
+    flag: "--allocation-bandwidth",
+    value: "BYTES/S",
+    description: "what one allocation relays, each way; at least 1000",
+    defaultText: "no limit",
+  }),
+  total_bandwidth: bandwidth().register(settings, {
+    flag: "--total-bandwidth",
+    value: "BYTES/S",
+    description: "what the relay relays, each way; users share it fairly; at least 1000",
+    defaultText: "no limit",
+  }),
+  requests_per_second: perSecond().register(settings, {
+    description: "requests that one network (/24, /56) may send; more get silence",
+    defaultText: "no limit",
+  }),
+  challenges_per_second: perSecond().register(settings, {
+    description: "challenges (401, 438) that one network is sent",
+    defaultText: "no limit",
+  }),
+  allocations_per_second: perSecond().register(settings, {
+    description: "allocations that one network may make; more are refused with 486",
+    defaultText: "no limit",
+  }),
+  store: z
+    .string()
+    .regex(/^rediss?:\/\//, "expected redis://HOST:PORT or rediss://HOST:PORT")
+    .optional()
+    .register(settings, {
+      flag: "--quota-store",
+      value: "URL",
+      description: "Redis or Valkey in which the relays of a fleet count together",
+      defaultText: "each relay counts alone",
+      secret: true,
+    }),
+});
+
+const control = z.strictObject({
+  socket: z.string().min(1).optional().register(settings, {
+    flag: "--control-socket",
+    value: "PATH",
+    description: "Unix domain socket for turnpike ctl, with mode 0600",
+    defaultText: "`turnpike.sock` in `XDG_RUNTIME_DIR`, none without that",
+  }),
+});
+
 const log = z.strictObject({
   level: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).prefault("info").register(settings, {
     flag: "--log-level",
@@ -246,6 +322,11 @@ const log = z.strictObject({
     value: "FORMAT",
     description: "how messages are written to standard error",
     defaultText: "`pretty` on a terminal, `json` otherwise",
+  }),
+  events: z.array(checkedText(checkEventType)).prefault([]).register(settings, {
+    flag: "--log-event",
+    value: "TYPE",
+    description: "type of event that is logged at info, with the client's address; all: every one",
   }),
 });
 
@@ -276,6 +357,8 @@ export const configurationSchema = z
     hints: hints.prefault({}),
     portal: portal.prefault({}),
     telemetry: telemetry.prefault({}),
+    quota: quota.prefault({}),
+    control: control.prefault({}),
     log: log.prefault({}),
   })
   .superRefine(({ authn: { schemes_turn: schemes }, turn: configured }, context) => {

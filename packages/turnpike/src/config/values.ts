@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { turnHintServer } from "@turnpike/client";
 import { createAddressPolicy, InvalidHintError, parseHint, parseTarget } from "@turnpike/hints";
-import { parseExternalAddress, parseListenSpec } from "@turnpike/relay";
+import { isRelayEventType, parseExternalAddress, parseListenSpec, RELAY_EVENT_TYPES } from "@turnpike/relay";
 import { createPeerPolicy } from "@turnpike/turn";
 
 /** A value is not of its form. The message says what is wrong and what would be right, without the key's name. */
@@ -91,6 +91,14 @@ export function checkStoredKey(text: string): string {
     throw new InvalidValueError("must be 32 hexadecimal digits (MD5 key) or 64 (SHA-256 key)");
   }
   return text.toLowerCase();
+}
+
+/** Checks the type of an event, or `all`. */
+export function checkEventType(text: string): string {
+  if (text !== "all" && !isRelayEventType(text)) {
+    throw new InvalidValueError(`"${text}" is no event; there are all, ${RELAY_EVENT_TYPES.join(", ")}`);
+  }
+  return text;
 }
 
 /** Checks an absolute `http:` or `https:` URL without a user in it. */

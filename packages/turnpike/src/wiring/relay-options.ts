@@ -1,7 +1,12 @@
 import { CONSTANT_DELAY, GROWING_DELAY, type PenaltyDelay } from "@turnpike/authn/penalties";
 import type { TurnAuthenticator } from "@turnpike/authn/turn";
-import type { AuthenticateModule, RelayOptions } from "@turnpike/relay";
-import { formatTransportAddress, type TransportAddress } from "@turnpike/stun";
+import {
+  type AuthenticateModule,
+  isRelayEventType,
+  plainEvent,
+  type RelayLimits,
+  type RelayOptions,
+} from "@turnpike/relay";
 import type { LifecycleEvent } from "@turnpike/turn";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
@@ -17,7 +22,7 @@ export function relayOptionsOf(options: {
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
 }): RelayOptions {
   const { configuration, authenticator, authenticate, logger } = options;
-  const { relay, peers, turn, tls } = configuration;
+  const { relay, peers, turn, tls, log } = configuration;
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
     throw new TypeError("Cannot use one of --cert and --key without the other");
   }
@@ -46,6 +51,10 @@ export function relayOptionsOf(options: {
       usernameAnonymity: authenticator.usernameAnonymity,
       ...(thirdPartyAuthorization === undefined ? {} : { thirdPartyAuthorization }),
     },
+    limits: limitsOf(configuration),
+    ...(log.events.length === 0
+      ? {}
+      : { eventLog: log.events.includes("all") ? {} : { types: log.events.filter(isRelayEventType) } }),
     logger,
     ...eventListener(logger, options.onEvent),
   };
@@ -61,7 +70,7 @@ function eventListener(
   return {
     onEvent: (event) => {
       onEvent?.(event);
-      if (logs) logger.debug({ event: toPlain(event) }, event.type);
+      if (logs) logger.debug(plainEvent(event), event.type);
     },
   };
 }
@@ -78,13 +87,24 @@ const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>
   none: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
 };
 
-/** An event with its addresses as text. */
-function toPlain(event: LifecycleEvent): unknown {
-  return JSON.parse(
-    JSON.stringify(event, (_, value: unknown) => (isAddress(value) ? formatTransportAddress(value) : value)),
-  );
-}
-
-function isAddress(value: unknown): value is TransportAddress {
-  return typeof value === "object" && value !== null && "family" in value && "w3" in value && "port" in value;
+function limitsOf({ quota }: Configuration): RelayLimits {
+  const quotas = {
+    ...(quota.user === undefined ? {} : { user: quota.user }),
+    ...(quota.total === undefined ? {} : { total: quota.total }),
+    ...(quota.address === undefined ? {} : { addressPrefix: quota.address }),
+  };
+  const perSource = {
+    ...(quota.requests_per_second === undefined ? {} : { requestsPerSecond: quota.requests_per_second }),
+    ...(quota.challenges_per_second === undefined ? {} : { challengesPerSecond: quota.challenges_per_second }),
+    ...(quota.allocations_per_second === undefined ? {} : { allocationsPerSecond: quota.allocations_per_second }),
+  };
+  return {
+    quotas,
+    perSource,
+    ...(quota.user_bandwidth === undefined ? {} : { userRate: { bytesPerSecond: quota.user_bandwidth } }),
+    ...(quota.allocation_bandwidth === undefined
+      ? {}
+      : { allocationRate: { bytesPerSecond: quota.allocation_bandwidth } }),
+    ...(quota.total_bandwidth === undefined ? {} : { totalRate: { bytesPerSecond: quota.total_bandwidth } }),
+  };
 }

@@ -1,10 +1,17 @@
-import { PlaneUnavailableError, PortalLinkError, type Relay, RelayStartError } from "@turnpike/relay";
+import {
+  type ControlSocket,
+  PlaneUnavailableError,
+  PortalLinkError,
+  type Relay,
+  RelayStartError,
+} from "@turnpike/relay";
 import type { LifecycleEvent } from "@turnpike/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { usesColors, type World } from "../world.ts";
+import { openControl } from "./control.ts";
 import { createLink, type LinkParts, type LinkTarget } from "./link.ts";
 import { type Observation, openObservation } from "./observation.ts";
 import { startConfiguredRelay } from "./start-relay.ts";
@@ -40,14 +47,17 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
   const observation = await openObservation({ configuration, world, logger, link });
   // Signals are listened to before anything can be asked of the relay.
   const starting = start({ configuration, credentials, logger, link, observation });
+  let control: ControlSocket | undefined;
   const announce = async (): Promise<void> => {
     const relay = await starting;
+    control = await openControl({ relay, configuration, world, logger });
     await options.onReady?.(relay);
   };
   try {
     await Promise.all([untilStopped({ starting, world, logger, link, observation }), announce()]);
   } finally {
     link?.stop();
+    await control?.close();
     await observation.stop();
   }
 }

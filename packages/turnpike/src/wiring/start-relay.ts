@@ -5,10 +5,11 @@ import {
   type Secrets,
   type TurnAuthenticator,
 } from "@turnpike/authn/turn";
-import { type Relay, startRelay } from "@turnpike/relay";
+import { type AdmissionStore, type Relay, startRelay } from "@turnpike/relay";
 import type { LifecycleEvent } from "@turnpike/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
+import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { authenticatorData, type AuthenticatorData, createAuthenticator } from "./authenticator.ts";
 import type { LinkParts } from "./link.ts";
@@ -97,7 +98,14 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
     link.setRevocations(revocations);
     await link.connect();
   }
-  const relay = await startRelay(relayOptions);
+  const { store: url } = configuration.quota;
+  const admissionStore = url === undefined ? undefined : await connectQuotaStore(url, logger);
+  const relay = await startRelay({ ...relayOptions, ...(admissionStore && { admissionStore }) }).catch(
+    async (error: unknown) => {
+      await admissionStore?.close();
+      throw error;
+    },
+  );
   started.relay = relay;
   link?.setRelay(relay);
   link?.onFleetSecrets(() => tell({ kind: "replaced", data: describe() }));
@@ -130,3 +138,14 @@ const THREAD_AUTHENTICATOR = new URL(
   import.meta.url.endsWith(".ts") ? "./thread-authenticator.ts" : "./thread-authenticator.js",
   import.meta.url,
 ).href;
+
+async function connectQuotaStore(url: string, logger: Logger): Promise<AdmissionStore> {
+  try {
+    // Loaded only where it is used.
+    const { RedisAdmissionStore } = await import("@turnpike/relay/redis");
+    return await RedisAdmissionStore.connect({ url, logger });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CommandError(`quota.store: can't be reached: ${reason}`, { exitCode: 1, cause: error });
+  }
+}

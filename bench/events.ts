@@ -1,0 +1,135 @@
+/**
+ * What events cost: the engine with the hub of events, its outlets all on, and none listening, beside an engine that
+ * can't tell events at all. `npm run bench:events`. Times are of this machine; the ratios are what counts.
+ */
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { RELAY_EVENT_TYPES } from "@turnpike/relay";
+import {
+  attribute,
+  channelNumber,
+  encodeChannelData,
+  lifetime,
+  requestedTransport,
+  transportAddress,
+  xorPeerAddress,
+} from "@turnpike/stun";
+import type { ServerOptions } from "@turnpike/turn";
+import { EventHub } from "../packages/relay/src/events/event-hub.ts";
+import { EngineHarness, sourceOf, UDP_LISTENER } from "../test/sim/support/engine-harness.ts";
+import { StunClient } from "../test/sim/support/stun-client.ts";
+
+const PEER = transportAddress("8.8.8.8", 5000);
+const CLIENT = transportAddress("198.51.100.7", 40_000);
+const SESSIONS = 1500;
+const PACKETS = 3_000_000;
+const ROUNDS = 12;
+
+interface Subject {
+  readonly name: string;
+  readonly options: Partial<ServerOptions>;
+  readonly hub: EventHub | undefined;
+}
+
+function subjects(): readonly Subject[] {
+  const logger = {
+    debug: nothing,
+    info: (fields: object) => void JSON.stringify(fields),
+    warn: nothing,
+    error: nothing,
+  };
+  const monotonicMs = (): number => performance.now();
+  const silent = new EventHub({ logger, monotonicMs });
+  const loud = new EventHub({ logger, monotonicMs, onEvent: nothing, log: { linesPerSecond: Infinity } });
+  const stream = loud.stream();
+  void (async () => {
+    for await (const event of stream) void event;
+  })();
+  return [
+    { name: "events off", options: { events: false }, hub: undefined },
+    { name: "none listening", options: { events: (type) => silent.wants(type) }, hub: silent },
+    { name: "handler, stream, log, channels", options: { events: (type) => loud.wants(type) }, hub: loud },
+  ];
+}
+
+function nothing(): void {}
+
+/** Drains as a reactor does. */
+function drain(harness: EngineHarness, hub: EventHub | undefined): void {
+  harness.drain();
+  for (const output of harness.take()) if (output.kind === "event") hub?.publish(output.event);
+}
+
+/** Sessions a second: Allocate, ChannelBind, Refresh to nothing. */
+function sessions({ options, hub }: Subject): number {
+  const harness = new EngineHarness(options);
+  const client = new StunClient({ username: "alice", password: "wonderland" }, harness.random);
+  harness.fromClient(CLIENT, client.plain("allocate"));
+  client.learn(harness.answer());
+  const requests: Uint8Array[] = [];
+  for (let i = 0; i < SESSIONS; i++) {
+    requests.push(
+      client.signed("allocate", [attribute(requestedTransport, 17)]),
+      client.signed("channelBind", [attribute(channelNumber, 0x4000), attribute(xorPeerAddress, PEER)]),
+      client.signed("refresh", [attribute(lifetime, 0)]),
+    );
+  }
+  const startMs = performance.now();
+  for (const request of requests) {
+    harness.fromClient(CLIENT, request);
+    drain(harness, hub);
+  }
+  return (SESSIONS * 1000) / (performance.now() - startMs);
+}
+
+/** Packets a second on a channel. */
+function packets({ options }: Subject): number {
+  const harness = new EngineHarness(options);
+  const client = new StunClient({ username: "alice", password: "wonderland" }, harness.random);
+  harness.fromClient(CLIENT, client.plain("allocate"));
+  client.learn(harness.answer());
+  harness.fromClient(CLIENT, client.signed("allocate", [attribute(requestedTransport, 17)]));
+  harness.fromClient(
+    CLIENT,
+    client.signed("channelBind", [attribute(channelNumber, 0x4000), attribute(xorPeerAddress, PEER)]),
+  );
+  const data = encodeChannelData(0x4000, new Uint8Array(172), { padded: false });
+  const buffer = new Uint8Array(48 + data.length + 4);
+  buffer.set(data, 48);
+  const source = sourceOf(CLIENT, UDP_LISTENER);
+  const startMs = performance.now();
+  for (let i = 0; i < PACKETS; i++) {
+    harness.server.handleClientPacket(source, buffer, 48, data.length, harness.clock);
+    if (harness.server.pollOutput() !== undefined) throw new Error("A packet made an output");
+  }
+  return (PACKETS * 1000) / (performance.now() - startMs);
+}
+
+const rows = new Map<string, { sessions: number[]; packets: number[] }>();
+const compared = subjects();
+const loud = compared.at(-1)?.hub;
+const channels = RELAY_EVENT_TYPES.map((type) => `turnpike:${type.replaceAll(/[A-Z]/g, (l) => `-${l.toLowerCase()}`)}`);
+for (let round = 0; round <= ROUNDS; round++) {
+  for (const subject of compared) {
+    // Channels are the process's own: they have subscribers only while the loud one is measured.
+    for (const name of subject.hub === loud ? channels : []) subscribe(name, nothing);
+    const row = rows.get(subject.name) ?? { sessions: [], packets: [] };
+    rows.set(subject.name, row);
+    const [made, relayed] = [sessions(subject), packets(subject)];
+    await new Promise((done) => setImmediate(done));
+    for (const name of channels) unsubscribe(name, nothing);
+    // The first round compiles.
+    if (round === 0) continue;
+    row.sessions.push(made);
+    row.packets.push(relayed);
+  }
+}
+// The best of the rounds: what others do on the machine only ever slows.
+const best = (values: readonly number[]): number => Math.max(...values);
+const base = rows.get("events off");
+for (const [name, row] of rows) {
+  const ratio = (of: "sessions" | "packets"): string => (best(row[of]) / best(base?.[of] ?? [])).toFixed(3);
+  console.log(
+    `${name.padEnd(32)} ${Math.round(best(row.sessions))} sessions/s (${ratio("sessions")})  ` +
+      `${(best(row.packets) / 1e6).toFixed(2)} M packets/s (${ratio("packets")})`,
+  );
+}

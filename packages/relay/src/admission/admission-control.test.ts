@@ -1,0 +1,177 @@
+import { transportAddress } from "@turnpike/stun";
+import { describe, expect, test } from "vitest";
+import { ActorRates } from "../limits/actor-rates.ts";
+import { ActorSlots } from "../limits/actor-slots.ts";
+import { SourceRates } from "../limits/source-rates.ts";
+import { RecordingLogger } from "../testing/recording-logger.ts";
+import { AdmissionControl, type AdmissionControlOptions, type AdmissionSettings } from "./admission-control.ts";
+import type { AdmissionStore, Reserved } from "./admission-store.ts";
+import { MemoryAdmissionStore } from "./memory-store.ts";
+
+const SERVING = { draining: false };
+
+function setUp(settings: AdmissionSettings, options: Partial<AdmissionControlOptions> = {}) {
+  const rates = new ActorRates({ clockOffsetMs: 0 });
+  const sourceRates = new SourceRates({ clockOffsetMs: 0 });
+  const store = new MemoryAdmissionStore();
+  const logger = new RecordingLogger();
+  const control = new AdmissionControl({
+    relayId: "r1",
+    store,
+    whenStoreAway: "refuse",
+    sourceRates,
+    slots: new ActorSlots(rates),
+    needsSlot: () => false,
+    monotonicMs: () => 1000,
+    logger,
+    ...options,
+  });
+  control.configure(settings);
+  let last = 0;
+  const ask = (actor = "alice", client = "198.51.100.7", reactor = 0) => {
+    const questionId = ++last;
+    const context = {
+      actor,
+      username: `19:${actor}`,
+      scheme: "static",
+      client: transportAddress(client, 4000),
+      transport: "udp" as const,
+    };
+    return { asker: { reactor, questionId }, decision: control.admit({ reactor, questionId }, context, SERVING) };
+  };
+  return { control, store, sourceRates, logger, ask };
+}
+
+/** A store that answers when the test says so. */
+class SlowStore implements AdmissionStore {
+  readonly inner = new MemoryAdmissionStore();
+  readonly waiting: ((fail?: Error) => void)[] = [];
+  reserve(reservation: Parameters<AdmissionStore["reserve"]>[0]): Promise<Reserved> {
+    return new Promise((resolve, reject) =>
+      this.waiting.push((fail) => (fail === undefined ? resolve(this.inner.reserve(reservation)) : reject(fail))),
+    );
+  }
+  commit(): void {}
+  release(lease: string): void {
+    this.inner.release(lease);
+  }
+  close(): void {}
+}
+
+describe("quotas", () => {
+  test("of users, address prefixes and all: 486 with a reason each, and what is released is there again", () => {
+    const { ask, control } = setUp({ quotas: { user: 2, addressPrefix: 3, total: 4 } });
+    const [first] = [ask("a", "2001:db8::1"), ask("a", "2001:db8::2")];
+    expect(ask("a").decision).toMatchObject({ admitted: false, code: 486, reason: "Allocation Quota Reached" });
+    expect(ask("b", "2001:db8::3").decision).toMatchObject({ admitted: true });
+    expect(ask("c", "2001:db8:0:0:ffff::").decision).toMatchObject({
+      code: 486,
+      reason: "Allocation Quota Reached: too many allocations from this network",
+    });
+    expect(ask("d", "198.51.100.1").decision).toMatchObject({ admitted: true });
+    expect(ask("e", "198.51.100.2").decision).toMatchObject({ code: 486 });
+    control.release(first.asker);
+    control.release(first.asker);
+    expect(control.count).toBe(3);
+    expect(ask("e", "198.51.100.2").decision).toMatchObject({ admitted: true });
+    expect(ask("f", "198.51.100.2").decision).toMatchObject({ code: 486 });
+  });
+
+  test("a user's own quota comes from limitsFor, with lifetime and rates", async () => {
+    const { ask } = setUp({
+      quotas: { user: 1 },
+      limitsFor: async ({ actor }) =>
+        actor === "big"
+          ? {
+              allocations: 2,
+              maxLifetimeSeconds: 60,
+              allocationRate: { bytesPerSecond: 5 },
+              userRate: { bytesPerSecond: 9 },
+            }
+          : undefined,
+    });
+    expect(await ask("big").decision).toEqual({
+      admitted: true,
+      maxLifetimeSeconds: 60,
+      limits: { allocation: { bytesPerSecond: 5 }, actorSlot: 0 },
+    });
+    expect(await ask("big").decision).toMatchObject({ admitted: true, limits: { actorSlot: 0 } });
+    expect(await ask("big").decision).toMatchObject({ code: 486 });
+    expect(await ask("small").decision).toEqual({ admitted: true, limits: {} });
+    expect(await ask("small").decision).toMatchObject({ code: 486 });
+  });
+
+  test("are live: a lower one ends nobody, a higher one lets in", () => {
+    const { ask, control } = setUp({ quotas: { user: 1 } });
+    ask();
+    expect(ask().decision).toMatchObject({ code: 486 });
+    control.configure({ quotas: { user: 2 } });
+    expect(ask().decision).toMatchObject({ admitted: true });
+    control.configure({ quotas: { user: 0 } });
+    expect(control.count).toBe(2);
+    expect(() => control.configure({ quotas: { user: 1.5 } })).toThrow("quota user");
+  });
+
+  test("a reactor that dies gives back what it held, and what it was just asking for", async () => {
+    const store = new SlowStore();
+    const { ask, control } = setUp({ quotas: { user: 2 } }, { store });
+    const held = ask("a", undefined, 1);
+    store.waiting.shift()?.();
+    expect(await held.decision).toMatchObject({ admitted: true });
+    const asking = ask("a", undefined, 1);
+    control.reactorEnded(1);
+    store.waiting.shift()?.();
+    expect(await asking.decision).toMatchObject({ admitted: false, code: 508 });
+    expect(store.inner.count("user a")).toBe(0);
+    control.reactorStarted(1);
+    const again = ask("a", undefined, 1);
+    store.waiting.shift()?.();
+    expect(await again.decision).toMatchObject({ admitted: true });
+  });
+
+  test.each([
+    ["refuse", { admitted: false, code: 508 }],
+    ["admit", { admitted: true }],
+  ] as const)("while the store is away: %s", async (whenStoreAway, expected) => {
+    const store = new SlowStore();
+    const { ask, logger } = setUp({ quotas: { user: 2 } }, { store, whenStoreAway });
+    const { decision } = ask();
+    store.waiting.shift()?.(new Error("away"));
+    expect(await decision).toMatchObject(expected);
+    expect(logger.messages("error")).toEqual(["Quotas can't be checked"]);
+  });
+});
+
+test("limitsFor that fails refuses; a redirect policy that fails keeps the client", async () => {
+  const fails = (): never => {
+    throw new Error("database");
+  };
+  expect(setUp({ limitsFor: fails }).ask().decision).toMatchObject({ code: 508 });
+  expect(await setUp({ limitsFor: () => Promise.reject(new Error("x")) }).ask().decision).toMatchObject({ code: 508 });
+  expect(setUp({ redirect: fails }).ask().decision).toMatchObject({ admitted: true });
+});
+
+test("redirection is told with server and domain, before any quota is taken", () => {
+  const { ask, store } = setUp({
+    quotas: { user: 1 },
+    redirect: () => ({ servers: ["192.0.2.9:3478"], domain: "other.example.org" }),
+  });
+  expect(ask().decision).toEqual({
+    admitted: false,
+    code: 300,
+    reason: "Try Alternate",
+    alternateServer: transportAddress("192.0.2.9", 3478),
+    alternateDomain: "other.example.org",
+  });
+  expect(store.count("user alice")).toBe(0);
+});
+
+test("allocations a second of one network are limited, whoever asks", () => {
+  const { ask, sourceRates } = setUp({});
+  sourceRates.configure({ allocationsPerSecond: 5 }, 1000);
+  const decisions = Array.from({ length: 15 }, (_, i) => ask(`user${i}`).decision);
+  expect(decisions.filter((each) => "admitted" in each && each.admitted)).toHaveLength(10);
+  expect(decisions.at(-1)).toMatchObject({ code: 486 });
+  expect(ask("other", "203.0.113.1").decision).toMatchObject({ admitted: true });
+  expect(sourceRates.heldBack.allocations).toBe(5);
+});

@@ -1,0 +1,13 @@
+import type { AllocationDescription, DeletionReason, EngineLimits } from "@turnpike/turn";
+import type { AllocationSelector } from "../allocation-selector.ts";
+import type { BanEvent } from "../events/relay-event.ts";
+
+/** The reactors of a relay, as administration needs them: on this thread, or on others. */
+export interface ReactorGroup {
+  allocations(): readonly AllocationDescription[] | Promise<readonly AllocationDescription[]>;
+  /** Ends what is meant; the number of it. */
+  end(selector: AllocationSelector, reason: DeletionReason): number | Promise<number>;
+  setLimits(limits: EngineLimits): void;
+  /** For reactors on other threads, which have lists of bans of their own. */
+  tellBan?(event: BanEvent): void;
+}

@@ -1,0 +1,82 @@
+import { formatIpAddress } from "@turnpike/stun";
+import type { AllocationContext, LifecycleEvent, Totals } from "@turnpike/turn";
+
+type Thing = Extract<LifecycleEvent, { readonly peer: unknown }>;
+
+/** What lives in a reactor, as far as its events told: for the case that it dies without a word. */
+export class LivingThings {
+  readonly #allocations = new Map<string, { context: AllocationContext; totals: Totals | undefined }>();
+  readonly #things = new Map<string, Map<string, Thing>>();
+
+  take(event: LifecycleEvent): void {
+    if (!("context" in event)) return;
+    const { context } = event;
+    const { allocationId } = context;
+    switch (event.type) {
+      case "allocationCreated":
+        this.#allocations.set(allocationId, { context, totals: undefined });
+        return;
+      case "allocationDeleted":
+        this.#allocations.delete(allocationId);
+        this.#things.delete(allocationId);
+        return;
+      case "allocationRefreshed":
+        return;
+      case "trafficReport": {
+        const allocation = this.#allocations.get(allocationId);
+        if (allocation !== undefined) allocation.totals = event.totals;
+        return;
+      }
+      default:
+        this.#takeThing(allocationId, event);
+    }
+  }
+
+  /** The events of the end of everything, each thing before the allocation that it belongs to. Forgets it all. */
+  end(atUnixMs: number): readonly LifecycleEvent[] {
+    const events: LifecycleEvent[] = [];
+    for (const [allocationId, { context: known, totals }] of this.#allocations) {
+      const context = { ...known, atUnixMs };
+      for (const thing of this.#things.get(allocationId)?.values() ?? []) events.push(endOf(thing, context));
+      events.push({
+        type: "allocationDeleted",
+        context,
+        reason: "relaySocketError",
+        // What was counted since the last report died with the reactor.
+        totals: { ...(totals ?? NOTHING), durationMs: atUnixMs - known.atUnixMs },
+      });
+    }
+    this.#allocations.clear();
+    this.#things.clear();
+    return events;
+  }
+
+  #takeThing(allocationId: string, event: Thing): void {
+    const things = this.#things.get(allocationId) ?? new Map<string, Thing>();
+    this.#things.set(allocationId, things);
+    if (event.type.endsWith("Deleted") || event.type.endsWith("Closed")) things.delete(nameOf(event));
+    else if (event.type.endsWith("Created") || event.type.endsWith("Opened")) things.set(nameOf(event), event);
+  }
+}
+
+const NOTHING: Totals = {
+  packetsToPeers: 0,
+  bytesToPeers: 0,
+  packetsFromPeers: 0,
+  bytesFromPeers: 0,
+  drops: { permission: 0, channel: 0, malformed: 0, rate: 0 },
+  peers: 0,
+  durationMs: 0,
+};
+
+function nameOf(thing: Thing): string {
+  if ("channel" in thing) return `channel ${thing.channel}`;
+  if ("connectionId" in thing) return `connection ${thing.connectionId}`;
+  return `permission ${formatIpAddress(thing.peer)}`;
+}
+
+function endOf(thing: Thing, context: AllocationContext): LifecycleEvent {
+  if ("channel" in thing) return { ...thing, type: "channelDeleted", context };
+  if ("connectionId" in thing) return { ...thing, type: "connectionClosed", context };
+  return { ...thing, type: "permissionDeleted", context };
+}

@@ -1,0 +1,183 @@
+import { OperationContext } from "@turnpike/authn";
+import {
+  type BatchedRelay,
+  type BatchedRelayOptions,
+  loadLibc,
+  prefixSubject,
+  startBatchedRelay,
+} from "@turnpike/relay";
+import type { TransportAddress } from "@turnpike/stun";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { describe, expect, test } from "vitest";
+import { Ledger } from "../sim/model/ledger.ts";
+import { allocated, ALICE, BOB, bytes, keep, openPeer } from "../support/relay.ts";
+import { UdpTurnClient } from "../support/udp-turn-client.ts";
+
+const libc = loadLibc();
+const ctx = OperationContext.internal("test");
+/** How long something may take that is there soon. */
+const SOON = { timeout: 20_000 };
+const AUTHENTICATE = {
+  module: new URL("../support/static-users-module.ts", import.meta.url).href,
+  data: () => ({ alice: "wonderland", bob: "builder" }),
+};
+
+if ("unavailable" in libc) {
+  test("elsewhere than on linux-x64 with glibc, the reason is told", () => {
+    expect(libc.unavailable.length).toBeGreaterThan(20);
+  });
+} else {
+  const start = async (options: Partial<BatchedRelayOptions> = {}): Promise<BatchedRelay> => {
+    const relay = await startBatchedRelay({
+      libc,
+      threads: 4,
+      listen: ["udp:127.0.0.1:0", "udp:[::1]:0"],
+      relayAddresses: ["127.0.0.1", "::1"],
+      authenticate: AUTHENTICATE,
+      peers: { allow: ["127.0.0.0/8", "::1"] },
+      ...options,
+    });
+    keep({ [Symbol.asyncDispose]: () => relay.stop() });
+    return relay;
+  };
+  const open = async (relay: BatchedRelay, credentials = ALICE, family: 4 | 6 = 4): Promise<UdpTurnClient> => {
+    const listener = relay.listening.find(({ local }) => local.family === family);
+    return keep(await UdpTurnClient.open(listener?.local as TransportAddress, credentials));
+  };
+
+  describe("four reactors on threads", () => {
+    test("ten clients race for a quota of 3: never more at any instant, never fewer in the end", async () => {
+      let [living, most] = [0, 0];
+      const relay = await start({
+        limits: { quotas: { user: 3 } },
+        events: {
+          allocationCreated: () => {
+            most = Math.max(most, ++living);
+          },
+          allocationDeleted: () => living--,
+        },
+      });
+      for (let round = 0; round < 10; round++) {
+        const clients = await Promise.all(Array.from({ length: 10 }, () => open(relay)));
+        const outcomes = await Promise.all(clients.map((client) => client.allocate()));
+        expect(outcomes.filter((each) => each === 486)).toHaveLength(7);
+        expect(outcomes.filter((each) => typeof each !== "number")).toHaveLength(3);
+        await Promise.all(clients.map((client) => client.refresh(0)));
+        await expect.poll(() => living, SOON).toBe(0);
+        await Promise.all(clients.map((client) => client.close()));
+      }
+      expect(most).toBe(3);
+    });
+
+    test("administration reaches all of them", async () => {
+      const relay = await start();
+      const clients = await Promise.all(
+        Array.from({ length: 16 }, (_, i) => open(relay, i < 12 ? ALICE : (BOB as never))),
+      );
+      const relayed = await Promise.all(clients.map((client) => allocated(client)));
+      const described = await relay.allocations({ user: "bob" });
+      expect(described.map(({ context }) => context.actor)).toEqual(["bob", "bob", "bob", "bob"]);
+      const one = described.find(({ context }) => context.relayed[0]?.port === relayed[12]?.port);
+      expect(await relay.end(ctx, one?.context.allocationId ?? "")).toBe(true);
+      expect(await relay.endUser(ctx, "alice")).toBe(12);
+      expect(relay.stats().allocations).toBe(3);
+      relay.configure({ maxPermissionsPerAllocation: 0 });
+      const { local } = await openPeer();
+      // Threads hear of it a moment later.
+      await expect.poll(() => clients[15]!.permit(local), SOON).toBe(508);
+    });
+
+    test("failures on all of them count together; a ban holds on all, other addresses are untouched", async () => {
+      const relay = await start({
+        penalties: {
+          delay: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
+          automaticBan: { failures: 12, windowSeconds: 60, banSeconds: 60 },
+        },
+      });
+      const elsewhere = await open(relay, ALICE, 6);
+      for (let i = 0; i < 12; i++) {
+        const guesser = await open(relay, { username: "alice", password: `wrong${i}` } as never);
+        expect(await guesser.allocate()).toBe(401);
+      }
+      await expect.poll(() => relay.bans(), SOON).toMatchObject([{ subject: { prefix: "127.0.0.1/32" } }]);
+      const banned = await Promise.all(Array.from({ length: 16 }, () => open(relay)));
+      await expect
+        .poll(async () => {
+          for (const client of banned) {
+            if (client.stun.nonce === "") {
+              client.stun.learn(await client.exchange(client.stun.plain("refresh")));
+            }
+            client.send(client.stun.signed("refresh"));
+          }
+          return relay.stats().penalties?.discarded ?? 0;
+        }, SOON)
+        .toBeGreaterThan(16);
+      await allocated(elsewhere);
+      expect(relay.unban(ctx, prefixSubject("127.0.0.1"))).toBe(true);
+      await expect.poll(async () => (await relay.allocations()).length, SOON).toBe(1);
+      await allocated(await open(relay));
+    });
+
+    test("a user's rate holds for all allocations together, wherever they are", async () => {
+      const relay = await start({ limits: { userRate: { packetsPerSecond: 10, burstSeconds: 2 } } });
+      const peer = await openPeer();
+      const clients = await Promise.all(Array.from({ length: 12 }, () => open(relay)));
+      await Promise.all(clients.map((client) => allocated(client)));
+      for (const client of clients) expect(await client.bind(0x4000, peer.local)).toBe("success");
+      const startMs = performance.now();
+      for (let i = 0; i < 240; i++) clients[i % 12]!.sendOn(0x4000, bytes(10));
+      const sum = async (): Promise<number> =>
+        (await relay.allocations()).reduce((all, { totals }) => all + totals.packetsToPeers + totals.drops.rate, 0);
+      await expect.poll(sum, SOON).toBe(240);
+      const relayed = (await relay.allocations()).reduce((all, { totals }) => all + totals.packetsToPeers, 0);
+      const seconds = (performance.now() - startMs) / 1000;
+      expect(relayed).toBeGreaterThanOrEqual(20);
+      expect(relayed).toBeLessThanOrEqual(20 + 10 * seconds + 1);
+    });
+
+    test("a diagnostics channel is heard soon after somebody subscribes; nothing is built before", async () => {
+      const relay = await start();
+      const client = await open(relay);
+      await allocated(client);
+      const peer = await openPeer();
+      const seen: unknown[] = [];
+      const listener = (event: unknown): unknown => seen.push(event);
+      subscribe("turnpike:permission-refreshed", listener);
+      try {
+        await expect
+          .poll(async () => {
+            expect(await client.permit(peer.local)).toBe("success");
+            return seen.length;
+          }, SOON)
+          .toBeGreaterThan(0);
+      } finally {
+        unsubscribe("turnpike:permission-refreshed", listener);
+      }
+    });
+
+    test("created and deleted pair when a reactor crashes; its quota is free again", async () => {
+      const ledger = new Ledger();
+      const relay = await start({
+        limits: { quotas: { user: 8 } },
+        onEvent: (event) => ledger.take({ kind: "event", event }),
+      });
+      const peer = await openPeer();
+      const clients = await Promise.all(Array.from({ length: 8 }, () => open(relay)));
+      await Promise.all(clients.map((client) => allocated(client)));
+      for (const client of clients) expect(await client.bind(0x4000, peer.local)).toBe("success");
+      expect(await (await open(relay)).allocate()).toBe(486);
+      await expect.poll(() => ledger.living, SOON).toBe(8);
+      await Promise.all(relay.reactors.map((reactor) => reactor.kill()));
+      await expect.poll(() => ledger.living, SOON).toBe(0);
+      await expect
+        .poll(async () => {
+          const client = await open(relay);
+          const answer = await Promise.race([client.allocate(), new Promise((done) => setTimeout(done, 200))]);
+          return typeof answer;
+        }, SOON)
+        .toBe("object");
+      await relay.stop();
+      ledger.close();
+    });
+  });
+}
