@@ -112,7 +112,7 @@ test("a move that reaches another engine is handed to the owner, which asks for 
   );
   harness.drain();
   const kinds = harness.takeKinds();
-  expect(kinds).toEqual(["authSucceeded", "allocationRefreshed", "sendToClient", "adoptClient"]);
+  expect(kinds).toEqual(["adoptClient", "authSucceeded", "allocationRefreshed", "sendToClient"]);
   expect(harness.fromClient(AWAY, CHANNEL_DATA)?.verdict).toBe("toPeer");
   harness.server.shutdown(harness.clock);
   harness.drain();
