@@ -137,7 +137,6 @@ export class EventLoopReactor {
         admission.release({ reactor: given.engine, questionId });
         this.#admissions.release(questionId);
       },
-      // Its failures are known to the defence already.
       onEvent: (event) => hub.publish(event),
       ...(given.others && { others: given.others }),
     });

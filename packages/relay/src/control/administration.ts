@@ -1,6 +1,6 @@
 import { randomInt, randomUUID } from "node:crypto";
 import { type BanSubject, OperationContext, printable } from "@turnpike/authn";
-import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent, Rate } from "@turnpike/turn";
+import type { AllocationDescription, DeletionReason, EngineLimits, Rate } from "@turnpike/turn";
 import { AdmissionControl, type AdmissionSettings } from "../admission/admission-control.ts";
 import { MemoryAdmissionStore } from "../admission/memory-store.ts";
 import { GuessDefence, type GuessCounters, type StandingBan } from "../defence/guess-defence.ts";
@@ -134,10 +134,7 @@ export class Administration {
   /** Names the reactors that are administered. */
   serve(reactors: ReactorGroup): void {
     this.#reactors = reactors;
-    if (reactors.tellBan !== undefined) {
-      if (this.defence !== undefined) this.hub.interest.listen(["authFailed"]);
-      this.#followChannels();
-    }
+    if (reactors.tellBan !== undefined) this.#followChannels();
     reactors.setLimits(engineLimits(this.#engine, this.#limits));
   }
 
@@ -151,12 +148,6 @@ export class Administration {
     }
     this.#limits = limits;
     this.#reactors?.setLimits(engineLimits(this.#engine, limits));
-  }
-
-  /** Takes an event of a reactor on another thread: its failures count together with those of the others. */
-  observe(event: LifecycleEvent): void {
-    if (event.type === "authFailed") this.defence?.observe(event);
-    this.hub.publish(event);
   }
 
   events(options?: EventStreamOptions): EventStream {

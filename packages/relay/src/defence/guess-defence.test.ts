@@ -4,7 +4,7 @@ import type { AuthenticationDecision, AuthenticationRequest } from "@turnpike/tu
 import { expect, test } from "vitest";
 import type { BanEvent } from "../events/relay-event.ts";
 import { VirtualClock } from "../testing/virtual-clock.ts";
-import { GuessDefence, prefixSubject } from "./guess-defence.ts";
+import { GuessDefence, type GuessDefenceOptions, prefixSubject } from "./guess-defence.ts";
 
 const GOOD: AuthenticationDecision = {
   kind: "authenticated",
@@ -15,7 +15,10 @@ const GOOD: AuthenticationDecision = {
 };
 const WRONG: AuthenticationDecision = { kind: "failed", reason: "badCredentials", actor: "alice" };
 
-function setUp(automaticBan: { failures: number; windowSeconds: number; banSeconds: number } | false = false) {
+function setUp(
+  automaticBan: { failures: number; windowSeconds: number; banSeconds: number } | false = false,
+  onFailure: GuessDefenceOptions["onFailure"] = () => {},
+) {
   const clock = new VirtualClock();
   const events: BanEvent[] = [];
   const defence = new GuessDefence({
@@ -23,6 +26,7 @@ function setUp(automaticBan: { failures: number; windowSeconds: number; banSecon
     random: () => 0.5,
     settings: { delay: GROWING_DELAY, automaticBan },
     onBan: (event) => events.push(event),
+    onFailure,
   });
   const answers: [string, string, number][] = [];
   let transaction = 0;
@@ -170,4 +174,17 @@ test.each(["", "10.0.0.0/8", "2001:db8::1/128", "example.org", "10.0.0.1/32/1", 
 
 test("an address stands for its prefix", () => {
   expect(prefixSubject("2001:db8::1")).toEqual(prefixSubject("2001:db8::/64"));
+});
+
+test("failures on another thread count together with those here; retransmissions count nowhere", () => {
+  const ban = { failures: 3, windowSeconds: 60, banSeconds: 60 };
+  const [main, thread] = [setUp(ban), setUp(ban, (source) => main.defence.observe(source))];
+  thread.ask("a", WRONG, { username: "a" });
+  thread.clock.advance(2000);
+  for (let copy = 0; copy < 5; copy++) thread.ask("a again", WRONG, { username: "a", repeat: true });
+  expect(main.defence.counters).toMatchObject({ failures: 1, automaticBans: 0 });
+  thread.ask("b", WRONG, { username: "b" });
+  main.ask("c", WRONG, { username: "c" });
+  expect(main.defence.counters).toMatchObject({ failures: 3, automaticBans: 1 });
+  expect(main.events).toMatchObject([{ type: "banStarted", subject: { prefix: "198.51.100.7/32" } }]);
 });

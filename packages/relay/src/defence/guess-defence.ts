@@ -1,6 +1,7 @@
 import {
   addressPrefix,
   addressPrefixOf,
+  type AttemptSource,
   type Ban,
   type BanSubject,
   PenaltyBox,
@@ -10,7 +11,7 @@ import {
 } from "@turnpike/authn/penalties";
 import { claimedUser } from "@turnpike/authn/turn";
 import { formatTransportAddress } from "@turnpike/stun";
-import type { AuthenticationDecision, AuthenticationRequest, LifecycleEvent } from "@turnpike/turn";
+import type { AuthenticationDecision, AuthenticationRequest } from "@turnpike/turn";
 import type { BanEvent } from "../events/relay-event.ts";
 import type { Clock } from "../reactor/clock.ts";
 import type { Authenticate } from "../authenticate-module.ts";
@@ -24,6 +25,8 @@ export interface GuessDefenceOptions {
   /** Evenly from 0 to 1. */
   readonly random: () => number;
   readonly onBan: (event: BanEvent) => void;
+  /** Told of each failure once, whatever is retransmitted: for another defence's {@link GuessDefence.observe}. */
+  readonly onFailure?: (source: AttemptSource) => void;
 }
 
 /** A ban that has not ended. */
@@ -66,6 +69,7 @@ export class GuessDefence {
   readonly #box: PenaltyBox;
   readonly #clock: Clock;
   readonly #onBan: (event: BanEvent) => void;
+  readonly #onFailure: ((source: AttemptSource) => void) | undefined;
   readonly #waiting = new Map<string, Waiting>();
   #wakeAtMs = Infinity;
   #cancelWake: (() => void) | undefined;
@@ -79,6 +83,7 @@ export class GuessDefence {
     this.#penalties = new TurnPenalties({ box: this.#box, maxPending: options.maxPending ?? MAX_PENDING });
     this.#clock = options.clock;
     this.#onBan = options.onBan;
+    this.#onFailure = options.onFailure;
   }
 
   /** An authenticator that is asked only for those who may be answered. */
@@ -109,10 +114,8 @@ export class GuessDefence {
   }
 
   /** Counts a failure that happened on another thread, where its answer was put off. */
-  observe(event: Extract<LifecycleEvent, { readonly type: "authFailed" }>): void {
-    if (event.reason !== "unknownActor" && event.reason !== "badCredentials") return;
+  observe(source: AttemptSource): void {
     this.#failures++;
-    const source = { prefix: addressPrefix(event.fiveTuple.client), user: claimedUser(event.username ?? "") };
     const { ban } = this.#box.settle(source, "failed", this.#nowMs());
     if (ban !== undefined) this.#automaticBan(ban);
   }
@@ -190,7 +193,10 @@ export class GuessDefence {
   /** The decision if it may be told at once; `pending` if it is told later. */
   #settle(attempt: Attempt, decision: AuthenticationDecision, settle: Settle): AuthenticationDecision {
     const outcome = outcomeOf(decision);
-    if (outcome === "failed") this.#failures++;
+    if (outcome === "failed") {
+      this.#failures++;
+      this.#onFailure?.(attempt.source);
+    }
     const settlement = this.#penalties.settle(attempt, { outcome, answer: decision }, this.#nowMs());
     if (settlement.ban !== undefined) this.#automaticBan(settlement.ban);
     if (settlement.kind === "answer") return decision;

@@ -1,5 +1,5 @@
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
-import type { BanSubject, PenaltySettings } from "@turnpike/authn/penalties";
+import type { AttemptSource, BanSubject, PenaltySettings } from "@turnpike/authn/penalties";
 import type {
   AllocationDescription,
   DeletionReason,
@@ -111,6 +111,7 @@ export type FromWorker =
   | { readonly kind: "drained" }
   | { readonly kind: "admit"; readonly question: AdmissionQuestion; readonly draining: boolean }
   | { readonly kind: "commit" | "release"; readonly questionId: number }
+  | { readonly kind: "failedAttempt"; readonly source: AttemptSource }
   | { readonly kind: "described"; readonly id: number; readonly allocations: readonly AllocationDescription[] }
   | { readonly kind: "ended"; readonly id: number; readonly count: number }
   | { readonly kind: "events"; readonly events: readonly LifecycleEvent[] }

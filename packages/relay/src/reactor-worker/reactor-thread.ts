@@ -267,6 +267,10 @@ export class ReactorThread {
       case "release":
         this.#options.administration.admission.release({ reactor: this.#reactor, questionId: message.questionId });
         return;
+      case "failedAttempt":
+        // Its failures count together with those of the others.
+        this.#options.administration.defence?.observe(message.source);
+        return;
       case "described":
       case "ended":
         this.#asked.get(message.id)?.(message);
@@ -331,7 +335,7 @@ export class ReactorThread {
 
   #deliver(event: LifecycleEvent): void {
     this.#living.take(event);
-    this.#options.administration.observe(event);
+    this.#options.administration.hub.publish(event);
   }
 
   /** Frees what a thread that has ended left behind, and tells of its allocations. */
@@ -350,7 +354,7 @@ export class ReactorThread {
     }
     portTable.clear(this.#reactor);
     this.#options.administration.admission.reactorEnded(this.#reactor);
-    for (const event of this.#living.end(Date.now())) this.#options.administration.observe(event);
+    for (const event of this.#living.end(Date.now())) this.#options.administration.hub.publish(event);
     this.#drained?.();
   }
 

@@ -120,6 +120,7 @@ const defence =
     settings: start.penalties,
     ...(maxPending !== undefined && { maxPending }),
     onBan: () => {},
+    onFailure: (source) => post({ kind: "failedAttempt", source }),
   });
 /** Notes who waits for promises of this thread; what waits for a penalty's end needs the clock alone. */
 const tracked: Authenticate = (request, settle) => {
