@@ -75,6 +75,8 @@ export function describePlane(name: string, harness: PlaneHarness): void {
         bytesToClients: total(clientSizes),
         bytesFromPeers: total(peerSizes),
         bytesToPeers: total(peerSizes),
+        turns: counts.turns,
+        systemCalls: counts.systemCalls,
       });
     });
 

@@ -11,6 +11,21 @@ export {
   type OpenFailure,
   type PacketReceiver,
 } from "./planes/plane.ts";
+export { BatchedPlane, type BatchedPlaneOptions } from "./planes/batched/batched-plane.ts";
+export { BatchedRelay, type BatchedRelayOptions, startBatchedRelay } from "./batched-relay.ts";
+export { Arena } from "./libc/arena.ts";
+export { SocketFactory, type UdpSocket, type UdpSocketOptions } from "./libc/sockets.ts";
+export { createTimeSource } from "./libc/time-source.ts";
+export { type MutableNow, type TimeSource, TurnClock } from "./reactor-worker/turn-clock.ts";
+export type { Ask, AuthenticateModule, CreateAuthenticate } from "./reactor-worker/protocol.ts";
+export { type Libc, type LibcUnavailable, loadLibc, type LoadLibcOptions } from "./libc/libc.ts";
+export { type SelfTestResult, testLibc } from "./libc/self-test.ts";
+export {
+  choosePlane,
+  type PlaneChoice,
+  type PlaneChoiceOptions,
+  PlaneUnavailableError,
+} from "./planes/choose-plane.ts";
 export { PortablePlane, type PortablePlaneOptions } from "./planes/portable/portable-plane.ts";
 export { PortLeases, type PortLeasesOptions, type PortWish } from "./ports/port-leases.ts";
 export { createPortRange, DEFAULT_PORT_RANGE, type PortRange } from "./ports/port-range.ts";

@@ -26,7 +26,7 @@ export class RelayStartError extends Error {
 
 /** What {@link openListeners} goes by. */
 export interface OpenListenersOptions {
-  readonly plane: ForwardingPlane;
+  readonly plane: Pick<ForwardingPlane, "openListener">;
   readonly specs: readonly ListenSpec[];
   /** The machine's addresses, which wildcards stand for. */
   readonly machine: readonly LocalAddress[];
@@ -57,7 +57,10 @@ export async function openListeners(options: OpenListenersOptions): Promise<read
  *
  * @throws RelayStartError for the first that can't be bound.
  */
-export async function tryRelayAddresses(plane: ForwardingPlane, addresses: readonly RelayAddress[]): Promise<void> {
+export async function tryRelayAddresses(
+  plane: Pick<ForwardingPlane, "openRelaySocket" | "closeRelaySocket">,
+  addresses: readonly RelayAddress[],
+): Promise<void> {
   for (const { local } of addresses) {
     const opened = await new Promise<Opened>((done) => plane.openRelaySocket(withPort(local, 0), done));
     if (opened.kind === "failed") {
@@ -103,7 +106,7 @@ async function openSpec(
   return listeners;
 }
 
-function open(plane: ForwardingPlane, id: number, local: TransportAddress): Promise<Opened> {
+function open(plane: OpenListenersOptions["plane"], id: number, local: TransportAddress): Promise<Opened> {
   return new Promise((done) => plane.openListener(id, local, done));
 }
 

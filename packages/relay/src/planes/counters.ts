@@ -19,6 +19,31 @@ export const PlaneCounter = {
   oversized: 11,
   /** Packets for a socket that isn't open any more. */
   closedSocket: 12,
+  /** Of `sendErrors`, by reason: the socket's buffer was full (EAGAIN). */
+  sendBufferFull: 13,
+  /** The kernel had no memory or queue (ENOBUFS, ENOMEM). */
+  sendNoBuffers: 14,
+  /** Larger than the path carries, with DONT-FRAGMENT (EMSGSIZE). */
+  sendTooLarge: 15,
+  /** Forbidden by the machine's own filter (EPERM, EACCES). */
+  sendForbidden: 16,
+  /** Sends that met the ICMP error of an earlier packet, and were tried again. No error of their own. */
+  sendRetries: 17,
+  /** Packets that the kernel dropped since a socket's receive buffer was full (SO_MEMINFO); about a second old. */
+  receiveOverflow: 18,
+  /** ICMP errors that came back for sent packets. */
+  icmpErrors: 19,
+  /** Aggregates received (UDP_GRO), and the packets in them. */
+  aggregatesReceived: 20,
+  packetsInAggregatesReceived: 21,
+  /** Aggregates sent (UDP_SEGMENT), and the packets in them. */
+  aggregatesSent: 22,
+  packetsInAggregatesSent: 23,
+  /** Aggregates that the kernel refused; their packets were sent one by one. */
+  aggregatesRefused: 24,
+  /** Turns of a plane's own loop, and the system calls of its data path. */
+  turns: 25,
+  systemCalls: 26,
 } as const;
 
 /** The name of one counter. */
@@ -42,6 +67,17 @@ export class PlaneCounters {
     }
     return counts;
   }
+}
+
+/** The sum of several planes' counts. */
+export function sumCounts(
+  counts: readonly Readonly<Record<PlaneCounterName, number>>[],
+): Record<PlaneCounterName, number> {
+  const sum: Record<PlaneCounterName, number> = { ...PlaneCounter };
+  for (const name of NAMES) {
+    sum[name] = counts.reduce((total, each) => total + each[name], 0);
+  }
+  return sum;
 }
 
 const NAMES = Object.keys(PlaneCounter).filter((name): name is PlaneCounterName => name in PlaneCounter);

@@ -83,13 +83,14 @@ export class Reactor implements PacketReceiver {
       return;
     }
     this.#busy = true;
+    let relayed = false;
     try {
       const verdict = this.#engine.handleClientPacket(source, buffer, offset, length, this.#clock.now());
-      this.#forward(verdict, buffer);
+      relayed = this.#forward(verdict, buffer);
     } catch (error) {
       this.#reportInternalError(error);
     }
-    this.#settle();
+    this.#settle(relayed);
   }
 
   handlePeerPacket(socket: number, peer: TransportAddress, buffer: Uint8Array, offset: number, length: number): void {
@@ -97,13 +98,14 @@ export class Reactor implements PacketReceiver {
       return;
     }
     this.#busy = true;
+    let relayed = false;
     try {
       const verdict = this.#engine.handlePeerPacket(socket, peer, buffer, offset, length, this.#clock.now());
-      this.#forward(verdict, buffer);
+      relayed = this.#forward(verdict, buffer);
     } catch (error) {
       this.#reportInternalError(error);
     }
-    this.#settle();
+    this.#settle(relayed);
   }
 
   handlePeerIcmp(socket: number, peer: TransportAddress, icmp: IcmpReport): void {
@@ -148,8 +150,11 @@ export class Reactor implements PacketReceiver {
     this.#settle();
   }
 
-  /** Brings the engine to rest after an input: drains it, answers it, drains it again. */
-  #settle(): void {
+  /**
+   * Brings the engine to rest after an input: drains it, answers it, drains it again. A packet that was relayed moves
+   * no timer, so that asking for it is spared: the answer would be one boxed number a packet.
+   */
+  #settle(relayed = false): void {
     if (this.#stopped) {
       return;
     }
@@ -163,7 +168,9 @@ export class Reactor implements PacketReceiver {
       }
       this.#drain();
     }
-    this.#setTimer();
+    if (!relayed) {
+      this.#setTimer();
+    }
     this.#busy = false;
     if (this.#events.length > 0) {
       this.#deliverEvents();
@@ -180,9 +187,10 @@ export class Reactor implements PacketReceiver {
     }
   }
 
-  #forward(verdict: Verdict, buffer: Uint8Array): void {
+  /** Whether there was something to relay. */
+  #forward(verdict: Verdict, buffer: Uint8Array): boolean {
     if (verdict === Verdict.consumed) {
-      return;
+      return false;
     }
     const { forward } = this.#engine;
     if (verdict === Verdict.toPeer) {
@@ -204,6 +212,7 @@ export class Reactor implements PacketReceiver {
         forward.length,
       );
     }
+    return true;
   }
 
   #carryOut(output: Output): void {

@@ -1,0 +1,31 @@
+// A relay to be measured: `relay-process.ts PLANE IP PORT [COALESCE_US]`. Says `ready` when it serves, ends by SIGTERM.
+import { loadLibc, startBatchedRelay, startRelay } from "@turnpike/relay";
+import { createAuthenticate } from "./authenticate.ts";
+
+const [plane = "batched", ip = "127.0.0.1", port = "3478", coalesceUs = "0"] = process.argv.slice(2);
+const user = { username: "u", realm: "r", password: "p" };
+const shared = {
+  listen: [`udp:${ip}:${port}`],
+  relayAddresses: [ip],
+  realm: user.realm,
+  peers: { allow: ["127.0.0.0/8", "10.0.0.0/8"] },
+};
+const relay = await (async () => {
+  if (plane === "portable") return startRelay({ ...shared, authenticate: await createAuthenticate(user, () => {}) });
+  const libc = loadLibc();
+  if ("unavailable" in libc) throw new Error(libc.unavailable);
+  return startBatchedRelay({
+    ...shared,
+    libc,
+    threads: 1,
+    coalesceUs: Number(coalesceUs),
+    aggregate: plane !== "batched-plain",
+    authenticate: { module: new URL("authenticate.ts", import.meta.url).href, data: user },
+    logger: { debug() {}, info() {}, warn: console.error, error: console.error },
+  });
+})();
+console.log("ready");
+process.once("SIGTERM", () => {
+  console.log(JSON.stringify(relay.stats()));
+  void relay.stop();
+});

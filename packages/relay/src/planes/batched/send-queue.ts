@@ -1,0 +1,422 @@
+import type { TransportAddress } from "@turnpike/stun";
+import type { Arena } from "../../libc/arena.ts";
+import * as L from "../../libc/layout.ts";
+import type { Libc } from "../../libc/libc.ts";
+import { SOCKADDR_SPACE, writeSocketAddress } from "../../libc/socket-address.ts";
+import { PlaneCounter as Counter } from "../counters.ts";
+
+/** Packets that may wait between two flushes. */
+const PACKETS = 8192;
+/** Messages in one call; Linux takes 1024 at most. */
+const MESSAGES = 512;
+/** Vectors over all messages of one call. */
+const VECTORS = 4096;
+/** The kernel takes 64 segments everywhere, 128 since 6.9; an aggregate must also fit one IP datagram. */
+const MAX_SEGMENTS = 64;
+const MAX_AGGREGATE = 65_000;
+const CONTROL_SPACE = 128;
+const CONTROL_ENTRY = 24;
+/** A ChannelData header that stands apart from its payload. */
+const DETACHED_HEADER = 4;
+/** How often a message is tried again after an error that an earlier packet caused. */
+const RETRIES = 3;
+/** Words of a destination: the socket address without flow and scope. */
+const DESTINATION_WORDS = 6;
+const NONE = -1;
+
+/** Sockets by index: what the queue must know of each to send from it. */
+export interface SendSockets {
+  /** Descriptor of each socket, −1 where there is none. */
+  readonly fds: Int32Array;
+  /** 1: IPv6. */
+  readonly ipv6: Uint8Array;
+  /** Aggregates with segments larger than this are not tried on the socket. */
+  readonly segmentLimits: Int32Array;
+}
+
+/**
+ * Packets that wait to be sent, by socket and in order, in one set of arrays; `flush` sends them with as few calls as
+ * the kernel allows. Runs of equal size to one destination go out as one aggregate (UDP_SEGMENT).
+ */
+export class SendQueue {
+  readonly #libc: Libc;
+  readonly #arena: Arena;
+  readonly #sockets: SendSockets;
+  readonly #counters: Float64Array;
+  readonly #aggregate: boolean;
+
+  // One entry for each packet that waits.
+  #count = 0;
+  readonly #next = new Int32Array(PACKETS);
+  readonly #offset = new Int32Array(PACKETS);
+  readonly #length = new Int32Array(PACKETS);
+  readonly #header = new Int32Array(PACKETS);
+  readonly #traffic = new Int16Array(PACKETS);
+  readonly #dontFragment = new Uint8Array(PACKETS);
+  readonly #destinations: number;
+
+  // One list for each socket that has packets waiting.
+  #first: Int32Array;
+  #last: Int32Array;
+  readonly #touched: Int32Array = new Int32Array(PACKETS);
+  #touchedCount = 0;
+
+  readonly #headers: number;
+  readonly #vectors: number;
+  readonly #controls: number;
+  readonly #detached: number;
+  readonly #option: number;
+  /** Segments of each message that was built, to count and to take apart. */
+  readonly #segments = new Int32Array(MESSAGES);
+  readonly #payload = new Int32Array(MESSAGES);
+
+  constructor(options: {
+    readonly libc: Libc;
+    readonly arena: Arena;
+    readonly sockets: SendSockets;
+    readonly counters: Float64Array;
+    readonly aggregate: boolean;
+  }) {
+    const { arena } = options;
+    this.#libc = options.libc;
+    this.#arena = arena;
+    this.#sockets = options.sockets;
+    this.#counters = options.counters;
+    this.#aggregate = options.aggregate;
+    this.#first = new Int32Array(options.sockets.fds.length).fill(NONE);
+    this.#last = new Int32Array(options.sockets.fds.length).fill(NONE);
+    this.#destinations = arena.reserve(PACKETS * SOCKADDR_SPACE);
+    this.#headers = arena.reserve(MESSAGES * L.mmsghdr.size);
+    this.#vectors = arena.reserve(VECTORS * L.iovec.size);
+    this.#controls = arena.reserve(MESSAGES * CONTROL_SPACE);
+    this.#detached = arena.reserve(PACKETS * DETACHED_HEADER);
+    this.#option = arena.reserve(8);
+    for (let message = 0; message < MESSAGES; message++) {
+      arena.setLength(this.#headers + message * L.mmsghdr.size + L.msghdr.iovLength, 1);
+    }
+  }
+
+  /** Bytes of arena that a queue takes. */
+  static readonly SPACE: number =
+    PACKETS * (SOCKADDR_SPACE + DETACHED_HEADER) +
+    MESSAGES * (L.mmsghdr.size + CONTROL_SPACE) +
+    VECTORS * L.iovec.size +
+    8 * 64;
+
+  /** Packets that may still be added before a flush. */
+  get room(): number {
+    return PACKETS - this.#count;
+  }
+
+  /**
+   * Adds a packet that lies in the arena and stays there until the flush. There must be room. `trafficClass` −1: the
+   * socket's own. With `detach`, the first four bytes are copied apart: the place that they were
+   * written to belongs to another packet.
+   */
+  add(
+    socket: number,
+    destination: TransportAddress,
+    offset: number,
+    length: number,
+    trafficClass: number,
+    dontFragment: boolean,
+    detach: boolean,
+  ): void {
+    const packet = this.#count++;
+    writeSocketAddress(this.#arena.words, this.#destinations + packet * SOCKADDR_SPACE, destination);
+    this.#offset[packet] = offset;
+    this.#length[packet] = length;
+    this.#traffic[packet] = trafficClass;
+    this.#dontFragment[packet] = dontFragment ? 1 : 0;
+    this.#next[packet] = NONE;
+    if (detach) {
+      const header = this.#detached + packet * DETACHED_HEADER;
+      this.#arena.view.setInt32(header, this.#arena.view.getInt32(offset));
+      this.#header[packet] = header;
+    } else {
+      this.#header[packet] = NONE;
+    }
+    const last = this.#last[socket] ?? NONE;
+    if (last === NONE) {
+      this.#first[socket] = packet;
+      this.#touched[this.#touchedCount++] = socket;
+    } else {
+      this.#next[last] = packet;
+    }
+    this.#last[socket] = packet;
+  }
+
+  /** Sends everything. What can't be sent is counted and gone. */
+  flush(): void {
+    for (let i = 0; i < this.#touchedCount; i++) this.flushSocket(this.#touched[i] ?? 0);
+    this.#touchedCount = 0;
+    this.#count = 0;
+  }
+
+  /** Sends what waits for one socket: before it is closed. */
+  flushSocket(socket: number): void {
+    let packet = this.#first[socket] ?? NONE;
+    if (packet === NONE) return;
+    const last = this.#last[socket];
+    this.#first[socket] = NONE;
+    this.#last[socket] = NONE;
+    if (packet === last && this.#isPlain(packet) && this.#sendOne(socket, packet)) return;
+    while (packet !== NONE) {
+      if (this.#dontFragment[packet] === 1) {
+        this.#setDontFragment(socket, true);
+        const next = this.#next[packet] ?? NONE;
+        this.#next[packet] = NONE;
+        this.#sendFrom(socket, packet);
+        packet = next;
+        this.#setDontFragment(socket, false);
+      } else {
+        packet = this.#sendFrom(socket, packet);
+      }
+    }
+  }
+
+  /** The tables of sockets have grown. */
+  grow(capacity: number): void {
+    const first = new Int32Array(capacity).fill(NONE);
+    const last = new Int32Array(capacity).fill(NONE);
+    first.set(this.#first);
+    last.set(this.#last);
+    this.#first = first;
+    this.#last = last;
+  }
+
+  #isPlain(packet: number): boolean {
+    return this.#header[packet] === NONE && this.#dontFragment[packet] === 0 && (this.#traffic[packet] ?? 0) <= 0;
+  }
+
+  /** The shortest way for a packet that is alone. False: it failed, and the long way knows what to do. */
+  #sendOne(socket: number, packet: number): boolean {
+    count(this.#counters, Counter.systemCalls, 1);
+    const { address } = this.#arena;
+    return (
+      this.#libc.sendto(
+        this.#sockets.fds[socket] ?? -1,
+        address + (this.#offset[packet] ?? 0),
+        this.#length[packet] ?? 0,
+        L.MSG_DONTWAIT,
+        address + this.#destinations + packet * SOCKADDR_SPACE,
+        this.#sockets.ipv6[socket] === 1 ? L.sockaddr.in6.size : L.sockaddr.in.size,
+      ) >= 0
+    );
+  }
+
+  /** Builds messages from `packet` on as long as they fit one call, sends them, and returns the first packet that is left. */
+  #sendFrom(socket: number, start: number): number {
+    const words = this.#arena.words;
+    const limit = this.#aggregate ? (this.#sockets.segmentLimits[socket] ?? 0) : 0;
+    const nameLength = this.#sockets.ipv6[socket] === 1 ? L.sockaddr.in6.size : L.sockaddr.in.size;
+    let packet = start;
+    let message = 0;
+    let vector = 0;
+    while (packet !== NONE && message < MESSAGES && vector + 2 <= VECTORS) {
+      if (packet !== start && this.#dontFragment[packet] === 1) break;
+      const first = packet;
+      const firstVector = vector;
+      const size = this.#length[first] ?? 0;
+      let total = size;
+      let segments = 1;
+      vector = this.#addVectors(vector, first);
+      packet = this.#next[packet] ?? NONE;
+      if (size <= limit && size > 0) {
+        let length = size;
+        while (packet !== NONE && length === size && segments < MAX_SEGMENTS && vector + 2 <= VECTORS) {
+          length = this.#length[packet] ?? 0;
+          if (length > size || length === 0 || total + length > MAX_AGGREGATE || !this.#joins(packet, first)) break;
+          vector = this.#addVectors(vector, packet);
+          total += length;
+          segments++;
+          packet = this.#next[packet] ?? NONE;
+        }
+      }
+      const header = this.#headers + message * L.mmsghdr.size;
+      this.#arena.setPointer(header + L.msghdr.name, this.#destinations + first * SOCKADDR_SPACE);
+      words[(header + L.msghdr.nameLength) >> 2] = nameLength;
+      this.#arena.setPointer(header + L.msghdr.iov, this.#vectors + firstVector * L.iovec.size);
+      words[(header + L.msghdr.iovLength) >> 2] = vector - firstVector;
+      this.#segments[message] = segments;
+      this.#payload[message] = total;
+      this.#setControl(message, socket, first, segments > 1 ? size : 0);
+      message++;
+    }
+    this.#send(socket, message);
+    return packet;
+  }
+
+  #addVectors(vector: number, packet: number): number {
+    const arena = this.#arena;
+    const offset = this.#offset[packet] ?? 0;
+    const length = this.#length[packet] ?? 0;
+    const header = this.#header[packet] ?? NONE;
+    let at = this.#vectors + vector * L.iovec.size;
+    if (header === NONE) {
+      arena.setPointer(at, offset);
+      arena.words[(at + L.iovec.length) >> 2] = length;
+      return vector + 1;
+    }
+    arena.setPointer(at, header);
+    arena.words[(at + L.iovec.length) >> 2] = DETACHED_HEADER;
+    at += L.iovec.size;
+    arena.setPointer(at, offset + DETACHED_HEADER);
+    arena.words[(at + L.iovec.length) >> 2] = length - DETACHED_HEADER;
+    return vector + 2;
+  }
+
+  /** Whether `packet` may be part of an aggregate that `first` began. */
+  #joins(packet: number, first: number): boolean {
+    if (this.#traffic[packet] !== this.#traffic[first]) return false;
+    if (this.#dontFragment[packet] === 1) return false;
+    // An aggregate is taken apart by whole packets: each must have the same number of vectors.
+    if ((this.#header[packet] === NONE) !== (this.#header[first] === NONE)) return false;
+    const words = this.#arena.words;
+    const a = (this.#destinations + packet * SOCKADDR_SPACE) >> 2;
+    const b = (this.#destinations + first * SOCKADDR_SPACE) >> 2;
+    if (words[a] !== words[b] || words[a + 1] !== words[b + 1]) return false;
+    if (((words[a] ?? 0) & 0xffff) === L.AF_INET) return true;
+    for (let i = 2; i < DESTINATION_WORDS; i++) if (words[a + i] !== words[b + i]) return false;
+    return true;
+  }
+
+  #setControl(message: number, socket: number, packet: number, segmentSize: number): void {
+    const header = this.#headers + message * L.mmsghdr.size;
+    const words = this.#arena.words;
+    const start = this.#controls + message * CONTROL_SPACE;
+    const traffic = this.#traffic[packet] ?? -1;
+    let at = start;
+    if (segmentSize > 0) at = this.#putControl(at, L.IPPROTO_UDP, L.UDP_SEGMENT, segmentSize, 2);
+    if (traffic > 0) {
+      const ipv6 = this.#sockets.ipv6[socket] === 1;
+      const level = ipv6 ? L.IPPROTO_IPV6 : L.IPPROTO_IP;
+      at = this.#putControl(at, level, ipv6 ? L.IPV6_TCLASS : L.IP_TOS, traffic, 4);
+    }
+    words[(header + L.msghdr.controlLength) >> 2] = at - start;
+    if (at !== start) this.#arena.setPointer(header + L.msghdr.control, start);
+  }
+
+  #putControl(at: number, level: number, type: number, value: number, size: number): number {
+    const words = this.#arena.words;
+    this.#arena.setLength(at + L.cmsghdr.length, L.cmsghdr.data + size);
+    words[(at + L.cmsghdr.level) >> 2] = level;
+    words[(at + L.cmsghdr.type) >> 2] = type;
+    words[(at + L.cmsghdr.data) >> 2] = value;
+    return at + CONTROL_ENTRY;
+  }
+
+  #send(socket: number, messages: number): void {
+    const fd = this.#sockets.fds[socket] ?? -1;
+    const counters = this.#counters;
+    let sent = 0;
+    let retries = 0;
+    while (sent < messages) {
+      const header = this.#headers + sent * L.mmsghdr.size;
+      count(counters, Counter.systemCalls, 1);
+      const result =
+        messages - sent === 1
+          ? this.#libc.sendmsg(fd, this.#arena.address + header, L.MSG_DONTWAIT) < 0
+            ? -1
+            : 1
+          : this.#libc.sendmmsg(fd, this.#arena.address + header, messages - sent, L.MSG_DONTWAIT);
+      if (result > 0) {
+        for (let i = sent; i < sent + result; i++) {
+          const segments = this.#segments[i] ?? 0;
+          if (segments > 1) {
+            count(counters, Counter.aggregatesSent, 1);
+            count(counters, Counter.packetsInAggregatesSent, segments);
+          }
+        }
+        sent += result;
+        retries = 0;
+        continue;
+      }
+      const errno = this.#libc.errno();
+      if (errno === L.EINTR) continue;
+      if (isSoftError(errno) && retries < RETRIES) {
+        retries++;
+        count(counters, Counter.sendRetries, 1);
+        continue;
+      }
+      retries = 0;
+      if (errno === L.EAGAIN) {
+        for (let i = sent; i < messages; i++) countFailure(counters, errno, this.#segments[i] ?? 0);
+        return;
+      }
+      if ((this.#segments[sent] ?? 0) > 1 && isSegmentationError(errno)) {
+        this.#sendApart(socket, sent, errno);
+      } else {
+        countFailure(counters, errno, this.#segments[sent] ?? 0);
+      }
+      sent++;
+    }
+  }
+
+  /** The kernel refused an aggregate (its segments exceed the MTU, or the route can't): its packets go one by one. */
+  #sendApart(socket: number, message: number, errno: number): void {
+    count(this.#counters, Counter.aggregatesRefused, 1);
+    const words = this.#arena.words;
+    const header = this.#headers + message * L.mmsghdr.size;
+    const control = this.#controls + message * CONTROL_SPACE;
+    const size = words[(control + L.cmsghdr.data) >> 2] ?? 0;
+    // EIO: no aggregate will ever pass on this route; else smaller ones may.
+    this.#sockets.segmentLimits[socket] = errno === L.EIO ? 0 : size - 1;
+    const controlLength = (words[(header + L.msghdr.controlLength) >> 2] ?? 0) - CONTROL_ENTRY;
+    words[(header + L.msghdr.controlLength) >> 2] = controlLength;
+    if (controlLength > 0) this.#arena.setPointer(header + L.msghdr.control, control + CONTROL_ENTRY);
+    const vectors = words[(header + L.msghdr.iovLength) >> 2] ?? 0;
+    const perPacket = vectors / (this.#segments[message] ?? 1);
+    const fd = this.#sockets.fds[socket] ?? -1;
+    let vector = this.#firstVector(header);
+    words[(header + L.msghdr.iovLength) >> 2] = perPacket;
+    for (let i = 0; i < vectors; i += perPacket) {
+      this.#arena.setPointer(header + L.msghdr.iov, vector);
+      vector += perPacket * L.iovec.size;
+      count(this.#counters, Counter.systemCalls, 1);
+      if (this.#libc.sendmsg(fd, this.#arena.address + header, L.MSG_DONTWAIT) < 0) {
+        countFailure(this.#counters, this.#libc.errno(), 1);
+      }
+    }
+  }
+
+  #firstVector(header: number): number {
+    const index = (header + L.msghdr.iov) >> 2;
+    const words = this.#arena.words;
+    return (words[index + 1] ?? 0) * 0x1_0000_0000 + ((words[index] ?? 0) >>> 0) - this.#arena.address;
+  }
+
+  #setDontFragment(socket: number, on: boolean): void {
+    const ipv6 = this.#sockets.ipv6[socket] === 1;
+    this.#arena.words[this.#option >> 2] = on ? L.PMTUDISC_DO : L.PMTUDISC_DONT;
+    count(this.#counters, Counter.systemCalls, 1);
+    this.#libc.setsockopt(
+      this.#sockets.fds[socket] ?? -1,
+      ipv6 ? L.IPPROTO_IPV6 : L.IPPROTO_IP,
+      ipv6 ? L.IPV6_MTU_DISCOVER : L.IP_MTU_DISCOVER,
+      this.#arena.address + this.#option,
+      4,
+    );
+  }
+}
+
+/** Errors that an earlier packet of the socket caused, told once at the next call. */
+function isSoftError(errno: number): boolean {
+  return errno === L.ECONNREFUSED || errno === L.EHOSTUNREACH || errno === L.ENETUNREACH || errno === L.EHOSTDOWN;
+}
+
+function isSegmentationError(errno: number): boolean {
+  return errno === L.EINVAL || errno === L.EMSGSIZE || errno === L.EIO;
+}
+
+function countFailure(counters: Float64Array, errno: number, packets: number): void {
+  count(counters, Counter.sendErrors, packets);
+  if (errno === L.EAGAIN) count(counters, Counter.sendBufferFull, packets);
+  else if (errno === L.ENOBUFS || errno === L.ENOMEM) count(counters, Counter.sendNoBuffers, packets);
+  else if (errno === L.EMSGSIZE) count(counters, Counter.sendTooLarge, packets);
+  else if (errno === L.EPERM || errno === L.EACCES) count(counters, Counter.sendForbidden, packets);
+}
+
+function count(counters: Float64Array, index: number, by: number): void {
+  counters[index] = (counters[index] ?? 0) + by;
+}

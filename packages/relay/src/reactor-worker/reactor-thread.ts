@@ -1,0 +1,291 @@
+import type { AllocationContext, LifecycleEvent } from "@turnpike/turn";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
+import type { HairpinMap } from "../addresses/hairpin-map.ts";
+import { Arena } from "../libc/arena.ts";
+import * as L from "../libc/layout.ts";
+import { type Libc, SystemCallError } from "../libc/libc.ts";
+import type { Logger } from "../logger.ts";
+import { BatchedPlane } from "../planes/batched/batched-plane.ts";
+import { PlaneCounters } from "../planes/counters.ts";
+import type { PortTable } from "../ports/port-table.ts";
+import { DescriptorRegistry } from "./descriptor-registry.ts";
+import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
+
+/** What all threads of a relay have in common, and the main thread's ends of it. */
+export interface ReactorThreadOptions {
+  readonly libc: Libc;
+  readonly start: Omit<WorkerStart, "reactor" | "descriptors" | "wakeDescriptor" | "memory" | "port">;
+  /** One bound socket for each listener, this thread's own share of the clients. */
+  readonly descriptors: readonly number[];
+  readonly portTable: PortTable;
+  readonly hairpin: HairpinMap;
+  readonly logger: Logger;
+  /** A number that no living reactor has. */
+  readonly nextReactor: () => number;
+  readonly onEvent?: (event: LifecycleEvent) => void;
+  /** Answers what a reactor asks. Default: questions stay without an answer. */
+  readonly answer?: (question: unknown) => Promise<unknown>;
+}
+
+/** After a death, the next life begins at once; after deaths in a row, this long later at first, then twice as long. */
+const FIRST_DELAY_MS = 100;
+const LONGEST_DELAY_MS = 10_000;
+/** A thread that lived this long did not die of its start. */
+const SOUND_LIFE_MS = 10_000;
+/** A thread that has not stopped by then is ended from outside. */
+const STOP_TIMEOUT_MS = 5000;
+const WORKER_FILE = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js";
+/** On the sources, a worker resolves the other rooms as its parent does. */
+const WORKER_OPTIONS = import.meta.url.endsWith(".ts")
+  ? { execArgv: ["--conditions=@turnpike/source", "--disable-warning=ExperimentalWarning"] }
+  : {};
+
+/**
+ * The main thread's handle of one reactor on a thread of its own. If the thread dies, its allocations are gone: their
+ * deletion is told, its descriptors and ports are freed, and another is started on the same listening sockets.
+ */
+export class ReactorThread {
+  readonly counters: PlaneCounters = new PlaneCounters();
+  readonly #options: ReactorThreadOptions;
+  readonly #gaugeMemory = new SharedArrayBuffer(GAUGE_BYTES);
+  readonly #gauges = new Float64Array(this.#gaugeMemory);
+  readonly #controlMemory = new SharedArrayBuffer(4);
+  readonly #control = new Int32Array(this.#controlMemory);
+  readonly #registry = new DescriptorRegistry();
+  readonly #wakeDescriptor: number;
+  readonly #one: Arena;
+  /** Of the plane: a thread that dies can't free it. */
+  readonly #arena: number;
+  /** Allocations that live on the thread, as far as their events told. */
+  readonly #living = new Map<string, AllocationContext>();
+  #worker: Worker | undefined;
+  #port: MessagePort | undefined;
+  #reactor = -1;
+  #startedMs = 0;
+  #deaths = 0;
+  #restart: NodeJS.Timeout | undefined;
+  #drained: (() => void) | undefined;
+  #stopping: Promise<void> | undefined;
+
+  /** @throws {SystemCallError} if no eventfd can be had. */
+  constructor(options: ReactorThreadOptions) {
+    this.#options = options;
+    const { libc } = options;
+    this.#one = new Arena(libc, 64);
+    this.#one.words[0] = 1;
+    this.#wakeDescriptor = libc.eventfd(0, L.EFD_NONBLOCK | L.EFD_CLOEXEC);
+    if (this.#wakeDescriptor < 0) throw new SystemCallError("eventfd", libc.errno(), "a reactor");
+    this.#arena = libc.mapLow(BatchedPlane.arenaBytes());
+  }
+
+  /** The number of the reactor that lives, for logs; another after each death. */
+  get reactor(): number {
+    return this.#reactor;
+  }
+
+  /** How often in a row the thread has died soon after its start. */
+  get deaths(): number {
+    return this.#deaths;
+  }
+
+  /** One of its {@link Gauge}s. */
+  gauge(place: number): number {
+    return this.#gauges[place] ?? 0;
+  }
+
+  /** Starts the thread. Rejects if it dies before it serves. */
+  start(): Promise<void> {
+    return new Promise((resolve, reject) => this.#live(resolve, reject));
+  }
+
+  /** Admits no allocation from now on. Resolves when the last one has ended. */
+  drain(): Promise<void> {
+    if (this.#worker === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#drained = resolve;
+      this.#post({ kind: "drain" });
+    });
+  }
+
+  /** Ends every allocation and the thread. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  /** Ends the thread as an error would. For tests of what a death costs. */
+  async kill(): Promise<void> {
+    const ended = this.#worker?.terminate();
+    // A thread that waits in a system call looks up only when it is woken.
+    this.#wake();
+    await ended;
+  }
+
+  #live(ready: () => void, failed: (error: Error) => void): void {
+    const { libc: _libc, start, portTable, hairpin, descriptors } = this.#options;
+    const { port1, port2 } = new MessageChannel();
+    this.#reactor = this.#options.nextReactor();
+    this.#startedMs = performance.now();
+    this.#gauges.fill(0);
+    this.#control.fill(0);
+    const data: WorkerStart = {
+      ...start,
+      reactor: this.#reactor,
+      descriptors,
+      wakeDescriptor: this.#wakeDescriptor,
+      memory: {
+        ports: portTable.memory,
+        hairpin: hairpin.memory,
+        counters: this.counters.memory,
+        gauges: this.#gaugeMemory,
+        descriptors: this.#registry.memory,
+        control: this.#controlMemory,
+        arena: this.#arena,
+      },
+      port: port2,
+    };
+    const worker = new Worker(new URL(WORKER_FILE, import.meta.url), {
+      ...WORKER_OPTIONS,
+      name: `reactor ${this.#reactor}`,
+      workerData: data,
+      transferList: [port2],
+    });
+    this.#worker = worker;
+    this.#port = port1;
+    let death = new Error("The thread ended");
+    let served = false;
+    const take = (message: FromWorker): void => {
+      if (message.kind === "ready") {
+        served = true;
+        ready();
+      } else {
+        this.#handle(message);
+      }
+    };
+    port1.on("message", take);
+    worker.on("error", (error) => {
+      death = error instanceof Error ? error : new Error(String(error));
+    });
+    worker.on("exit", () => {
+      // What it said before its end is still in the port.
+      for (let last = receiveMessageOnPort(port1); last !== undefined; last = receiveMessageOnPort(port1)) {
+        take(last.message);
+      }
+      port1.close();
+      this.#bury();
+      if (this.#stopping !== undefined) return;
+      if (served) this.#revive(death);
+      else failed(death);
+    });
+  }
+
+  #handle(message: Exclude<FromWorker, { kind: "ready" }>): void {
+    switch (message.kind) {
+      case "events":
+        for (const event of message.events) this.#deliver(event);
+        return;
+      case "log":
+        this.#options.logger[message.level]({ ...message.fields, reactor: this.#reactor }, message.message);
+        return;
+      case "drained":
+        this.#drained?.();
+        return;
+      case "ask":
+        void this.#answer(message.id, message.question);
+        return;
+    }
+  }
+
+  async #answer(id: number, question: unknown): Promise<void> {
+    const asked = this.#port;
+    const answer = await this.#options.answer?.(question);
+    // Only the life that asked may be told.
+    if (asked === this.#port) this.#post({ kind: "answer", id, answer });
+  }
+
+  #deliver(event: LifecycleEvent): void {
+    if (event.type === "allocationCreated") this.#living.set(event.context.allocationId, event.context);
+    else if (event.type === "allocationDeleted") this.#living.delete(event.context.allocationId);
+    try {
+      this.#options.onEvent?.(event);
+    } catch (error) {
+      this.#options.logger.error({ err: error, event: event.type }, "An event handler threw");
+    }
+  }
+
+  /** Frees what a thread that has ended left behind, and tells of its allocations. */
+  #bury(): void {
+    this.#worker = undefined;
+    this.#port = undefined;
+    this.#gauges.fill(0);
+    this.#registry.closeAll(this.#options.libc);
+    const { portTable, hairpin } = this.#options;
+    const { min, max } = portTable.range;
+    for (let space = 0; space < portTable.spaces; space++) {
+      for (let port = min; port <= max; port++) {
+        if (portTable.isHeldBy(space, port, this.#reactor)) hairpin.setLive(space, port, false);
+      }
+    }
+    portTable.clear(this.#reactor);
+    const atUnixMs = Date.now();
+    for (const context of this.#living.values()) {
+      this.#deliver({
+        type: "allocationDeleted",
+        context: { ...context, atUnixMs },
+        reason: "relaySocketError",
+        // The counts died with the thread.
+        totals: {
+          packetsToPeers: 0,
+          bytesToPeers: 0,
+          packetsFromPeers: 0,
+          bytesFromPeers: 0,
+          drops: { permission: 0, channel: 0, malformed: 0, rate: 0 },
+          peers: 0,
+          durationMs: atUnixMs - context.atUnixMs,
+        },
+      });
+    }
+    this.#living.clear();
+    this.#drained?.();
+  }
+
+  #revive(death: Error): void {
+    const soundLife = performance.now() - this.#startedMs > SOUND_LIFE_MS;
+    this.#deaths = soundLife ? 1 : this.#deaths + 1;
+    const delayMs = this.#deaths === 1 ? 0 : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (this.#deaths - 2));
+    const fields = { reactor: this.#reactor, err: death, delayMs };
+    this.#options.logger.error(fields, "A reactor died: its allocations are gone, it is started again");
+    const live = (): void =>
+      this.#live(
+        () => this.#options.logger.info({ reactor: this.#reactor }, "The reactor serves again"),
+        (error) => this.#revive(error),
+      );
+    if (delayMs === 0) live();
+    else this.#restart = setTimeout(live, delayMs);
+  }
+
+  async #stop(): Promise<void> {
+    clearTimeout(this.#restart);
+    const worker = this.#worker;
+    if (worker !== undefined) {
+      const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+      const late = setTimeout(() => void this.kill(), STOP_TIMEOUT_MS);
+      this.#post({ kind: "stop" });
+      await ended;
+      clearTimeout(late);
+    }
+    const { libc } = this.#options;
+    libc.close(this.#wakeDescriptor);
+    if (this.#arena >= 0) libc.unmap(this.#arena, BatchedPlane.arenaBytes());
+  }
+
+  #post(message: ToWorker): void {
+    this.#port?.postMessage(message);
+    Atomics.add(this.#control, 0, 1);
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#options.libc.write(this.#wakeDescriptor, this.#one.address, 8);
+  }
+}

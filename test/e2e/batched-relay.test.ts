@@ -1,0 +1,217 @@
+import { readdirSync } from "node:fs";
+import { type BatchedRelay, type BatchedRelayOptions, loadLibc, startBatchedRelay, testLibc } from "@turnpike/relay";
+import { type EncodedAttribute, getAttribute, icmp, sameTransportAddress, type TransportAddress } from "@turnpike/stun";
+import type { LifecycleEvent } from "@turnpike/turn";
+import { afterEach, describe, expect, test } from "vitest";
+import { stunOf } from "../sim/support/stun-client.ts";
+import { freePorts } from "../support/free-ports.ts";
+import { UdpPeer } from "../support/udp-peer.ts";
+import { ipv6Wanted, UdpTurnClient } from "../support/udp-turn-client.ts";
+
+const ALICE = { username: "alice", password: "wonderland" };
+const AUTHENTICATE = {
+  module: new URL("../support/static-users-module.ts", import.meta.url).href,
+  data: { alice: "wonderland" },
+};
+const libc = loadLibc();
+const open: AsyncDisposable[] = [];
+
+afterEach(async () => {
+  for (const each of open.splice(0).toReversed()) await each[Symbol.asyncDispose]();
+});
+
+function keep<T extends AsyncDisposable>(each: T): T {
+  open.push(each);
+  return each;
+}
+
+const bytes = (length: number, seed = 1): Uint8Array =>
+  Uint8Array.from({ length }, (_, index) => (index * 7 + seed) & 0xff);
+
+if ("unavailable" in libc) {
+  test("elsewhere than on linux-x64 with glibc, the reason is told", () => {
+    expect(libc.unavailable.length).toBeGreaterThan(20);
+  });
+} else {
+  const start = async (options: Partial<BatchedRelayOptions> = {}): Promise<BatchedRelay> => {
+    const relay = await startBatchedRelay({
+      libc,
+      threads: 4,
+      listen: ["udp:127.0.0.1:0", "udp:[::1]:0"],
+      relayAddresses: ["127.0.0.1", "::1"],
+      authenticate: AUTHENTICATE,
+      peers: { allow: ["127.0.0.0/8", "::1"] },
+      ...options,
+    });
+    keep({
+      async [Symbol.asyncDispose]() {
+        const { internalErrors } = relay.stats();
+        await relay.stop();
+        expect(relay.stats()).toMatchObject({ allocations: 0, relaySockets: 0, portsInUse: 0 });
+        expect(internalErrors).toBe(0);
+      },
+    });
+    return relay;
+  };
+  const serverOf = (relay: BatchedRelay, family: 4 | 6 = 4): TransportAddress => {
+    const listener = relay.listening.find(({ local }) => local.family === family);
+    if (listener === undefined) throw new Error(`The relay does not listen on IPv${family}`);
+    return listener.local;
+  };
+  const openClient = async (relay: BatchedRelay, family: 4 | 6 = 4): Promise<UdpTurnClient> =>
+    keep(await UdpTurnClient.open(serverOf(relay, family), ALICE));
+  const allocated = async (client: UdpTurnClient, ...attributes: readonly EncodedAttribute[]) => {
+    const relayed = await client.allocate(...attributes);
+    if (typeof relayed === "number") throw new TypeError(`Not allocated: ${relayed}`);
+    return relayed;
+  };
+
+  test("the self-test trusts this machine's calls", () => {
+    expect(testLibc(libc)).toMatchObject({ kind: "trusted", aggregates: true });
+  });
+
+  describe("a relay of four reactors", () => {
+    test.each([
+      [4, "127.0.0.1", []],
+      [6, "::1", [ipv6Wanted]],
+    ] as const)("relays both ways, by indications and by channels, over IPv%i", async (family, address, wanted) => {
+      const relay = await start();
+      const client = await openClient(relay, family);
+      const peer = keep(await UdpPeer.open(address));
+      const relayed = await allocated(client, ...wanted);
+      expect(await client.permit(peer.local)).toBe("success");
+      client.sendTo(peer.local, bytes(100));
+      const arrived = await peer.receive();
+      expect([...arrived.bytes]).toEqual([...bytes(100)]);
+      expect(sameTransportAddress(arrived.from, relayed)).toBe(true);
+      for (const length of [0, 1, 2, 3, 4, 1200]) {
+        peer.send(bytes(length, 2), relayed);
+        expect([...(await client.receiveData()).bytes]).toEqual([...bytes(length, 2)]);
+      }
+      expect(await client.bind(0x4001, peer.local)).toBe("success");
+      for (const length of [0, 1, 1200, 40_000]) {
+        client.sendOn(0x4001, bytes(length, 3));
+        expect([...(await peer.receive()).bytes]).toEqual([...bytes(length, 3)]);
+        peer.send(bytes(length, 4), relayed);
+        expect([...(await client.receive()).bytes.subarray(4)]).toEqual([...bytes(length, 4)]);
+      }
+      expect(await client.refresh(0)).toBe("success");
+      expect(relay.stats()).toMatchObject({ allocations: 0, relaySockets: 0, portsInUse: 0 });
+    });
+
+    test.each([
+      [4, "127.0.0.1", [], { icmpType: 3, icmpCode: 3 }],
+      [6, "::1", [ipv6Wanted], { icmpType: 1, icmpCode: 4 }],
+    ] as const)(
+      "tells a client of an unreachable IPv%i peer (RFC 8656 §11.5)",
+      async (family, address, wanted, told) => {
+        const relay = await start({ threads: 1 });
+        const client = await openClient(relay, family);
+        const gone = await UdpPeer.open(address);
+        await gone.close();
+        await allocated(client, ...wanted);
+        expect(await client.permit(gone.local)).toBe("success");
+        client.sendTo(gone.local, bytes(10));
+        const report = getAttribute(stunOf((await client.receive()).bytes), icmp);
+        expect(report).toMatchObject({ ok: true, value: told });
+        const peer = keep(await UdpPeer.open(address));
+        client.sendTo(peer.local, bytes(11));
+        expect((await peer.receive()).bytes.length).toBe(11);
+        expect(relay.stats().traffic.icmpErrors).toBe(1);
+      },
+    );
+
+    test("spreads clients, leases all ports of the range, and leaves nothing behind", async () => {
+      const before = readdirSync("/dev/fd").length;
+      const first = await freePorts(64);
+      const events: LifecycleEvent[] = [];
+      const relay = await start({
+        onEvent: (event) => events.push(event),
+        portRange: { min: first, max: first + 63 },
+      });
+      const clients = await Promise.all(Array.from({ length: 64 }, () => openClient(relay)));
+      const ports = await Promise.all(clients.map(async (client) => (await allocated(client)).port));
+      expect(new Set(ports).size).toBe(64);
+      expect(relay.stats()).toMatchObject({ allocations: 64, relaySockets: 64, portsInUse: 64 });
+      // 64 clients on one reactor of four: once in 10^38 runs.
+      expect(relay.reactors.filter((reactor) => reactor.gauge(0) > 0).length).toBeGreaterThan(1);
+      expect(await (await openClient(relay)).allocate()).toBe(508);
+      await relay.stop();
+      await Promise.all(open.splice(-65).map((client) => client[Symbol.asyncDispose]()));
+      expect(readdirSync("/dev/fd").length).toBe(before);
+      const ended = events.filter((event) => event.type === "allocationDeleted");
+      expect(ended.map(({ reason }) => reason)).toEqual(Array.from({ length: 64 }, () => "shutdown"));
+      for (let port = first; port < first + 64; port++) await (await UdpPeer.open("127.0.0.1", port)).close();
+    });
+
+    test("a reactor that dies takes only its own allocations, and lives again on the same sockets", async () => {
+      const before = readdirSync("/dev/fd").length;
+      const events: LifecycleEvent[] = [];
+      const relay = await start({ onEvent: (event) => events.push(event) });
+      const peer = keep(await UdpPeer.open());
+      const owned: { client: UdpTurnClient; relayed: TransportAddress; reactor: number }[] = [];
+      for (let index = 0; index < 40; index++) {
+        const counts = relay.reactors.map((reactor) => reactor.gauge(0));
+        const client = await openClient(relay);
+        const relayed = await allocated(client);
+        const reactor = relay.reactors.findIndex((each, at) => each.gauge(0) !== counts[at]);
+        expect(await client.bind(0x4000, peer.local)).toBe("success");
+        owned.push({ client, relayed, reactor });
+      }
+      const victim = owned[0]?.reactor ?? 0;
+      const lost = owned.filter(({ reactor }) => reactor === victim);
+      const living = owned.filter(({ reactor }) => reactor !== victim);
+      expect(living.length).toBeGreaterThan(0);
+      const load = setInterval(() => {
+        for (const { client } of owned) client.sendOn(0x4000, bytes(1000));
+      }, 1);
+      const names = relay.reactors.map(({ reactor }) => reactor);
+      await relay.reactors[victim]?.kill();
+      clearInterval(load);
+      expect(relay.reactors.filter(({ reactor }, at) => reactor !== names[at])).toHaveLength(1);
+      for (const [index, { client, relayed }] of living.entries()) {
+        client.sendOn(0x4000, bytes(20 + index));
+        for (;;) {
+          const { bytes: arrived, from } = await peer.receive();
+          if (arrived.length === 1000) continue;
+          expect(arrived.length).toBe(20 + index);
+          expect(sameTransportAddress(from, relayed)).toBe(true);
+          break;
+        }
+      }
+      const ended = events.filter((event) => event.type === "allocationDeleted");
+      expect(ended).toHaveLength(lost.length);
+      const endedAt = new Set(ended.flatMap(({ context }) => context.relayed.map(({ port }) => port)));
+      expect(endedAt).toEqual(new Set(lost.map(({ relayed }) => relayed.port)));
+      expect(relay.stats()).toMatchObject({ allocations: living.length, portsInUse: living.length });
+      for (const { client } of lost) expect(await client.allocate()).toMatchObject({ family: 4 });
+      expect(relay.stats()).toMatchObject({ allocations: 40, portsInUse: 40 });
+      await relay.stop();
+      await Promise.all(open.splice(1).map((each) => each[Symbol.asyncDispose]()));
+      expect(readdirSync("/dev/fd").length).toBe(before);
+    });
+
+    test("draining refuses new allocations and ends with the last", async () => {
+      const relay = await start({ threads: 2 });
+      const old = await openClient(relay);
+      await allocated(old);
+      let drained = false;
+      const draining = relay.drain().then(() => (drained = true));
+      expect(await (await openClient(relay)).allocate()).toBe(508);
+      expect(drained).toBe(false);
+      expect(await old.refresh(0)).toBe("success");
+      await draining;
+    });
+  });
+
+  test.each([
+    ["no thread", { threads: 0 }, "threads is 0"],
+    ["too much coalescing", { coalesceUs: 1000 }, "coalesceUs is 1000"],
+    ["a module that isn't there", { authenticate: { module: "file:///nowhere.js", data: 0 } }, "nowhere.js"],
+    ["a foreign address", { listen: ["udp:203.0.113.9:0"] }, "this machine doesn't have this address"],
+  ] as const)("a start with %s is refused, and leaves nothing open", async (_what, options, message) => {
+    const before = readdirSync("/dev/fd").length;
+    await expect(start(options)).rejects.toThrow(message);
+    expect(readdirSync("/dev/fd").length).toBe(before);
+  });
+}
