@@ -8,6 +8,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   stun: 1,
   hints: 1,
   credentials: 1,
+  xdp: 1,
   turn: 2,
   authn: 2,
   client: 3,

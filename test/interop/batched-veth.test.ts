@@ -24,19 +24,13 @@ afterAll(() => path?.remove());
 test("over a path of 1500 bytes every size passes whole, runs too large for aggregates, and DONT-FRAGMENT is kept", async () => {
   if (path === undefined) throw new Error("There is no path");
   const { relay, generator } = path;
-  const [enter = "", ...rest] = [
-    ...relay.enter,
-    ...node,
-    file("../../bench/relay/relay-process.ts"),
-    "batched",
-    relay.ip,
-  ];
+  const [enter, ...rest] = [...relay.enter, ...node, file("../../bench/relay/relay-process.ts"), "batched", relay.ip];
   const serving = spawn(enter, [...rest, "3478"], { stdio: ["ignore", "pipe", "inherit"] });
   let said = "";
   serving.stdout.on("data", (bytes: Buffer) => (said += bytes.toString()));
   try {
     while (!said.includes("ready")) await once(serving.stdout, "data");
-    const [probe = "", ...words] = [...generator.enter, ...node, file("./support/veth-probe.ts"), relay.ip, "3478"];
+    const [probe, ...words] = [...generator.enter, ...node, file("./support/veth-probe.ts"), relay.ip, "3478"];
     const { stdout } = await promisify(execFile)(probe, [...words, generator.ip]);
     const findings: VethFindings = JSON.parse(stdout);
     const sizes = [0, 1, 172, 1200, 1468, 1469, 1472, 1473, 3000, 9000, 30_000, 65_503];
