@@ -1,11 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { formatIpAddress, formatTransportAddress, type IpAddress, type TransportAddress } from "@turnpike/stun";
 import { createPeerPolicy, type Listener } from "@turnpike/turn";
+import { ChannelOffload, type ChannelOffloadOptions, loadSystem } from "@turnpike/xdp";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import { KernelChannels } from "./kernel/kernel-channels.ts";
 import { Arena } from "./libc/arena.ts";
 import { describeErrno, type Libc, SystemCallError } from "./libc/libc.ts";
 import { SocketFactory } from "./libc/sockets.ts";
@@ -34,10 +36,16 @@ export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" |
   readonly coalesceUs?: number;
   /** Size of each socket's kernel buffers. Default 4 MiB. */
   readonly bufferBytes?: number;
+  /** Relays channels in the kernel, by XDP, where these interfaces carry them. Default: through the sockets alone. */
+  readonly kernel?: KernelPlaneOptions;
   /** Answers what the reactors' authenticators ask. */
   readonly answer?: (question: unknown) => Promise<unknown>;
 }
 
+/** The kernel plane's settings. */
+export type KernelPlaneOptions = Pick<ChannelOffloadOptions, "interfaces" | "modes" | "maxChannels">;
+
+const REFRESH_MS = 500;
 const MAX_THREADS = 64;
 const MAX_COALESCE_US = 200;
 const DEFAULT_LISTEN: readonly string[] = ["udp:0.0.0.0:3478", "udp:[::]:3478"];
@@ -46,11 +54,17 @@ const DEFAULT_LISTEN: readonly string[] = ["udp:0.0.0.0:3478", "udp:[::]:3478"];
  * Starts a relay on the batched plane: this thread opens the listening sockets and administers, each reactor relays on
  * a thread of its own.
  *
- * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses.
+ * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses; with `kernel`,
+ * `XdpUnavailableError` if this process may not use it, `XdpError` if an interface can't.
  */
 export async function startBatchedRelay(options: BatchedRelayOptions): Promise<BatchedRelay> {
   checkRange("threads", options.threads, 1, MAX_THREADS);
   checkRange("coalesceUs", options.coalesceUs ?? 0, 0, MAX_COALESCE_US);
+  if (options.kernel !== undefined && options.engine?.mobility === true) {
+    throw new TypeError(
+      "Cannot start the relay: the kernel plane can't follow clients that move; set mobility to false",
+    );
+  }
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
   const specs = (options.listen ?? DEFAULT_LISTEN).map(parseListenSpec);
@@ -61,6 +75,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     machine,
     logger,
   });
+  const offload = options.kernel && openOffload(options.kernel, logger);
   const sockets = new ListeningSockets(options);
   try {
     await tryRelayAddresses(sockets, relayAddresses);
@@ -71,14 +86,21 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
       listening,
       relayAddresses,
       sockets,
+      offload,
       ownAddresses: machine.map(({ ip }) => ip),
     });
     await relay.start();
     return relay;
   } catch (error) {
     sockets.close();
+    offload?.close();
     throw error;
   }
+}
+
+function openOffload(options: KernelPlaneOptions, logger: Logger): ChannelOffload {
+  const warn = (fields: Readonly<Record<string, unknown>>, message: string): void => logger.warn(fields, message);
+  return new ChannelOffload({ ...options, system: loadSystem(), warn });
 }
 
 function checkRange(name: string, value: number, min: number, max: number): void {
@@ -163,6 +185,7 @@ interface Parts {
   readonly relayAddresses: readonly RelayAddress[];
   readonly ownAddresses: readonly IpAddress[];
   readonly sockets: ListeningSockets;
+  readonly offload: ChannelOffload | undefined;
 }
 
 /** A relay whose reactors run on threads. Made by {@link startBatchedRelay}. */
@@ -173,6 +196,8 @@ export class BatchedRelay implements Relay {
   readonly reactors: readonly ReactorThread[];
   readonly #logger: Logger;
   readonly #sockets: ListeningSockets;
+  readonly #offload: ChannelOffload | undefined;
+  readonly #refresh: NodeJS.Timeout | undefined;
   #nextReactor = 0;
   #stopping: Promise<void> | undefined;
 
@@ -185,6 +210,13 @@ export class BatchedRelay implements Relay {
     const portRange = options.portRange ?? DEFAULT_PORT_RANGE;
     const portTable = new PortTable({ range: portRange, spaces: relayAddresses.length });
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses });
+    const { offload } = parts;
+    this.#offload = offload;
+    this.#refresh = offload && setInterval(() => offload.refresh(), REFRESH_MS).unref();
+    const events = options.onEvent !== undefined;
+    const kernelChannels = offload && new KernelChannels({ offload, listeners: parts.listening, hairpin, events });
+    // Before a generic XDP program, the kernel would join packets that the sockets want as aggregates.
+    const joins = offload?.status().interfaces.some(({ mode }) => mode === "generic") === true;
     const start = {
       listeners: parts.listening,
       relayAddresses,
@@ -195,8 +227,9 @@ export class BatchedRelay implements Relay {
       peers: options.peers ?? {},
       engine: options.engine ?? {},
       authenticate: options.authenticate,
-      events: options.onEvent !== undefined,
-      aggregate: options.aggregate ?? true,
+      events,
+      channels: offload !== undefined,
+      aggregate: (options.aggregate ?? true) && !joins,
       coalesceUs: options.coalesceUs ?? 0,
       bufferBytes: options.bufferBytes ?? 4 << 20,
     };
@@ -211,6 +244,7 @@ export class BatchedRelay implements Relay {
           logger,
           nextReactor: () => this.#freeReactor(),
           ...(options.onEvent && { onEvent: options.onEvent }),
+          ...(kernelChannels && { kernelChannels }),
           ...(options.answer && { answer: options.answer }),
         }),
     );
@@ -245,6 +279,7 @@ export class BatchedRelay implements Relay {
       suppressedReplies: sum(Gauge.suppressedReplies),
       internalErrors: sum(Gauge.internalErrors),
       traffic: sumCounts(this.reactors.map((reactor) => reactor.counters.snapshot())),
+      ...(this.#offload && { kernel: this.#offload.status() }),
     };
   }
 
@@ -261,6 +296,8 @@ export class BatchedRelay implements Relay {
   async #stop(): Promise<void> {
     const { allocations } = this.stats();
     await Promise.all(this.reactors.map((reactor) => reactor.stop()));
+    clearInterval(this.#refresh);
+    this.#offload?.close();
     this.#sockets.close();
     this.#logger.info({ allocations }, "The relay has stopped");
   }

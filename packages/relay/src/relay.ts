@@ -1,3 +1,4 @@
+import type { OffloadStatus } from "@turnpike/xdp";
 import { randomBytes, randomInt } from "node:crypto";
 import { formatTransportAddress, formatIpAddress, type IpAddress } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
@@ -39,6 +40,8 @@ export interface RelayStats {
   readonly internalErrors: number;
   /** Packets, bytes, drops and errors since the start. */
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
+  /** What is relayed in the kernel, beside `traffic`; absent if nothing is. */
+  readonly kernel?: OffloadStatus;
 }
 
 /** A running relay. */

@@ -1,6 +1,7 @@
 import type { IpAddress } from "@turnpike/stun";
 import type { LifecycleEvent, Listener } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
+import type { ChannelOutput } from "../kernel/kernel-channels.ts";
 import type { RelayAddress } from "../addresses/relay-address.ts";
 import type { PortRange } from "../ports/port-range.ts";
 import type { Authenticate, EngineSettings, PeerRules } from "../relay-options.ts";
@@ -40,6 +41,8 @@ export interface WorkerStart {
   readonly aggregate: boolean;
   readonly coalesceUs: number;
   readonly bufferBytes: number;
+  /** Whether the main thread wants to hear of channels. */
+  readonly channels: boolean;
   readonly memory: WorkerMemory;
   readonly port: MessagePort;
 }
@@ -67,6 +70,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: "ready" }
   | { readonly kind: "drained" }
+  | { readonly kind: "channel"; readonly output: ChannelOutput }
   | { readonly kind: "events"; readonly events: readonly LifecycleEvent[] }
   | { readonly kind: "ask"; readonly id: number; readonly question: unknown }
   | {

@@ -8,6 +8,7 @@ import type { Logger } from "../logger.ts";
 import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
+import type { KernelChannels } from "../kernel/kernel-channels.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
 import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
 
@@ -23,6 +24,8 @@ export interface ReactorThreadOptions {
   /** A number that no living reactor has. */
   readonly nextReactor: () => number;
   readonly onEvent?: (event: LifecycleEvent) => void;
+  /** Takes the channels of all reactors, if they are to be relayed in the kernel. */
+  readonly kernelChannels?: KernelChannels;
   /** Answers what a reactor asks. Default: questions stay without an answer. */
   readonly answer?: (question: unknown) => Promise<unknown>;
 }
@@ -181,6 +184,9 @@ export class ReactorThread {
 
   #handle(message: Exclude<FromWorker, { kind: "ready" }>): void {
     switch (message.kind) {
+      case "channel":
+        this.#options.kernelChannels?.handle(this.#reactor, message.output);
+        return;
       case "events":
         for (const event of message.events) this.#deliver(event);
         return;
@@ -207,7 +213,7 @@ export class ReactorThread {
     if (event.type === "allocationCreated") this.#living.set(event.context.allocationId, event.context);
     else if (event.type === "allocationDeleted") this.#living.delete(event.context.allocationId);
     try {
-      this.#options.onEvent?.(event);
+      this.#options.onEvent?.(this.#options.kernelChannels?.complete(event) ?? event);
     } catch (error) {
       this.#options.logger.error({ err: error, event: event.type }, "An event handler threw");
     }
@@ -220,6 +226,7 @@ export class ReactorThread {
     this.#gauges.fill(0);
     this.#registry.closeAll(this.#options.libc);
     const { portTable, hairpin } = this.#options;
+    this.#options.kernelChannels?.forget(this.#reactor);
     const { min, max } = portTable.range;
     for (let space = 0; space < portTable.spaces; space++) {
       for (let port = min; port <= max; port++) {

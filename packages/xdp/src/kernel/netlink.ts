@@ -10,7 +10,8 @@ const NLM_F_ACK = 0x004;
 const NLM_F_REPLACE_CREATE = 0x500;
 const RTM = { newLink: 16, getLink: 18, newRoute: 24, getRoute: 26, newNeighbour: 28, getNeighbour: 30 } as const;
 const GROUPS = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400;
-const IFLA = { address: 1, name: 3, mtu: 4 } as const;
+const IFLA = { address: 1, name: 3, mtu: 4, information: 18 } as const;
+const IFLA_INFO_KIND = 1;
 const RTA = { destination: 1, source: 2, interface: 4, gateway: 5, metrics: 8, via: 18 } as const;
 const RTAX_MTU = 2;
 const RTN_UNICAST = 1;
@@ -28,6 +29,8 @@ export interface Link {
   /** Six bytes; other lengths are of links that aren't Ethernet. */
   readonly address: Uint8Array;
   readonly mtu: number;
+  /** What made it, e.g. `veth`; empty for cards. */
+  readonly kind: string;
 }
 
 /** The way to a destination. */
@@ -132,9 +135,12 @@ export class Netlink {
     const attributes = readAttributes(answer, 16);
     const name = attributes.get(IFLA.name);
     const mtu = attributes.get(IFLA.mtu);
+    const information = attributes.get(IFLA.information);
+    const kind = information && readAttributes(information, 0).get(IFLA_INFO_KIND);
     return {
       index: u32(answer, 4),
-      name: name === undefined ? "" : new TextDecoder().decode(name.subarray(0, -1)),
+      name: textOf(name),
+      kind: textOf(kind),
       address: attributes.get(IFLA.address)?.slice() ?? new Uint8Array(0),
       mtu: mtu === undefined ? 0 : u32(mtu, 0),
     };
@@ -212,6 +218,10 @@ function readAttributes(bytes: Uint8Array, from: number): ReadonlyMap<number, Ui
     at += align(length);
   }
   return attributes;
+}
+
+function textOf(bytes: Uint8Array | undefined): string {
+  return bytes === undefined ? "" : new TextDecoder().decode(bytes).replace(/\0$/, "");
 }
 
 function u16(bytes: Uint8Array, at: number): number {

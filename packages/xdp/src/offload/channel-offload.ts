@@ -13,7 +13,10 @@ export interface ChannelOffloadOptions {
   readonly system: System;
   /** Interfaces whose packets are relayed in the kernel, e.g. `eth0`. */
   readonly interfaces: readonly string[];
-  /** How to attach, in order of preference. Default: native, then generic. */
+  /**
+   * How to attach, in order of preference. Default: native, then generic; on veth interfaces generic alone, as they
+   * lose what is sent natively unless their other end has an XDP program too.
+   */
   readonly modes?: readonly XdpMode[];
   /** Channels that the kernel's tables hold; what is beyond goes through the sockets. Default 16,384. */
   readonly maxChannels?: number;
@@ -164,7 +167,7 @@ export class ChannelOffload {
         program,
         interface: link.name,
         interfaceIndex: link.index,
-        modes: modes ?? ["native", "generic"],
+        modes: modes ?? (link.kind === "veth" ? ["generic"] : ["native", "generic"]),
       });
       this.#attached.push({ name: link.name, link: attached, program, lost: false });
     } catch (error) {

@@ -61,7 +61,7 @@ export class ChannelTable {
       this.#set(known.slot, "expiresAtNs", expiresAtNs);
       return true;
     }
-    if (known !== undefined) this.unbind(id);
+    const counted = this.unbind(id);
     const slot = this.#free.pop();
     if (slot === undefined) return this.#refuse("the kernel's table of channels is full");
     const hopToPeer = this.#hops.take(channel.relay, channel.peer);
@@ -73,7 +73,7 @@ export class ChannelTable {
       return this.#refuse(reason);
     };
     if (hopToPeer === undefined || hopToClient === undefined) return release("the kernel's table of hops is full");
-    for (const name of COUNTS) this.#set(slot, name, 0n);
+    for (const name of COUNTS) this.#set(slot, name, BigInt(counted?.[name] ?? 0));
     this.#set(slot, "expiresAtNs", expiresAtNs);
     const { toPeer, toClient } = routeEntries(channel, { slot, hopToPeer, hopToClient });
     const errno = this.#routes.set(toPeer.key, toPeer.value);
