@@ -168,6 +168,15 @@ test("channels that the kernel's table has no room for are relayed by the socket
   expect(report.warnings.join()).toContain("relayed through the sockets, not in the kernel");
 });
 
+test("an interface that goes away is told of", async () => {
+  const relay = await startRelay("generic");
+  run("relay", "ip", "link", "delete", "veth0");
+  await sleep(1000);
+  const report = await reportOf(relay);
+  expect(report.kernel?.interfaces).toEqual([{ name: "veth0", mode: "generic", attached: false }]);
+  expect(report.warnings.join()).toContain("The XDP program was taken off the interface");
+});
+
 test("a relay that is killed leaves no program behind", async () => {
   const relay = await startRelay("generic");
   const attached = (): boolean => run("relay", "ip", "link", "show", "veth0").includes("xdp");

@@ -22,8 +22,8 @@ const RESTING_SWEEPS = 2;
 
 /** The channels in the kernel's maps. */
 export class ChannelTable {
-  readonly #routes: BpfMap;
-  readonly #hops: NextHops;
+  readonly #routes: Pick<BpfMap, "set" | "delete">;
+  readonly #hops: Pick<NextHops, "take" | "release">;
   readonly #states: BigUint64Array;
   readonly #warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
   readonly #bound = new Map<string, Bound>();
@@ -33,9 +33,9 @@ export class ChannelTable {
   #warned = false;
 
   constructor(options: {
-    readonly routes: BpfMap;
+    readonly routes: Pick<BpfMap, "set" | "delete">;
     readonly states: ArrayBuffer;
-    readonly hops: NextHops;
+    readonly hops: Pick<NextHops, "take" | "release">;
     readonly maxChannels: number;
     readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
   }) {

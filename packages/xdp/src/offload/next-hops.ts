@@ -34,7 +34,7 @@ export class NextHops {
   /** @param options.interfaces Indexes of the interfaces that packets may leave by. */
   constructor(options: {
     readonly source: NextHopSource;
-    readonly map: BpfMap;
+    readonly map: Pick<BpfMap, "memory">;
     readonly entries: number;
     readonly interfaces: readonly number[];
   }) {
