@@ -71,6 +71,28 @@ if ("unavailable" in libc) {
   });
 
   describe("a relay of four reactors", () => {
+    test("ends the allocations of a user on all of them", async () => {
+      const relay = await start();
+      const clients = await Promise.all(Array.from({ length: 12 }, () => openClient(relay)));
+      for (const client of clients) await allocated(client);
+      expect(await relay.endAllocations({ by: "actor", value: "bob" }, "administrator")).toBe(0);
+      expect(await relay.endAllocations({ by: "actor", value: "alice" }, "credentialRevoked")).toBe(12);
+      for (const client of clients) expect(await client.refresh(600)).toBe(437);
+    });
+
+    test("counts guesses, puts answers off by its own timers, and shuts out who goes on", async () => {
+      const delay = { kind: "constant", minSeconds: 0.2, maxSeconds: 0.2 } as const;
+      const automaticBan = { failures: 2, windowSeconds: 60, banSeconds: 60 };
+      const relay = await start({ threads: 1, penalties: { delay, automaticBan } });
+      const guesser = keep(await UdpTurnClient.open(serverOf(relay), { username: "alice", password: "wrong" }));
+      expect(await guesser.allocate()).toBe(401);
+      expect(await guesser.allocate()).toBe(401);
+      guesser.send(guesser.stun.signed("allocate"));
+      await expect
+        .poll(() => relay.stats().penalties)
+        .toEqual({ failures: 2, discarded: 1, automaticBans: 1, waiting: 0, sources: 1 });
+    });
+
     test.each([
       [4, "127.0.0.1", []],
       [6, "::1", [ipv6Wanted]],

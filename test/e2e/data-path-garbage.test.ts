@@ -31,11 +31,13 @@ if ("unavailable" in libc) {
     };
     // The code is compiled, the tables have their size.
     circle(200_000);
-    const before = getHeapStatistics().total_allocated_bytes;
-    const relayed = circle(1_000_000);
-    const bytes = getHeapStatistics().total_allocated_bytes - before;
-    // What the compiler and the runner take meanwhile is no part of a packet.
-    expect(bytes / relayed).toBeLessThan(0.5);
+    const bytesPerPacket = [1, 2, 3].map(() => {
+      const before = getHeapStatistics().total_allocated_bytes;
+      const relayed = circle(500_000);
+      return (getHeapStatistics().total_allocated_bytes - before) / relayed;
+    });
+    // What the compiler and the runner take meanwhile is no part of a packet: what is would be in every round.
+    expect(Math.min(...bytesPerPacket)).toBeLessThan(0.5);
     void generator.plane.stop();
     void relay.plane.stop();
   }, 60_000);

@@ -94,7 +94,12 @@ describe("turnutils_uclient with what is wrong", () => {
     // The client tries again and again and never says why: what passes on the wire does.
     const spy = await startUdpSpy({ port: server.port });
     try {
-      const result = await runUclient({ port: spy.port, args: ["-y", NO_RTCP, "-n", "2", ...args] });
+      const result = await runUclient({
+        port: spy.port,
+        args: ["-y", NO_RTCP, "-n", "2", ...args],
+        // Each answer is put off by seconds: a few of them say enough.
+        timeoutMs: 20_000,
+      });
       expect(result.code).not.toBe(0);
       expect(result.lost).toBeUndefined();
     } finally {

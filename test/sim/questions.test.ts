@@ -10,13 +10,17 @@ import {
   getAttributes,
   icmp,
   longTermKey,
+  mappedAddress,
   otherAddress,
+  padding,
   rawAttribute,
   requestedTransport,
   reservationToken,
   responseOrigin,
+  responsePort,
   transportAddress,
   unknownAttributes,
+  xorMappedAddress,
   xorPeerAddress,
   xorRelayedAddress,
 } from "@turnpike/stun";
@@ -87,6 +91,62 @@ test("an authenticator that can't be reached gets 500, not 401", () => {
   const { harness, client } = challenged({ authenticate: () => ({ kind: "failed", reason: "unavailable" }) });
   harness.fromClient(CLIENT, client.signed("allocate", [UDP]));
   expect(outcomeOf(harness.answer())).toBe(500);
+});
+
+test("what is discarded gets no answer and no event, at once or late", () => {
+  for (const isLate of [false, true]) {
+    const asked: AuthenticationRequest[] = [];
+    const { harness, client } = challenged({
+      events: true,
+      authenticate: (request) => {
+        asked.push(request);
+        return { kind: isLate ? "pending" : "discarded" };
+      },
+    });
+    harness.take();
+    harness.fromClient(CLIENT, client.signed("allocate", [UDP]));
+    const questionId = asked[0]?.questionId ?? -1;
+    harness.server.handleAnswer({ kind: "authentication", questionId, decision: { kind: "discarded" } }, harness.clock);
+    harness.drain();
+    expect(harness.take()).toEqual([]);
+    expect(harness.server.pollTimeout()).toBeUndefined();
+  }
+});
+
+test("security case 15: a revocation that comes while the allocation is being made ends it too", () => {
+  const key = longTermKey({ ...ALICE, algorithm: "md5", realm: "example.org", crypto: nodeCrypto });
+  const { harness, client } = challenged({
+    admission: true,
+    authenticate: () => ({
+      kind: "authenticated",
+      username: "alice",
+      actor: "alice",
+      scheme: "webhook",
+      key,
+      credentialId: "c1",
+      label: "laptop",
+    }),
+  });
+  harness.take();
+  harness.fromClient(CLIENT, client.signed("allocate", [UDP]));
+  const admit = harness.take().find((output) => output.kind === "admit");
+  const seen: unknown[] = [];
+  const revoke = (): number =>
+    harness.server.endAllocations(
+      (allocation) => {
+        seen.push(allocation);
+        return allocation.label === "laptop";
+      },
+      "credentialRevoked",
+      harness.clock,
+    );
+  expect(revoke()).toBe(0);
+  expect(seen).toEqual([{ id: "", username: "alice", actor: "alice", credentialId: "c1", label: "laptop" }]);
+  const questionId = admit?.kind === "admit" ? admit.questionId : -1;
+  harness.server.handleAnswer({ kind: "admission", questionId, admitted: true }, harness.clock);
+  harness.drain();
+  expect(harness.take()).toEqual([{ kind: "releaseAdmission", questionId }]);
+  expect(harness.server.allocationCount).toBe(0);
 });
 
 test("admission is asked before a socket is opened, and given back when the allocation goes", () => {
@@ -304,10 +364,37 @@ test("NAT behaviour discovery answers from where it is asked to (RFC 5780 §6.1)
     if (sent?.kind !== "sendToClient") return undefined;
     const answer = stunOf(sent.bytes);
     expect(getAttribute(answer, otherAddress)).toEqual({ ok: true, value: addresses[3] });
+    expect(getAttribute(answer, mappedAddress)).toEqual(getAttribute(answer, xorMappedAddress));
     expect(getAttribute(answer, responseOrigin)).toEqual({ ok: true, value: addresses[sent.listener - 1] });
     return sent.listener;
   };
   expect([ask(false, false), ask(false, true), ask(true, false), ask(true, true)]).toEqual([1, 2, 3, 4]);
+});
+
+test("NAT behaviour discovery: PADDING comes back as long as it was, and doesn't go with RESPONSE-PORT (RFC 5780 §6.1)", () => {
+  const listeners = ["udp", "udp", "udp", "udp", "tcp"] as const;
+  const { harness, client } = challenged({
+    listeners: listeners.map((transport, i) => ({
+      id: i + 1,
+      transport,
+      local: transportAddress("192.0.2.1", 3478 + i),
+    })),
+    natDiscovery: { listeners: [1, 2, 3, 4] },
+  });
+  const filler = attribute(padding, new Uint8Array(1400));
+  harness.fromClient(CLIENT, client.plain("binding", [filler]));
+  expect(getAttribute(harness.answer(), padding)).toMatchObject({ ok: true, value: { length: 1400 } });
+  harness.fromClient(CLIENT, client.plain("binding", [attribute(padding, new Uint8Array(65_460))]));
+  expect(getAttribute(harness.answer(), padding)).toMatchObject({ ok: true, value: { length: 1500 } });
+  harness.fromClient(CLIENT, client.plain("binding", [filler, attribute(responsePort, 9)]));
+  expect(outcomeOf(harness.answer())).toBe(400);
+  const change = attribute(changeRequest, { changeIp: true, changePort: false });
+  harness.fromClient(CLIENT, client.plain("binding", [change]), {
+    id: 5,
+    transport: "tcp",
+    local: transportAddress("192.0.2.1", 3482),
+  });
+  expect(outcomeOf(harness.answer())).toBe(420);
 });
 
 test("an allocation can be made to end with its credential", () => {

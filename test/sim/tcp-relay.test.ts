@@ -151,3 +151,30 @@ test("the control connection's end ends everything: peers, data connections, rel
   ]);
   expect(harness.server.pollTimeout()).toBeUndefined();
 });
+
+test("a client data connection is bound once: no second peer shares it, or is left behind when it closes", () => {
+  const { harness, client } = allocated();
+  const peers = [PEER, transportAddress("8.8.4.4", 5000)];
+  harness.fromClient(
+    CONTROL,
+    client.signed(
+      "createPermission",
+      peers.map((peer) => attribute(xorPeerAddress, peer)),
+    ),
+    TCP_LISTENER,
+  );
+  harness.take();
+  const ids = peers.map((peer, index) => {
+    harness.server.handlePeerConnection(0, peer, 20 + index, harness.clock);
+    harness.drain();
+    const sent = harness.take().find((output) => output.kind === "sendToClient");
+    const id = getAttribute(stunOf(sent?.kind === "sendToClient" ? sent.bytes : new Uint8Array()), connectionId);
+    return id?.ok ? id.value : -1;
+  });
+  bind(harness, client, ids[0] ?? -1);
+  harness.take();
+  harness.fromClient(DATA, client.signed("connectionBind", [attribute(connectionId, ids[1] ?? -1)]), TCP_LISTENER);
+  expect(outcomeOf(harness.answer())).toBe(400);
+  harness.close(DATA, TCP_LISTENER);
+  expect(harness.take()).toContainEqual({ kind: "closePeerConnection", peerConnection: 20 });
+});

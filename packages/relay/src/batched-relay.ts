@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { formatIpAddress, formatTransportAddress, type IpAddress, type TransportAddress } from "@turnpike/stun";
-import { createPeerPolicy, type Listener } from "@turnpike/turn";
+import { createPeerPolicy, type DeletionReason, type Listener } from "@turnpike/turn";
 import { ChannelOffload, type ChannelOffloadOptions, loadSystem } from "@turnpike/xdp";
+import type { AllocationSelector } from "./allocation-selector.ts";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
@@ -198,6 +199,7 @@ export class BatchedRelay implements Relay {
   readonly #sockets: ListeningSockets;
   readonly #offload: ChannelOffload | undefined;
   readonly #refresh: NodeJS.Timeout | undefined;
+  readonly #hasPenalties: boolean;
   #nextReactor = 0;
   #stopping: Promise<void> | undefined;
 
@@ -207,6 +209,7 @@ export class BatchedRelay implements Relay {
     this.relayAddresses = relayAddresses;
     this.#logger = logger;
     this.#sockets = sockets;
+    this.#hasPenalties = options.penalties !== false;
     const portRange = options.portRange ?? DEFAULT_PORT_RANGE;
     const portTable = new PortTable({ range: portRange, spaces: relayAddresses.length });
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses });
@@ -227,6 +230,7 @@ export class BatchedRelay implements Relay {
       peers: options.peers ?? {},
       engine: options.engine ?? {},
       authenticate: options.authenticate,
+      penalties: options.penalties ?? {},
       events,
       channels: offload !== undefined,
       aggregate: (options.aggregate ?? true) && !joins,
@@ -278,9 +282,23 @@ export class BatchedRelay implements Relay {
       portsSetAside: sum(Gauge.portsSetAside),
       suppressedReplies: sum(Gauge.suppressedReplies),
       internalErrors: sum(Gauge.internalErrors),
+      ...(this.#hasPenalties && {
+        penalties: {
+          failures: sum(Gauge.penaltyFailures),
+          discarded: sum(Gauge.penaltyDiscarded),
+          automaticBans: sum(Gauge.penaltyBans),
+          waiting: sum(Gauge.penaltyWaiting),
+          sources: sum(Gauge.penaltySources),
+        },
+      }),
       traffic: sumCounts(this.reactors.map((reactor) => reactor.counters.snapshot())),
       ...(this.#offload && { kernel: this.#offload.status() }),
     };
+  }
+
+  async endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    const counts = await Promise.all(this.reactors.map((reactor) => reactor.endAllocations(selector, reason)));
+    return counts.reduce((total, count) => total + count, 0);
   }
 
   async drain(): Promise<void> {

@@ -1,6 +1,12 @@
 export { type ExternalAddress, parseExternalAddress, type RelayAddress } from "./addresses/relay-address.ts";
 export { type ListenSpec, parseListenSpec } from "./addresses/listen.ts";
+export type { AllocationSelector } from "./allocation-selector.ts";
 export { HairpinMap, type HairpinMapOptions } from "./addresses/hairpin-map.ts";
+export {
+  PenalizedAuthenticator,
+  type PenalizedAuthenticatorOptions,
+  type TurnPenaltyCounters,
+} from "./defence/turn-penalties.ts";
 export { type Logger, silentLogger } from "./logger.ts";
 export { PlaneCounter, type PlaneCounterName, PlaneCounters } from "./planes/counters.ts";
 export {

@@ -1,4 +1,5 @@
 import type { AuthenticationDecision, AuthenticationRequest, LifecycleEvent, ServerOptions } from "@turnpike/turn";
+import type { PenaltySettings } from "@turnpike/authn/penalties";
 import type { Logger } from "./logger.ts";
 import type { PortablePlaneOptions } from "./planes/portable/portable-plane.ts";
 import type { PortRange } from "./ports/port-range.ts";
@@ -39,6 +40,12 @@ export interface RelayOptions {
   /** Ports of relayed transport addresses. Default 49152–65535. */
   readonly portRange?: PortRange;
   readonly peers?: PeerRules;
+  /**
+   * What wrong credentials cost: delays, and bans of who goes on. Default: each failure delays by 4 to 5 seconds what is
+   * answered next to the same address about the same user, and 100 failures in ten minutes shut an address out for as
+   * long. `false`: nothing.
+   */
+  readonly penalties?: PenaltySettings | false;
   /** Lifetimes, limits and deviations of the engine, each with its default. */
   readonly engine?: EngineSettings;
   /** Buffers and queues of sockets. */

@@ -2,12 +2,14 @@ import type { OffloadStatus } from "@turnpike/xdp";
 import { randomBytes, randomInt } from "node:crypto";
 import { formatTransportAddress, formatIpAddress, type IpAddress } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { createPeerPolicy, type Listener, type PeerPolicy, TurnServer } from "@turnpike/turn";
+import { createPeerPolicy, type DeletionReason, type Listener, type PeerPolicy, TurnServer } from "@turnpike/turn";
+import { type AllocationSelector, selects } from "./allocation-selector.ts";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
+import { PenalizedAuthenticator, type TurnPenaltyCounters } from "./defence/turn-penalties.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import type { PlaneCounterName } from "./planes/counters.ts";
@@ -38,6 +40,8 @@ export interface RelayStats {
   readonly suppressedReplies: number;
   /** Inputs that failed by an error of the program. Should be 0. */
   readonly internalErrors: number;
+  /** Wrong credentials and what they cost; absent without penalties. */
+  readonly penalties?: TurnPenaltyCounters;
   /** Packets, bytes, drops and errors since the start. */
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
   /** What is relayed in the kernel, beside `traffic`; absent if nothing is. */
@@ -51,6 +55,11 @@ export interface Relay {
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
+  /**
+   * Ends the allocations that are meant, with events, and those that are being made; resolves with the number of those
+   * that lived.
+   */
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number>;
   /**
    * Refuses new allocations (508) and resolves when the last one has ended; at the latest when the relay is stopped.
    */
@@ -132,6 +141,7 @@ class RunningRelay implements Relay {
   readonly #admissions = new Admissions();
   readonly #engine: TurnServer;
   readonly #reactor: Reactor;
+  readonly #penalized: PenalizedAuthenticator | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -152,6 +162,17 @@ class RunningRelay implements Relay {
       randomInteger,
       monotonicMs: () => clock.now().monotonicMs,
     });
+    if (options.penalties !== false) {
+      const { maxPendingAuthentications: maxPending } = options.engine ?? {};
+      this.#penalized = new PenalizedAuthenticator({
+        authenticate: options.authenticate,
+        clock,
+        logger,
+        ...(options.penalties === undefined ? {} : { settings: options.penalties }),
+        ...(maxPending === undefined ? {} : { maxPending }),
+      });
+    }
+    const authenticate = this.#penalized?.authenticate ?? options.authenticate;
     this.#engine = new TurnServer({
       ...options.engine,
       crypto: nodeCrypto,
@@ -159,7 +180,7 @@ class RunningRelay implements Relay {
       realm: options.realm ?? "turnpike",
       listeners: parts.listening,
       authenticate: (request) =>
-        options.authenticate(request, (decision) =>
+        authenticate(request, (decision) =>
           this.#reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
         ),
       peerPolicy: parts.peerPolicy,
@@ -198,8 +219,17 @@ class RunningRelay implements Relay {
       portsSetAside: this.#leases.setAsideCount,
       suppressedReplies: this.#engine.suppressedReplies,
       internalErrors: this.#reactor.internalErrors,
+      ...(this.#penalized === undefined ? {} : { penalties: this.#penalized.counters }),
       traffic: this.#plane.counters.snapshot(),
     };
+  }
+
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    let ended = 0;
+    this.#reactor.administer((now) => {
+      ended = this.#engine.endAllocations(selects(selector), reason, now);
+    });
+    return Promise.resolve(ended);
   }
 
   drain(): Promise<void> {
@@ -214,6 +244,7 @@ class RunningRelay implements Relay {
 
   async #stop(): Promise<void> {
     const ended = this.#admissions.count;
+    this.#penalized?.close();
     this.#reactor.stop();
     await this.#plane.stop();
     // Sockets that were being opened when the reactor stopped are closed with the plane; their ports come back here.

@@ -23,3 +23,19 @@ export { createPeerPolicy } from "./server/peer-policy.ts";
 export type { PeerDecision, PeerPolicy, PeerPolicyOptions } from "./server/peer-policy.ts";
 export type { AllocationDescription, EndableAllocation } from "./server/server.ts";
 export { TurnServer } from "./server/server.ts";
+export { TurnClient } from "./client/client.ts";
+export { ConnectionBinding } from "./client/connection-binding.ts";
+export type { BindingState, ConnectionBindingOptions } from "./client/connection-binding.ts";
+export { Received } from "./client/contract.ts";
+export type {
+  AllocateDemands,
+  Allocated,
+  ClientCredentials,
+  ClientEngine,
+  ClientOptions,
+  ClientOutput,
+  Completion,
+  ReceivedData,
+} from "./client/contract.ts";
+export { describeFailure } from "./client/failure.ts";
+export type { ClientFailure, ServerError } from "./client/failure.ts";

@@ -1,4 +1,6 @@
 import { Command, CommanderError } from "commander";
+import { addBenchCommand } from "./commands/bench.ts";
+import { addCheckCommand } from "./commands/check.ts";
 import { addConfigCommand } from "./commands/config.ts";
 import { addCredentialsCommand } from "./commands/credentials.ts";
 import { addRelayCommand } from "./commands/relay.ts";
@@ -41,6 +43,8 @@ export function createProgram(world: World): Command {
   addServeCommand(program, world);
   addRelayCommand(program, world);
   addCredentialsCommand(program, world);
+  addCheckCommand(program, world);
+  addBenchCommand(program, world);
   addConfigCommand(program, world);
   return program;
 }

@@ -136,6 +136,18 @@ describe("TurnPenalties", () => {
     expect(penalties.begin(attempt("c", source("c")), 1)).toEqual({ kind: "silence", reason: "banned" });
   });
 
+  test("what waits for its turn gets silence when its network is banned meanwhile", () => {
+    const penalties = create({}, { automaticBan: { failures: 2, windowSeconds: 60, banSeconds: 60 } });
+    penalties.begin(attempt("a1", source("a")), 0);
+    finish(penalties, attempt("a1", source("a")), "failed", 0);
+    expect(penalties.begin(attempt("a2", source("a")), 1)).toEqual({ kind: "hold" });
+    penalties.begin(attempt("b", source("b")), 2);
+    expect(finish(penalties, attempt("b", source("b")), "failed", 2)).toHaveProperty("ban");
+    const due = penalties.due(10_000);
+    expect(due.filter(({ kind }) => kind === "silence")).toEqual([{ kind: "silence", transaction: "a2" }]);
+    expect(penalties.pendingCount).toBe(0);
+  });
+
   test("a check that never ends is forgotten", () => {
     const penalties = create();
     penalties.begin(attempt("t1"), 0);
@@ -183,7 +195,7 @@ test("any traffic: at most one entry and one answer for each transaction, and bo
       const drain = (): void => {
         for (const due of penalties.due(nowMs)) {
           if (due.kind === "check") check(due.transaction);
-          else answered.set(due.transaction, due.answer);
+          else if (due.kind === "answer") answered.set(due.transaction, due.answer);
         }
       };
       for (const { transaction, host, outcome, pauseMs } of packets) {

@@ -63,6 +63,8 @@ export type TurnSettlement = (
 /** What has fallen due. */
 export type TurnDue<Answer> =
   | { readonly kind: "check"; readonly transaction: string }
+  /** Its source was banned meanwhile: it gets no answer. */
+  | { readonly kind: "silence"; readonly transaction: string }
   | { readonly kind: "answer"; readonly transaction: string; readonly answer: Answer };
 
 type Pending<Answer> = { readonly source: AttemptSource } & (
@@ -154,20 +156,24 @@ export class TurnPenalties<Answer> {
       if (value.kind === "answering") {
         if (value.failed) this.#answered.set(transaction, value.answer, nowMs + this.#rememberMs);
         due.push({ kind: "answer", transaction, answer: value.answer });
-      } else if (value.kind === "held" && this.#resume(transaction, value, nowMs)) {
-        due.push({ kind: "check", transaction });
+      } else if (value.kind === "held") {
+        const kind = this.#resume(transaction, value, nowMs);
+        if (kind !== undefined) due.push({ kind, transaction });
       }
     }
     return due;
   }
 
   /** Whether it is its turn: others of the same source may have failed meanwhile, and put it off once more. */
-  #resume(transaction: string, held: Pending<Answer>, nowMs: number): boolean {
+  #resume(transaction: string, held: Pending<Answer>, nowMs: number): "check" | "silence" | undefined {
     const admission = this.#box.begin(held.source, nowMs);
-    if (admission.kind === "wait") this.#enter(transaction, held, admission.untilMs);
-    if (admission.kind !== "proceed") return false;
+    if (admission.kind === "refuse") return "silence";
+    if (admission.kind === "wait") {
+      this.#enter(transaction, held, admission.untilMs);
+      return undefined;
+    }
     this.#enter(transaction, { kind: "checking", source: held.source }, nowMs + this.#rememberMs);
-    return true;
+    return "check";
   }
 
   #hasRoom({ prefix }: AttemptSource): boolean {

@@ -20,7 +20,7 @@ const mint = { nowUnixMs: NOW, ttlSeconds: 60, keyedHash: nodeCrypto };
 
 test("requests and decisions have the shapes of the engine's", () => {
   expectTypeOf<TurnRequest>().toEqualTypeOf<AuthenticationRequest>();
-  expectTypeOf<TurnDecision>().toEqualTypeOf<AuthenticationDecision>();
+  expectTypeOf<TurnDecision>().toEqualTypeOf<Exclude<AuthenticationDecision, { readonly kind: "discarded" }>>();
   const authenticator = createTurnAuthenticator({ realm: REALM, schemes: [] });
   const engines: (request: AuthenticationRequest) => AuthenticationDecision = (request) =>
     authenticator.authenticate(request);

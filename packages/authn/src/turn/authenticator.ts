@@ -136,7 +136,7 @@ function decisionOf(outcome: Outcome<TurnDetails>): TurnAnswer["decision"] {
   switch (outcome.kind) {
     case "authenticated": {
       const { actor, scheme, details } = outcome.authentication;
-      const { username, key, expiresAtUnixMs, boundsLifetime, credentialId } = details;
+      const { username, key, expiresAtUnixMs, boundsLifetime, credentialId, label } = details;
       return {
         kind: "authenticated",
         username,
@@ -146,6 +146,7 @@ function decisionOf(outcome: Outcome<TurnDetails>): TurnAnswer["decision"] {
         ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
         ...(boundsLifetime === undefined ? {} : { boundsLifetime }),
         ...(credentialId === undefined ? {} : { credentialId }),
+        ...(label === undefined ? {} : { label }),
       };
     }
     case "unauthenticated":

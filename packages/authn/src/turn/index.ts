@@ -34,7 +34,7 @@ export {
   sharedSecrets,
   type SharedSecretsOptions,
 } from "./time-limited.ts";
-export { normalizeUser } from "./user.ts";
+export { claimedUser, normalizeUser } from "./user.ts";
 export { webhook, type WebhookOptions } from "./webhook.ts";
 export { type HttpWebhookOptions, type WebhookAsk, WebhookError } from "./webhook-http.ts";
 export type { WebhookAnswer, WebhookQuestion } from "./webhook-messages.ts";

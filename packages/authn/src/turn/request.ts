@@ -33,7 +33,7 @@ export interface TurnRequest {
   checkIntegrity(key: Uint8Array): boolean;
 }
 
-/** What is decided of a request: the engine's `AuthenticationDecision`. */
+/** What is decided of a request: the engine's `AuthenticationDecision` but for `discarded`, which penalties add. */
 export type TurnDecision =
   | {
       readonly kind: "authenticated";
@@ -51,6 +51,8 @@ export type TurnDecision =
       readonly boundsLifetime?: boolean;
       /** Names the credential for revocation and the audit log. Never a secret. */
       readonly credentialId?: string;
+      /** Links credentials that are revoked together. */
+      readonly label?: string;
     }
   | {
       /** `unknownActor`, `badCredentials` and `expired` get the same 401; `badFormat` a 400; `unavailable` a 500. */

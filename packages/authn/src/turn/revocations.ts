@@ -19,8 +19,8 @@ export interface Revocation {
 export interface RevocableCredential {
   readonly username: string;
   readonly actor: string;
-  readonly credentialId?: string;
-  readonly label?: string;
+  readonly credentialId?: string | undefined;
+  readonly label?: string | undefined;
 }
 
 /** What {@link createRevocationList} needs. */

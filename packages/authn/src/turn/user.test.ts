@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { normalizeUser } from "./user.ts";
+import { claimedUser, normalizeUser } from "./user.ts";
 
 test.each([
   ["alice", "alice"],
@@ -21,4 +21,15 @@ test("writes what it has written the same", () => {
       expect(normalizeUser(normalizeUser(user))).toBe(normalizeUser(user));
     }),
   );
+});
+
+test.each([
+  ["Alice", "alice"],
+  ["1900000000:Alice", "alice"],
+  ["Alice:1900000000", "alice"],
+  ["1900000000:alice.x1y2", "alice"],
+  ["1900000000", "1900000000"],
+  ["a:b", "a:b"],
+])("counts %j for %j", (username, user) => {
+  expect(claimedUser(username)).toBe(user);
 });

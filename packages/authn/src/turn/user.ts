@@ -1,3 +1,5 @@
+import { parseStampedName, parseTimeLimitedName } from "@turnpike/credentials";
+
 /**
  * The one spelling of a user, by which quotas, events, penalties and revocations know it: width mapping, lower case and
  * normalization form C, as UsernameCaseMapped does (RFC 8265 §3.3.1).
@@ -11,6 +13,18 @@ export function normalizeUser(user: string): string {
     .replaceAll(WIDTHS, (character) => character.normalize("NFKC"))
     .toLowerCase()
     .normalize("NFC");
+}
+
+/**
+ * Whose credentials a user name claims to be, before anything is proven: a time-limited name counts for its user, so that
+ * a guesser gains nothing by another timestamp. A stamped name counts for the user of its salt.
+ */
+export function claimedUser(username: string): string {
+  const stamped = parseStampedName(username)?.user;
+  if (stamped !== undefined) return normalizeUser(stamped);
+  const name = parseTimeLimitedName(username);
+  const user = name === undefined || name.form === "timestamp" || name.user === "" ? username : name.user;
+  return normalizeUser(user);
 }
 
 /** Halfwidth and fullwidth forms, and the ideographic space (RFC 8265 §3.3.1 step 1). */

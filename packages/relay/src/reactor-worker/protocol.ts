@@ -1,7 +1,9 @@
+import type { PenaltySettings } from "@turnpike/authn/penalties";
 import type { IpAddress } from "@turnpike/stun";
-import type { LifecycleEvent, Listener } from "@turnpike/turn";
+import type { DeletionReason, LifecycleEvent, Listener } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
 import type { ChannelOutput } from "../kernel/kernel-channels.ts";
+import type { AllocationSelector } from "../allocation-selector.ts";
 import type { RelayAddress } from "../addresses/relay-address.ts";
 import type { PortRange } from "../ports/port-range.ts";
 import type { Authenticate, EngineSettings, PeerRules } from "../relay-options.ts";
@@ -37,6 +39,7 @@ export interface WorkerStart {
   readonly peers: PeerRules;
   readonly engine: EngineSettings;
   readonly authenticate: AuthenticateModule;
+  readonly penalties: PenaltySettings | false;
   readonly events: boolean;
   readonly aggregate: boolean;
   readonly coalesceUs: number;
@@ -64,6 +67,12 @@ interface WorkerMemory {
 export type ToWorker =
   | { readonly kind: "drain" }
   | { readonly kind: "stop" }
+  | {
+      readonly kind: "endAllocations";
+      readonly id: number;
+      readonly selector: AllocationSelector;
+      readonly reason: DeletionReason;
+    }
   | { readonly kind: "answer"; readonly id: number; readonly answer: unknown };
 
 /** To the main thread. */
@@ -71,6 +80,7 @@ export type FromWorker =
   | { readonly kind: "ready" }
   | { readonly kind: "drained" }
   | { readonly kind: "channel"; readonly output: ChannelOutput }
+  | { readonly kind: "endedAllocations"; readonly id: number; readonly count: number }
   | { readonly kind: "events"; readonly events: readonly LifecycleEvent[] }
   | { readonly kind: "ask"; readonly id: number; readonly question: unknown }
   | {
@@ -89,6 +99,11 @@ export const Gauge = {
   portsSetAside: 4,
   suppressedReplies: 5,
   internalErrors: 6,
+  penaltyFailures: 7,
+  penaltyDiscarded: 8,
+  penaltyBans: 9,
+  penaltyWaiting: 10,
+  penaltySources: 11,
 } as const;
 
 export const GAUGE_BYTES: number = Object.keys(Gauge).length * Float64Array.BYTES_PER_ELEMENT;

@@ -1,5 +1,6 @@
-import type { AllocationContext, LifecycleEvent } from "@turnpike/turn";
+import type { AllocationContext, DeletionReason, LifecycleEvent } from "@turnpike/turn";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
+import type { AllocationSelector } from "../allocation-selector.ts";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import { Arena } from "../libc/arena.ts";
 import * as L from "../libc/layout.ts";
@@ -68,6 +69,8 @@ export class ReactorThread {
   #deaths = 0;
   #restart: NodeJS.Timeout | undefined;
   #drained: (() => void) | undefined;
+  readonly #endings = new Map<number, (count: number) => void>();
+  #lastEnding = 0;
   #stopping: Promise<void> | undefined;
 
   /** @throws {SystemCallError} if no eventfd can be had. */
@@ -107,6 +110,16 @@ export class ReactorThread {
     return new Promise((resolve) => {
       this.#drained = resolve;
       this.#post({ kind: "drain" });
+    });
+  }
+
+  /** Ends the allocations that are meant; resolves with their number, 0 if the thread dies meanwhile. */
+  endAllocations(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
+    if (this.#worker === undefined) return Promise.resolve(0);
+    return new Promise((resolve) => {
+      const id = ++this.#lastEnding;
+      this.#endings.set(id, resolve);
+      this.#post({ kind: "endAllocations", id, selector, reason });
     });
   }
 
@@ -196,6 +209,10 @@ export class ReactorThread {
       case "drained":
         this.#drained?.();
         return;
+      case "endedAllocations":
+        this.#endings.get(message.id)?.(message.count);
+        this.#endings.delete(message.id);
+        return;
       case "ask":
         void this.#answer(message.id, message.question);
         return;
@@ -254,6 +271,8 @@ export class ReactorThread {
     }
     this.#living.clear();
     this.#drained?.();
+    for (const resolve of this.#endings.values()) resolve(0);
+    this.#endings.clear();
   }
 
   #revive(death: Error): void {

@@ -2,7 +2,9 @@ import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { nodeCrypto } from "@turnpike/stun/node";
 import { createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import { selects } from "../allocation-selector.ts";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
+import { PenalizedAuthenticator } from "../defence/turn-penalties.ts";
 import { loadLibc } from "../libc/libc.ts";
 import { createTimeSource } from "../libc/time-source.ts";
 import type { Logger } from "../logger.ts";
@@ -13,6 +15,7 @@ import { PortTable } from "../ports/port-table.ts";
 import { Admissions } from "../reactor/admissions.ts";
 import { Reactor } from "../reactor/reactor.ts";
 import { RelaySockets } from "../reactor/relay-sockets.ts";
+import type { Authenticate } from "../relay-options.ts";
 import { Coalescing } from "./coalescing.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
 import { type CreateAuthenticate, type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
@@ -90,6 +93,29 @@ const authenticate = await module.createAuthenticate(start.authenticate.data, (q
   post({ kind: "ask", id, question });
 });
 
+/** Notes who waits for promises of this thread; what waits for a penalty's end needs the clock alone. */
+const tracked: Authenticate = (request, settle) => {
+  const { questionId } = request;
+  const decided = authenticate(request, (decision) => {
+    pending.delete(questionId);
+    settle(decision);
+  });
+  if (decided.kind === "pending") pending.add(questionId);
+  return decided;
+};
+const { maxPendingAuthentications: maxPending } = start.engine;
+const penalized =
+  start.penalties === false
+    ? undefined
+    : new PenalizedAuthenticator({
+        authenticate: tracked,
+        settings: start.penalties,
+        clock,
+        logger,
+        ...(maxPending === undefined ? {} : { maxPending }),
+      });
+const answering = penalized?.authenticate ?? tracked;
+
 const engine = new TurnServer({
   ...start.engine,
   crypto: nodeCrypto,
@@ -97,15 +123,10 @@ const engine = new TurnServer({
   engine: start.reactor,
   realm: start.realm,
   listeners: start.listeners,
-  authenticate: (request) => {
-    const { questionId } = request;
-    const decided = authenticate(request, (decision) => {
-      pending.delete(questionId);
-      reactor.handleAnswer({ kind: "authentication", questionId, decision });
-    });
-    if (decided.kind === "pending") pending.add(questionId);
-    return decided;
-  },
+  authenticate: (request) =>
+    answering(request, (decision) =>
+      reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
+    ),
   peerPolicy: createPeerPolicy(start.peers),
   hairpin,
   families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
@@ -185,7 +206,16 @@ function handle(message: ToWorker): void {
       answer?.(message.answer);
       return;
     }
+    case "endAllocations": {
+      let count = 0;
+      reactor.administer((now) => {
+        count = engine.endAllocations(selects(message.selector), message.reason, now);
+      });
+      post({ kind: "endedAllocations", id: message.id, count });
+      return;
+    }
     case "stop":
+      penalized?.close();
       reactor.stop();
       admissions.end();
       void plane.stop();
@@ -205,10 +235,19 @@ function show(): void {
   gauges[Gauge.portsSetAside] = leases.setAsideCount;
   gauges[Gauge.suppressedReplies] = engine.suppressedReplies;
   gauges[Gauge.internalErrors] = reactor.internalErrors;
+  if (penalized !== undefined) showPenalties(penalized);
   if (events.length > 0) {
     post({ kind: "events", events });
     events = [];
   }
+}
+
+function showPenalties({ counters }: PenalizedAuthenticator): void {
+  gauges[Gauge.penaltyFailures] = counters.failures;
+  gauges[Gauge.penaltyDiscarded] = counters.discarded;
+  gauges[Gauge.penaltyBans] = counters.automaticBans;
+  gauges[Gauge.penaltyWaiting] = counters.waiting;
+  gauges[Gauge.penaltySources] = counters.sources;
 }
 
 function post(message: FromWorker): void {

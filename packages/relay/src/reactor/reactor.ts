@@ -129,6 +129,16 @@ export class Reactor implements PacketReceiver {
     }
   }
 
+  /**
+   * An input by an administrator: `act` calls the engine.
+   *
+   * @throws Error from within another input, such as an authentication decision.
+   */
+  administer(act: (now: Now) => void): void {
+    if (this.#busy) throw new Error("Cannot administer the engine while it is at work: do it later");
+    this.#input(act);
+  }
+
   /** Ends every allocation, then takes no further input. Sockets are closing when it returns. */
   stop(): void {
     this.#input((now) => this.#engine.shutdown(now));

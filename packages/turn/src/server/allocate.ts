@@ -1,7 +1,7 @@
 import { attribute, type EncodedAttribute, type TransportAddress } from "@turnpike/stun";
 import { addressErrorCode, alternateDomain, alternateServer, lifetime } from "@turnpike/stun";
 import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike/stun";
-import { Allocation } from "./allocation.ts";
+import { Allocation, isSameUser, type Credential } from "./allocation.ts";
 import { readAllocateRequest, type AllocateDemand } from "./allocate-request.ts";
 import type { Authenticated } from "./authenticate.ts";
 import type { AllocationLimits, Answer, Now } from "./contract.ts";
@@ -15,6 +15,8 @@ import { ReservationTokens } from "./reservation-tokens.ts";
 
 /** RFC 8656 §7.2: a reservation is held for at least 30 seconds. */
 const RESERVATION_LIFETIME_MS = 40_000;
+/** Held ports outlive their allocations, so no quota of allocations bounds them. */
+const MAX_RESERVATIONS_PER_ACTOR = 32;
 
 /** An Allocate request whose questions to the world are open. Its five-tuple is taken. */
 interface UnderWay {
@@ -45,6 +47,8 @@ export class AllocateHandler {
   readonly #reports: TrafficReports;
   readonly #byQuestion = new Map<number, UnderWay>();
   readonly #byFiveTuple = new Map<string, UnderWay>();
+  /** Reservations of each actor whose time isn't over, those that are being made included. */
+  readonly #reservations = new Map<string, number>();
 
   constructor(core: Core, mobility: Mobility) {
     this.#core = core;
@@ -64,7 +68,9 @@ export class AllocateHandler {
     const { listener, remote } = request.client;
     const existing = this.#core.registry.findAllocation(listener, remote);
     if (existing !== undefined) {
-      const retransmitted = sameBytes(existing.transactionId, request.message.transactionId);
+      const retransmitted =
+        sameBytes(existing.transactionId, request.message.transactionId) &&
+        isSameUser(existing.credential, authenticated.credential);
       const answer = retransmitted ? this.#success(existing, now) : failure(437, "Allocation Mismatch");
       replyAuthenticated(this.#core, request, answer, authenticated.proof);
       return;
@@ -93,6 +99,14 @@ export class AllocateHandler {
     if ("refusal" in demand) {
       this.#refuse(request, authenticated, demand.refusal.code, demand.refusal.reason, now);
       return;
+    }
+    const { actor } = authenticated.credential;
+    if (demand.port === "evenPair") {
+      if ((this.#reservations.get(actor) ?? 0) >= MAX_RESERVATIONS_PER_ACTOR) {
+        this.#refuse(request, authenticated, 486, "Allocation Quota Reached: too many reserved ports", now);
+        return;
+      }
+      this.#countReservation(actor, 1);
     }
     const underWay: UnderWay = {
       request,
@@ -137,6 +151,15 @@ export class AllocateHandler {
     if (underWay === undefined) return;
     underWay.cancelled = true;
     this.#byFiveTuple.delete(fiveTupleName(underWay.request.client));
+  }
+
+  /** What `matches` comes to nothing: a revocation or an administrator was quicker. */
+  cancelThose(matches: (credential: Credential) => boolean): void {
+    for (const [name, underWay] of this.#byFiveTuple) {
+      if (!matches(underWay.authenticated.credential)) continue;
+      underWay.cancelled = true;
+      this.#byFiveTuple.delete(name);
+    }
   }
 
   cancelAll(): void {
@@ -250,17 +273,28 @@ export class AllocateHandler {
         families: demand.families,
       });
     }
-    if (answer.reservation !== undefined) this.#holdReservation(answer.reservation, now);
+    if (answer.reservation !== undefined) this.#holdReservation(answer.reservation, actor, now);
     replyAuthenticated(this.#core, request, this.#success(allocation, now), authenticated.proof);
   }
 
   /** Whoever claims the port first has it; the relay ignores the release of a port that was claimed. */
-  #holdReservation(reservation: number, now: Now): void {
-    const ring = (): void => this.#core.output({ kind: "releaseReservation", reservation });
+  #holdReservation(reservation: number, actor: string, now: Now): void {
+    this.#countReservation(actor, 1);
+    const ring = (): void => {
+      this.#countReservation(actor, -1);
+      this.#core.output({ kind: "releaseReservation", reservation });
+    };
     this.#core.registry.timers.set({ kind: "alarm", ring }, now.monotonicMs + RESERVATION_LIFETIME_MS);
   }
 
+  #countReservation(actor: string, change: 1 | -1): void {
+    const count = (this.#reservations.get(actor) ?? 0) + change;
+    if (count === 0) this.#reservations.delete(actor);
+    else this.#reservations.set(actor, count);
+  }
+
   #release(underWay: UnderWay): void {
+    if (underWay.demand.port === "evenPair") this.#countReservation(underWay.authenticated.credential.actor, -1);
     const name = fiveTupleName(underWay.request.client);
     if (this.#byFiveTuple.get(name) === underWay) this.#byFiveTuple.delete(name);
     if (underWay.admissionQuestionId !== undefined) {

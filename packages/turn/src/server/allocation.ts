@@ -20,8 +20,18 @@ export interface Credential {
   readonly passwordAlgorithm: "md5" | "sha256";
   readonly expiresAtUnixMs: number | undefined;
   readonly credentialId: string | undefined;
+  /** Links credentials that are revoked together. */
+  readonly label: string | undefined;
   /** True if no allocation may outlive the credential, whatever the configuration says. */
   readonly boundsLifetime: boolean;
+}
+
+/**
+ * RFC 8656 §5: all requests of an allocation use the credentials that made it. Names alone don't tell: that of an
+ * access token is its key's, or of its sender's choosing.
+ */
+export function isSameUser(a: Credential, b: Credential): boolean {
+  return a.username === b.username && a.actor === b.actor;
 }
 
 /** A permission: all ports of one peer address (RFC 8656 §9). */
@@ -31,8 +41,11 @@ export class Permission {
   readonly peer: IpAddress;
   /** True for an address of the relay itself: only live relayed transport addresses may be reached there. */
   readonly onlyLiveRelayed: boolean;
+  /** -1 once it has ended. */
   slot = -1;
   expiresAtMs = 0;
+  /** The channels to its peer, if there ever were any: its end needn't look for them. */
+  channels: Set<Channel> | undefined = undefined;
 
   constructor(allocation: Allocation, peer: IpAddress, onlyLiveRelayed: boolean) {
     this.allocation = allocation;
@@ -69,6 +82,15 @@ export class Channel {
     this.destination = options.destination;
     this.relay = options.relay;
     this.permission = options.permission;
+    this.bindTo(options.permission);
+  }
+
+  /** Goes with this permission from here on. */
+  bindTo(permission: Permission): void {
+    this.permission.channels?.delete(this);
+    this.permission = permission;
+    permission.channels ??= new Set();
+    permission.channels.add(this);
   }
 }
 
@@ -90,7 +112,8 @@ export class Allocation {
   next: ClientAddress | undefined = undefined;
   /** Set if the client asked for mobility. */
   mobile: { sequence: number; previousUntilMs: number } | undefined = undefined;
-  readonly credential: Credential;
+  /** Changes only by a new access token (RFC 7635 §9). */
+  credential: Credential;
   /** The transaction that made it, to know its retransmissions (RFC 8656 §7.2). */
   readonly transactionId: Uint8Array;
   readonly createdAtMs: number;

@@ -1,7 +1,9 @@
 import {
   accessToken,
   getAttribute,
+  hasAttribute,
   integrityAlgorithms,
+  mobilityTicket,
   nonce,
   passwordAlgorithm,
   passwordAlgorithmNumbers,
@@ -57,7 +59,7 @@ export function authenticate(
 ): void {
   const claim = readClaim(core, request, method, now);
   if (claim === undefined) return;
-  const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message);
+  const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message, method);
   if (known !== undefined) {
     settle(core, request, method, claim, known, now, proceed);
     return;
@@ -160,16 +162,21 @@ function provenByAllocation(
   allocation: Allocation,
   claim: Claim,
   message: StunMessage,
+  method: AuthenticatedMethod,
 ): AuthenticationDecision | undefined {
   const { credential } = allocation;
-  if (claim.passwordAlgorithm !== credential.passwordAlgorithm) return undefined;
+  // The key of an access token is in the token, whatever the algorithm for passwords.
+  if (!credential.boundsLifetime && claim.passwordAlgorithm !== credential.passwordAlgorithm) return undefined;
   if (claim.username === undefined ? !isUserhashOf(core, claim, credential) : claim.username !== credential.username) {
     return undefined;
   }
   if (!verify(core, message, claim, credential.key)) {
+    // RFC 7635 §9: a new token, of the same name but with a key of its own, refreshes what an old one made.
+    const renews = method === "refresh" && claim.accessToken !== undefined && !hasAttribute(message, mobilityTicket);
+    if (renews && credential.boundsLifetime) return undefined;
     return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
   }
-  const { expiresAtUnixMs, credentialId } = credential;
+  const { expiresAtUnixMs, credentialId, label } = credential;
   return {
     kind: "authenticated",
     username: credential.username,
@@ -178,6 +185,7 @@ function provenByAllocation(
     key: credential.key,
     ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
     ...(credentialId === undefined ? {} : { credentialId }),
+    ...(label === undefined ? {} : { label }),
   };
 }
 
@@ -241,6 +249,7 @@ function settle(
             passwordAlgorithm: claim.passwordAlgorithm,
             expiresAtUnixMs: decision.expiresAtUnixMs,
             credentialId: decision.credentialId,
+            label: decision.label,
             boundsLifetime: decision.boundsLifetime ?? false,
           },
           proof: { key: decision.key, integrity: claim.answerIntegrity },
@@ -262,6 +271,8 @@ function settle(
       } else {
         challenge(core, request, 401, now);
       }
+      return;
+    case "discarded":
       return;
     case "pending":
       throw new TypeError("The answer to a pending authentication can't be pending");

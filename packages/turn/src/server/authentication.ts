@@ -55,6 +55,8 @@ export type AuthenticationDecision =
       readonly boundsLifetime?: boolean;
       /** Names the credential for revocation and the audit log. Never a secret. */
       readonly credentialId?: string;
+      /** Links credentials that are revoked together. */
+      readonly label?: string;
     }
   | {
       /** `unknownActor` and `badCredentials` get the same 401; `badFormat` a 400; `unavailable` a 500. */
@@ -66,5 +68,7 @@ export type AuthenticationDecision =
     }
   /** No configured scheme knows such credentials: 401. */
   | { readonly kind: "notRequested" }
+  /** No answer at all, and no event: for those who are banned, and for who asks too much. */
+  | { readonly kind: "discarded" }
   /** The answer comes later, as an {@link Answer} of kind `authentication`. */
   | { readonly kind: "pending" };

@@ -2,10 +2,12 @@ import {
   attribute,
   changeRequest,
   getAttribute,
+  mappedAddress,
   otherAddress,
   padding,
   responseOrigin,
   responsePort,
+  unknownAttributes,
   withPort,
   xorMappedAddress,
   type EncodedAttribute,
@@ -14,6 +16,9 @@ import type { Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { refuseUnknownAttributes } from "./known-attributes.ts";
 import { failure, replyUnauthenticated, success } from "./reply.ts";
+
+/** What PADDING needs to be for an answer of several fragments (RFC 5780 §7.6), on all but rare networks. */
+const MTU_BYTES = 1500;
 
 /** RFC 8489 §6.3.1: a Binding request is answered without authentication and without any state. */
 export function handleBinding(core: Core, request: IncomingRequest, now: Now): void {
@@ -40,16 +45,21 @@ function discover(
 ): void {
   const { message, client } = request;
   const place = listeners.indexOf(client.listener);
+  const change = getAttribute(message, changeRequest);
   if (place < 0) {
-    replyUnauthenticated(core, request, success(mapped), now);
+    // There is no other address to answer from (RFC 5780 §6.1).
+    const answer =
+      change === undefined
+        ? success(mapped)
+        : failure(420, "Unknown Attribute", attribute(unknownAttributes, [changeRequest.type]));
+    replyUnauthenticated(core, request, answer, now);
     return;
   }
-  const change = getAttribute(message, changeRequest);
   const port = getAttribute(message, responsePort);
   const filler = getAttribute(message, padding);
-  const changes = (change?.ok === true && (change.value.changeIp || change.value.changePort)) || port !== undefined;
-  // RFC 5780 §7.5: PADDING goes with none of the others, so that nobody can be flooded with large answers.
-  if ((change !== undefined && !change.ok) || (port !== undefined && !port.ok) || (filler !== undefined && changes)) {
+  // RFC 5780 §6.1: nobody shall have large answers sent to a port of somebody else's.
+  const large = filler !== undefined && port !== undefined;
+  if ((change !== undefined && !change.ok) || (port !== undefined && !port.ok) || large) {
     replyUnauthenticated(core, request, failure(400, "Bad Request"), now);
     return;
   }
@@ -62,7 +72,14 @@ function discover(
   replyUnauthenticated(
     core,
     request,
-    success(mapped, attribute(responseOrigin, origin), attribute(otherAddress, other)),
+    success(
+      attribute(mappedAddress, client.remote),
+      mapped,
+      attribute(responseOrigin, origin),
+      attribute(otherAddress, other),
+      // No longer than what came, so that the answer is no amplification.
+      ...(filler?.ok ? [attribute(padding, new Uint8Array(Math.min(filler.value.length, MTU_BYTES)))] : []),
+    ),
     now,
     {
       listener: listeners[from]!,

@@ -1,6 +1,7 @@
 import { attribute, connectionId, encodeMessage, getAttribute, xorPeerAddress } from "@turnpike/stun";
 import type { StunMessage, TransportAddress } from "@turnpike/stun";
-import type { Allocation } from "./allocation.ts";
+import { type Allocation, isSameUser } from "./allocation.ts";
+import type { Authenticated } from "./authenticate.ts";
 import type { Answer, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { PeerConnection } from "./peer-connection.ts";
@@ -121,19 +122,22 @@ export class Connections {
   }
 
   /** RFC 6062 §5.4. Answers, and then hands the client's connection over to the peer's. */
-  bind(request: IncomingRequest, username: string, proof: Proof, now: Now): void {
+  bind(request: IncomingRequest, { credential, proof }: Authenticated, now: Now): void {
     const { client, message } = request;
     const id = getAttribute(message, connectionId);
     const connection = id?.ok ? this.#byId.get(id.value) : undefined;
     const refuse = (code: number, reason: string): void =>
       replyAuthenticated(this.#core, request, failure(code, reason), proof);
     const pending = connection !== undefined && connection.handle !== undefined && connection.data === undefined;
-    const free = this.#core.registry.findAllocation(client.listener, client.remote) === undefined;
+    // What comes by a bound connection is data; a request may still be on its way from another engine.
+    const free =
+      this.#core.registry.findAllocation(client.listener, client.remote) === undefined &&
+      !this.#byDataClient.has(fiveTupleName(client));
     if (!this.#core.isStream(client.listener) || !pending || !free) {
       refuse(400, "Bad Request: CONNECTION-ID names no connection that waits");
       return;
     }
-    if (connection.allocation.credential.username !== username) {
+    if (!isSameUser(connection.allocation.credential, credential)) {
       refuse(441, "Wrong Credentials");
       return;
     }

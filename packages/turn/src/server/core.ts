@@ -27,6 +27,41 @@ export const PERMISSION_LIFETIME_MS = 300_000;
 /** RFC 8656 §12: how long a channel's number and peer stay apart from others after it expired. */
 export const CHANNEL_COOLDOWN_MS = 300_000;
 
+/** What numbers may be. All but the first are whole: they count, go on the wire or set timers. */
+const RANGES: readonly (readonly [name: NumericOption, least: number, most: number])[] = [
+  ["nonceLifetimeSeconds", 0.001, 3600],
+  ["engine", 0, 254],
+  ["engines", 1, 255],
+  ["maxLifetimeSeconds", 1, 0xffff_ffff],
+  ["channelLifetimeSeconds", 1, 0xffff_ffff],
+  ["maxPermissionsPerAllocation", 0, Number.MAX_SAFE_INTEGER],
+  ["maxChannelsPerAllocation", 0, Number.MAX_SAFE_INTEGER],
+  ["maxConnectionsPerAllocation", 0, Number.MAX_SAFE_INTEGER],
+  ["maxPendingAuthentications", 0, Number.MAX_SAFE_INTEGER],
+  ["maxPendingAuthenticationsPerPrefix", 0, Number.MAX_SAFE_INTEGER],
+  ["unauthenticatedBytesPerSecond", 0, Number.MAX_SAFE_INTEGER],
+  ["minimumIntegrityBytes", 16, 32],
+  ["trafficReportSeconds", 1, 0xffff_ffff],
+];
+
+type NumericOption = {
+  [Key in keyof ServerOptions]-?: NonNullable<ServerOptions[Key]> extends number ? Key : never;
+}[keyof ServerOptions];
+
+/** A lifetime or a report that isn't a positive number would be a timer that rings for ever. */
+function checkRanges(options: ServerOptions): void {
+  for (const [name, least, most] of RANGES) {
+    const value = options[name];
+    if (value === undefined || (value === Infinity && name === "unauthenticatedBytesPerSecond")) continue;
+    const isWhole = Number.isInteger(value) || name === "nonceLifetimeSeconds";
+    if (!isWhole || !(value >= least && value <= most)) {
+      throw new RangeError(
+        `Cannot make a TURN server: ${name} is ${value}, not from ${least} to ${most}, or not whole`,
+      );
+    }
+  }
+}
+
 /** A request, decoded, with where it came from. */
 export interface IncomingRequest {
   readonly message: StunMessage;
@@ -53,13 +88,13 @@ export class Core {
 
   constructor(options: ServerOptions) {
     this.options = { ...DEFAULTS, ...options };
+    checkRanges(this.options);
     this.crypto = options.crypto;
     this.engine = options.engine ?? 0;
     this.families = options.families ?? [4, 6];
     this.passwordAlgorithms = options.passwordAlgorithms ?? ["sha256", "md5"];
     for (const listener of options.listeners) this.#listeners.set(listener.id, listener);
-    const seed = (): number => new DataView(new Uint8Array(options.random(4)).buffer).getInt32(0);
-    this.registry = new Registry(seed);
+    this.registry = new Registry(() => this.seed());
     this.nonces = new Nonces({
       key: options.nonceKey,
       crypto: options.crypto,
@@ -68,8 +103,13 @@ export class Core {
     });
     this.replyLimiter = new ReplyLimiter({
       bytesPerSecond: this.options.unauthenticatedBytesPerSecond,
-      seed: seed(),
+      seed: this.seed(),
     });
+  }
+
+  /** For a hash whose collisions nobody may choose. */
+  seed(): number {
+    return new DataView(new Uint8Array(this.options.random(4)).buffer).getInt32(0);
   }
 
   listener(id: number): Listener {

@@ -1,4 +1,4 @@
-import { connectionId, getAttribute } from "@turnpike/stun";
+import { connectionId, getAttribute, integrityAlgorithms } from "@turnpike/stun";
 import type { Allocation, ClientAddress } from "./allocation.ts";
 import type { ClientSource } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
@@ -43,23 +43,41 @@ export class HandOver {
     const allocation = this.#core.registry.findAllocation(source.listener, source.remote);
     if (allocation === undefined || this.#core.isStream(source.listener)) return;
     const client: ClientAddress = allocation.next ?? allocation.client;
-    const adopted = this.#adopted.get(allocation) ?? [];
+    const adopted = this.#releaseLeft(allocation);
     if (adopted.some((known) => fiveTupleName(known) === fiveTupleName(client))) return;
     this.#adopted.set(allocation, [...adopted, client]);
     this.#core.output({ kind: "adoptClient", listener: source.listener, client: keepAddress(source.remote) });
   }
 
-  #release(allocation: Allocation): void {
-    for (const client of this.#adopted.get(allocation) ?? []) {
-      this.#core.output({ kind: "releaseClient", listener: client.listener, client: client.remote });
+  /** Gives up the five-tuples that the client has moved away from; those that are left. */
+  #releaseLeft(allocation: Allocation): ClientAddress[] {
+    const { client, next } = allocation;
+    const used = [client, ...(next === undefined ? [] : [next])].map(fiveTupleName);
+    const left: ClientAddress[] = [];
+    for (const adopted of this.#adopted.get(allocation) ?? []) {
+      if (used.includes(fiveTupleName(adopted))) left.push(adopted);
+      else this.#giveUp(adopted);
     }
+    this.#adopted.set(allocation, left);
+    return left;
+  }
+
+  #giveUp({ listener, remote }: ClientAddress): void {
+    this.#core.output({ kind: "releaseClient", listener, client: remote });
+  }
+
+  #release(allocation: Allocation): void {
+    for (const client of this.#adopted.get(allocation) ?? []) this.#giveUp(client);
     this.#adopted.delete(allocation);
   }
 
   #ownerOf(request: IncomingRequest): number | undefined {
-    const { message } = request;
+    const { message, client } = request;
+    // What would only be challenged or refused there needs no way between engines: anybody can send it.
+    const { sha1, sha256 } = integrityAlgorithms(message);
+    if (!sha1 && !sha256) return undefined;
     if (message.methodName === "refresh") return this.#mobility.ticketOf(message)?.engine;
-    if (message.methodName !== "connectionBind") return undefined;
+    if (message.methodName !== "connectionBind" || !this.#core.isStream(client.listener)) return undefined;
     const id = getAttribute(message, connectionId);
     return id?.ok ? id.value >>> 24 : undefined;
   }

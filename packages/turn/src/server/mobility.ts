@@ -1,5 +1,5 @@
 import { attribute, getAttribute, mobilityTicket, type EncodedAttribute, type StunMessage } from "@turnpike/stun";
-import type { Allocation, ClientAddress } from "./allocation.ts";
+import { type Allocation, type ClientAddress, type Credential, isSameUser } from "./allocation.ts";
 import type { Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { MobilityTickets, type Ticket } from "./mobility-tickets.ts";
@@ -63,15 +63,15 @@ export class Mobility {
     return ticket?.engine === this.#core.engine ? this.#byId.get(ticket.allocation) : undefined;
   }
 
-  /** RFC 8016 §3.2.2. The request's sender has been proven to be `username`. */
-  refresh(request: IncomingRequest, username: string, now: Now): Answering {
+  /** RFC 8016 §3.2.2. The request's sender has proven `credential`. */
+  refresh(request: IncomingRequest, credential: Credential, now: Now): Answering {
     const { message, client } = request;
     if (this.#core.options.mobility !== true) return failure(405, "Mobility Forbidden");
     const ticket = this.ticketOf(message);
     if (ticket === undefined) return failure(400, "Bad Request: the MOBILITY-TICKET is not valid");
     const allocation = this.#byId.get(ticket.allocation);
     if (allocation?.mobile === undefined) return failure(437, "Allocation Mismatch");
-    if (allocation.credential.username !== username) return failure(441, "Wrong Credentials");
+    if (!isSameUser(allocation.credential, credential)) return failure(441, "Wrong Credentials");
     if (sameClient(allocation.client, client)) {
       return failure(400, "Bad Request: a MOBILITY-TICKET is for a new address");
     }

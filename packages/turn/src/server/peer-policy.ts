@@ -52,7 +52,7 @@ function decideIpv6(peer: IpAddress, deny: readonly AddressRange[]): PeerDecisio
 }
 
 /** The IPv4 address that a translator or a tunnel would send to, for the forms that aren't refused as a whole. */
-function embeddedIpv4(peer: IpAddress): IpAddress | undefined {
+export function embeddedIpv4(peer: IpAddress): IpAddress | undefined {
   const isNat64 = rangeContains(NAT64, peer);
   // RFC 5214 §6.1: an ISATAP interface identifier is 0000:5efe or 0200:5efe, then the IPv4 address.
   const isIsatap = (peer.w2 & ~0x02000000) === 0x00005efe;

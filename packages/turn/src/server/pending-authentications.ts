@@ -24,9 +24,12 @@ export class PendingAuthentications {
   readonly #waiting = new Map<number, Waiting>();
   readonly #transactions = new Map<string, number>();
   readonly #perPrefix = new Map<number, number>();
+  /** Keeps outsiders from choosing an address that shares a user's count. */
+  readonly #seed: number;
 
   constructor(core: Core) {
     this.#core = core;
+    this.#seed = core.seed();
   }
 
   /** Whether this request is a retransmission of one that waits. */
@@ -41,7 +44,7 @@ export class PendingAuthentications {
     resume: (decision: AuthenticationDecision, now: Now) => void,
   ): void {
     const { maxPendingAuthentications, maxPendingAuthenticationsPerPrefix } = this.#core.options;
-    const prefix = prefixHash(request.client.remote, 0);
+    const prefix = prefixHash(request.client.remote, this.#seed);
     const ofPrefix = this.#perPrefix.get(prefix) ?? 0;
     if (this.#waiting.size >= maxPendingAuthentications || ofPrefix >= maxPendingAuthenticationsPerPrefix) return;
     const transaction = transactionName(request);

@@ -3,7 +3,7 @@ import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import { Channel, Permission, type Allocation } from "./allocation.ts";
 import type { Now } from "./contract.ts";
 import { PERMISSION_LIFETIME_MS, type Core, type IncomingRequest } from "./core.ts";
-import { isLoopback } from "./peer-policy.ts";
+import { embeddedIpv4, isLoopback } from "./peer-policy.ts";
 import { keepAddress } from "./registry.ts";
 import { failure, success, type Answering } from "./reply.ts";
 
@@ -25,7 +25,13 @@ export function createPermission(core: Core, allocation: Allocation, request: In
   if (allocation.permissions.size + fresh.length > core.options.maxPermissionsPerAllocation) {
     return failure(508, "Insufficient Capacity: too many permissions");
   }
-  for (const peer of peers) installPermission(core, allocation, peer, now);
+  const installed = new Set<Permission>();
+  for (const peer of peers) {
+    const known = core.registry.findPermission(allocation, peer);
+    // A peer that is named again costs nothing: neither an event nor a look at its channels.
+    if (known === undefined || !installed.has(known)) installed.add(installPermission(core, allocation, peer, now));
+  }
+  relink(core, allocation, installed);
   return success();
 }
 
@@ -58,6 +64,7 @@ export function bindChannel(core: Core, allocation: Allocation, request: Incomin
   }
 
   const permission = installPermission(core, allocation, peer, now);
+  relink(core, allocation, new Set([permission]));
   const expiresAtMs = now.monotonicMs + core.options.channelLifetimeSeconds * 1000;
   if (byNumber === undefined) {
     const translated = new AddressRegister();
@@ -71,7 +78,7 @@ export function bindChannel(core: Core, allocation: Allocation, request: Incomin
   } else {
     const isNew = !byNumber.bound;
     byNumber.bound = true;
-    byNumber.permission = permission;
+    byNumber.bindTo(permission);
     byNumber.expiresAtMs = expiresAtMs;
     core.registry.timers.set(byNumber, expiresAtMs);
     announce(core, byNumber, isNew ? "channelCreated" : "channelRefreshed", now);
@@ -95,13 +102,19 @@ function installPermission(core: Core, allocation: Allocation, peer: IpAddress, 
       peer: { ...permission.peer, port: 0 },
     });
   }
-  for (const channel of allocation.channels) {
-    if (channel.bound && sameAddress(channel.peer, peer)) {
-      channel.permission = permission;
-      outputBound(core, channel);
-    }
-  }
   return permission;
+}
+
+/** Gives the channels of permitted peers their permissions (again), in one pass for all of a request. */
+function relink(core: Core, allocation: Allocation, installed: ReadonlySet<Permission>): void {
+  for (const channel of allocation.channels) {
+    if (!channel.bound) continue;
+    const { permission: last, peer } = channel;
+    const permission = last.slot < 0 ? core.registry.findPermission(allocation, peer) : last;
+    if (permission === undefined || !installed.has(permission)) continue;
+    channel.bindTo(permission);
+    outputBound(core, channel);
+  }
 }
 
 /**
@@ -112,6 +125,8 @@ export function peerReach(core: Core, peer: IpAddress): Reach {
   const decision = core.options.peerPolicy.decide(peer);
   if (decision === "allowed") return "all";
   if (decision === "denied") return "none";
+  const embedded = embeddedIpv4(peer);
+  if (embedded !== undefined && core.options.hairpin.isOwn(embedded)) return "none";
   if (core.options.hairpin.isOwn(peer)) return isLoopback(peer) ? "none" : "onlyLiveRelayed";
   return decision === "global" ? "all" : "none";
 }
@@ -141,10 +156,6 @@ function outputBound(core: Core, channel: Channel): void {
     peer: channel.destination,
     expiresAtMs: Math.min(channel.expiresAtMs, channel.permission.expiresAtMs),
   });
-}
-
-function sameAddress(a: IpAddress, b: IpAddress): boolean {
-  return a.w3 === b.w3 && a.w2 === b.w2 && a.w1 === b.w1 && a.w0 === b.w0;
 }
 
 function familyMismatch(): Answering {

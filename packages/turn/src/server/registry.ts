@@ -1,4 +1,4 @@
-import type { IpAddress, TransportAddress } from "@turnpike/stun";
+import { type IpAddress, sameTransportAddress, type TransportAddress } from "@turnpike/stun";
 import type { Allocation, Channel, ClientAddress, Permission, RelayLeg } from "./allocation.ts";
 import type { PeerConnection } from "./peer-connection.ts";
 import type { Now } from "./contract.ts";
@@ -103,6 +103,7 @@ export class Registry {
     this.#byChannelPeer.delete(peer.w0, peer.w1, peer.w2, peer.w3, peer.port, allocation.slot);
     this.#channels.remove(channel.slot);
     allocation.channels.delete(channel);
+    channel.permission.channels?.delete(channel);
   }
 
   removePermission(permission: Permission): void {
@@ -110,6 +111,7 @@ export class Registry {
     this.timers.delete(permission);
     this.#byPermission.delete(peer.w0, peer.w1, peer.w2, peer.w3, 0, allocation.slot);
     this.#permissions.remove(permission.slot);
+    permission.slot = -1;
     allocation.permissions.delete(permission);
   }
 
@@ -142,6 +144,17 @@ export class Registry {
     if (allocation.next === undefined) return;
     this.#removeClient(allocation.client);
     allocation.client = allocation.next;
+    allocation.next = undefined;
+  }
+
+  /** One of the two connections of a client that moves has ended: the other is the allocation's. */
+  endMove(allocation: Allocation, listener: number, remote: TransportAddress): void {
+    const { next } = allocation;
+    if (next?.listener !== listener || !sameTransportAddress(next.remote, remote)) {
+      this.completeMove(allocation);
+      return;
+    }
+    this.#removeClient(next);
     allocation.next = undefined;
   }
 

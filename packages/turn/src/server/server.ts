@@ -1,6 +1,6 @@
 import { decodeMessage, hasAttribute, isChannelData, mobilityTicket, type TransportAddress } from "@turnpike/stun";
 import { AllocateHandler } from "./allocate.ts";
-import type { Allocation, ClientAddress } from "./allocation.ts";
+import { type Allocation, type ClientAddress, isSameUser } from "./allocation.ts";
 import { authenticate, type Authenticated } from "./authenticate.ts";
 import { handleBinding } from "./binding.ts";
 import {
@@ -44,6 +44,7 @@ export interface EndableAllocation {
   readonly username: string;
   readonly actor: string;
   readonly credentialId: string | undefined;
+  readonly label: string | undefined;
 }
 
 /** A living allocation. */
@@ -148,7 +149,7 @@ export class TurnServer implements ServerEngine {
     const allocation = this.#core.registry.findAllocation(source.listener, source.remote);
     if (allocation === undefined) return;
     // RFC 8016 §3.2.2: an old connection that closes completes the move; a mobile client may yet come back.
-    if (allocation.next !== undefined) this.#core.registry.completeMove(allocation);
+    if (allocation.next !== undefined) this.#core.registry.endMove(allocation, source.listener, source.remote);
     else if (allocation.mobile === undefined) deleteAllocation(this.#core, allocation, "clientClosed", now);
   }
 
@@ -198,13 +199,20 @@ export class TurnServer implements ServerEngine {
     }
   }
 
-  /** Ends the allocations that `matches`; the number of them. For administrators, quotas and revocation. */
+  /**
+   * Ends the allocations that `matches`; the number of them. For administrators, quotas and revocation. Those that are
+   * being made come to nothing, and their clients must ask again; they have no id yet, and are asked about with an empty
+   * one.
+   */
   endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason, now: Now): number {
     let ended = 0;
+    this.#allocate.cancelThose(({ username, actor, credentialId, label }) =>
+      matches({ id: "", username, actor, credentialId, label }),
+    );
     for (const allocation of this.#core.registry.allocations()) {
-      const { username, actor, credentialId } = allocation.credential;
+      const { username, actor, credentialId, label } = allocation.credential;
       const id = allocationId(this.#core, allocation);
-      if (!matches({ id, username, actor, credentialId })) continue;
+      if (!matches({ id, username, actor, credentialId, label })) continue;
       deleteAllocation(this.#core, allocation, reason, now);
       ended++;
     }
@@ -303,23 +311,24 @@ export class TurnServer implements ServerEngine {
     authenticated: Authenticated,
     now: Now,
   ): Answering | undefined {
-    const { username } = authenticated.credential;
+    const { credential } = authenticated;
     if (method === "allocate") {
       this.#allocate.handle(request, authenticated, now);
       return undefined;
     }
     if (method === "connectionBind") {
-      this.#connections.bind(request, username, authenticated.proof, now);
+      this.#connections.bind(request, authenticated, now);
       return undefined;
     }
     if (method === "refresh" && hasAttribute(request.message, mobilityTicket)) {
-      return this.#mobility.refresh(request, username, now);
+      return this.#mobility.refresh(request, credential, now);
     }
     const { listener, remote } = request.client;
     const allocation = this.#core.registry.findAllocation(listener, remote);
     if (allocation === undefined) return failure(437, "Allocation Mismatch");
-    // RFC 8656 §5: all requests of an allocation use the credentials that made it.
-    if (allocation.credential.username !== username) return failure(441, "Wrong Credentials");
+    if (!isSameUser(allocation.credential, credential)) return failure(441, "Wrong Credentials");
+    // The allocation's own key says nothing of lifetimes: this is a token that the authenticator has seen.
+    if (credential.boundsLifetime) allocation.credential = credential;
     return this.#forAllocation(method, allocation, request, authenticated.proof, now);
   }
 

@@ -70,8 +70,8 @@ export function totalsOf(allocation: Allocation, now: Now): Totals {
 
 /** A permission ran out. Channels to its peer stay bound, but carry nothing until it is installed again. */
 export function expirePermission(core: Core, permission: Permission, now: Now): void {
-  for (const channel of permission.allocation.channels) {
-    if (channel.permission === permission && channel.bound) {
+  for (const channel of permission.channels ?? []) {
+    if (channel.bound) {
       core.output({ kind: "channelUnbound", allocation: channel.allocation.id, channel: channel.number });
     }
   }

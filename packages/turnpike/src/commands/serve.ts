@@ -4,6 +4,7 @@ import type { Relay } from "@turnpike/relay";
 import { formatTransportAddress } from "@turnpike/stun";
 import type { Command } from "commander";
 import { readCredentials, type StaticUser } from "../config/credentials.ts";
+import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
 import { runRelay } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
@@ -20,6 +21,12 @@ export function addServeCommand(program: Command, world: World): void {
   addConfigurationFlags(serve).action(async () => {
     const loaded = configurationOf(serve, world);
     const configured = readCredentials(loaded, { readFile: world.readFile, reasonOf });
+    if (!loaded.configuration.authn.schemes_turn.includes("static")) {
+      const where = loaded.placeOf(["authn", "schemes_turn"]);
+      throw new CommandError(`${where}: authn.schemes_turn: must list "static", as which serve makes its user`, {
+        exitCode: 2,
+      });
+    }
     const guest = generateUser(world);
     await runRelay({
       configuration: loaded.configuration,

@@ -12,11 +12,21 @@ export interface StaticUser {
   readonly key?: Secret;
 }
 
+/** A key of RFC 7635 that authorization server and relay share. */
+export interface OauthKey {
+  readonly kid: string;
+  /** The bytes: 32 for A256GCM, 16 for A128GCM. */
+  readonly key: Secret;
+  readonly algorithm: "A256GCM" | "A128GCM";
+}
+
 /** Who may use the relay, with the files read that the configuration names. */
 export interface Credentials {
   readonly users: readonly StaticUser[];
   /** The first mints, all verify. */
   readonly sharedSecrets: readonly Secret[];
+  readonly webhookToken: Secret | undefined;
+  readonly oauthKeys: readonly OauthKey[];
 }
 
 /**
@@ -55,13 +65,32 @@ export function readCredentials(
     const password = entry.password ?? (entry.password_file === undefined ? undefined : fromFile(entry.password_file));
     return { name: entry.name, password: new Secret(password ?? "") };
   });
-  const file = turn.shared_secrets_file;
+  const secretsFile = turn.shared_secrets_file;
   const secrets = [
     ...turn.shared_secrets,
-    ...(file === undefined ? [] : readLines(file, ["turn", "shared_secrets_file"])),
+    ...(secretsFile === undefined ? [] : readLines(secretsFile, ["turn", "shared_secrets_file"])),
   ];
+  const { token, token_file: tokenFile } = turn.webhook;
+  const webhookToken =
+    token ?? (tokenFile === undefined ? undefined : readLines(tokenFile, ["turn", "webhook", "token_file"])[0]);
+  const oauthKeys = (turn.oauth.key ?? []).map(({ kid, key, key_file: file, algorithm }, index): OauthKey => {
+    const fromFile = (path: string) => readLines(path, ["turn", "oauth", "key", index, "key_file"])[0];
+    const keyPath = ["turn", "oauth", "key", index, file === undefined ? "key" : "key_file"];
+    const bytes = Buffer.from(key ?? (file === undefined ? undefined : fromFile(file)) ?? "", "base64");
+    const length = algorithm === "A256GCM" ? 32 : 16;
+    if (bytes.length < length) {
+      const message = `${keyName(keyPath)}: must be ${length} bytes in base64, for ${algorithm}`;
+      problems.push({ where: loaded.placeOf(keyPath), message });
+    }
+    return { kid, key: new Secret(bytes.subarray(0, length)), algorithm };
+  });
   if (problems.length > 0) throw new ConfigurationError(problems);
-  return { users, sharedSecrets: secrets.map((secret) => new Secret(secret)) };
+  return {
+    users,
+    sharedSecrets: secrets.map((secret) => new Secret(secret)),
+    webhookToken: webhookToken === undefined ? undefined : new Secret(webhookToken),
+    oauthKeys,
+  };
 }
 
 function sourceOf(loaded: LoadedConfiguration, path: readonly (string | number)[]): Source {

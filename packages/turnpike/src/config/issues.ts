@@ -19,7 +19,7 @@ function complaint(issue: z.core.$ZodIssue, value: unknown): string {
         ? issue.minimum === 1
           ? "must not be empty"
           : `must have at least ${issue.minimum} entries`
-        : `must be at least ${issue.minimum}`;
+        : `must be ${issue.inclusive === false ? "above" : "at least"} ${issue.minimum}`;
     case "too_big":
       return issue.origin === "string"
         ? `must be at most ${issue.maximum} characters long`

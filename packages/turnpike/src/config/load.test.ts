@@ -30,8 +30,92 @@ describe("loadConfiguration", () => {
       max_lifetime: 3600,
       channel_lifetime: 600,
     });
-    expect(configuration.turn).toEqual({ user: [], shared_secrets: [], on_credential_expiry: "keep" });
+    expect(configuration.turn).toEqual({
+      user: [],
+      shared_secrets: [],
+      on_credential_expiry: "keep",
+      webhook: {},
+      oauth: {},
+    });
+    expect(configuration.authn).toEqual({ schemes_turn: ["portal", "static", "shared-secret", "oauth", "webhook"] });
+    expect(configuration.penalties).toEqual({ delay: "constant", ban_failures: 100, ban_window: 600, ban_time: 600 });
     expect(configuration.log).toEqual({ level: "info" });
+  });
+
+  it("takes schemes, a webhook and OAuth keys from every layer, with fractions and switches", () => {
+    const { configuration } = load({
+      toml: `
+[authn]
+schemes_turn = ["webhook", "oauth"]
+[turn.webhook]
+url = "https://id.example.org/turn"
+status_on_error = 401
+[turn.oauth]
+server_name = "relay.example.org"
+[[turn.oauth.key]]
+kid = "north"
+key = "AAAA"
+`,
+      environment: { TURNPIKE_WEBHOOK_TIMEOUT: "0.5", TURNPIKE_WEBHOOK_RESOLVES_USERHASH: "true" },
+      flags: { "--webhook-status-on-error": ["500"], "--penalty-delay": ["growing"] },
+    });
+    expect(configuration.authn.schemes_turn).toEqual(["webhook", "oauth"]);
+    expect(configuration.turn.webhook).toEqual({
+      url: "https://id.example.org/turn",
+      timeout: 0.5,
+      status_on_error: 500,
+      resolves_userhash: true,
+    });
+    expect(configuration.turn.oauth).toEqual({
+      server_name: "relay.example.org",
+      key: [{ kid: "north", key: "AAAA", algorithm: "A256GCM" }],
+    });
+    expect(configuration.penalties.delay).toBe("growing");
+  });
+
+  it.each([
+    [`[turn.webhook]\ntimeout = 2.5`, "2:11: turn.webhook.timeout: has no effect without turn.webhook.url"],
+    [
+      `[turn.webhook]\nurl = "https://a.example"\ntoken = "t"\ntoken_file = "f"`,
+      "4:14: turn.webhook.token_file: give this or token, not both",
+    ],
+    [
+      `[turn.webhook]\nurl = "ftp://a.example"`,
+      "2:7: turn.webhook.url: must be an http: or https: URL without a user or password in it",
+    ],
+    [`[turn.webhook]\nurl = "https://a.example"\ntimeout = 0`, "3:11: turn.webhook.timeout: must be above 0"],
+    [
+      `[turn.webhook]\nurl = "https://a.example"\nstatus_on_error = 403`,
+      "3:19: turn.webhook.status_on_error: must be one of: 401, 500",
+    ],
+    [
+      `[turn.webhook]\nurl = "https://a.example"\nallow_plain_http = "yes"`,
+      "3:20: turn.webhook.allow_plain_http: must be true or false, not text",
+    ],
+    [`[turn.oauth]\nserver_name = "a"`, "2:15: turn.oauth.server_name: needs at least one [[turn.oauth.key]]"],
+    [
+      `[turn.oauth]\nissuer = "https://a.example"`,
+      "2:10: turn.oauth.issuer: has no effect without turn.oauth.server_name",
+    ],
+    [
+      `[turn.oauth]\nserver_name = "a"\njwks = "https://a.example"\n[[turn.oauth.key]]\nkid = "k"\nkey = "AAAA"`,
+      "3:8: turn.oauth.jwks: has no effect without turn.oauth.issuer",
+    ],
+    [
+      `[turn.oauth]\nserver_name = "a"\n[[turn.oauth.key]]\nkid = "k"`,
+      "3:1: turn.oauth.key[0]: needs exactly one of key, key_file",
+    ],
+    [
+      `[authn]\nschemes_turn = ["static", "statik"]`,
+      "2:27: authn.schemes_turn[1]: must be one of: portal, static, shared-secret, oauth, webhook",
+    ],
+    [`[authn]\nschemes_turn = ["static", "static"]`, "2:16: authn.schemes_turn: names a scheme a second time"],
+    [
+      `[authn]\nschemes_turn = ["webhook"]\n[turn]\nshared_secrets = ["s"]`,
+      '4:18: turn.shared_secrets: has no effect, since authn.schemes_turn does not list "shared-secret"',
+    ],
+  ])("refuses what would do nothing or means nothing: %j", (toml, complaint) => {
+    expect(complaints({ toml })).toEqual([`turnpike.toml:${complaint}`]);
   });
 
   it("lays flags over environment over file over defaults", () => {

@@ -145,13 +145,21 @@ function fromTexts(key: ConfigurationKey, texts: readonly string[], where: strin
   try {
     const values = texts.map(key.setting.fromText ?? ((text) => text));
     if (key.kind === "textList" || key.kind === "tableList") return values;
-    const last = values.at(-1);
-    return key.kind === "integer" && typeof last === "string" && /^[+-]?\d{1,15}$/.test(last) ? Number(last) : last;
+    return typed(key.kind, values.at(-1));
   } catch (error) {
     if (!(error instanceof InvalidValueError)) throw error;
     problems.push({ where, message: error.message });
     return key.defaultValue;
   }
+}
+
+/** The text of a flag or variable as TOML would have it; what doesn't fit stays text, for the check to complain of. */
+function typed(kind: ConfigurationKey["kind"], value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  if (kind === "integer" && /^[+-]?\d{1,15}$/.test(value)) return Number(value);
+  if (kind === "number" && /^[+-]?\d{1,15}(?:\.\d{1,15})?$/.test(value)) return Number(value);
+  if (kind === "boolean" && (value === "true" || value === "false")) return value === "true";
+  return value;
 }
 
 /** Lists in one variable: one item a line, or divided by commas unless the items are secrets. */

@@ -59,6 +59,8 @@ function flagCell({ setting, kind }: ConfigurationKey): string {
 
 const TYPES = {
   integer: "whole number",
+  number: "number",
+  boolean: "`true` or `false`",
   text: "text",
   textList: "list of text",
   tableList: "tables",

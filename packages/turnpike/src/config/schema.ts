@@ -1,7 +1,8 @@
 import { z } from "zod";
+import { checkedText, secretText } from "./checked-text.ts";
+import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { settings } from "./setting.ts";
 import {
-  InvalidValueError,
   checkAddress,
   checkExternalAddress,
   checkListenSpec,
@@ -10,24 +11,10 @@ import {
   parseUser,
 } from "./values.ts";
 
-/** A string that one of the checks of `values.ts` accepts. */
-function text(check: (text: string) => string) {
-  return z.string().transform((value, context) => {
-    try {
-      return check(value);
-    } catch (error) {
-      if (!(error instanceof InvalidValueError)) throw error;
-      context.addIssue({ code: "custom", message: error.message });
-      return z.NEVER;
-    }
-  });
-}
-
 const port = () => z.int().min(1).max(65_535);
-const secretText = () => z.string().min(1);
 
 const relay = z.strictObject({
-  listen: z.array(text(checkListenSpec)).min(1).optional().register(settings, {
+  listen: z.array(checkedText(checkListenSpec)).min(1).optional().register(settings, {
     flag: "--listen",
     value: "SPEC",
     description: "where clients are served: udp:ADDRESS:PORT; port 0 takes any free one",
@@ -38,13 +25,13 @@ const relay = z.strictObject({
     value: "NAME",
     description: "the REALM that clients are told (RFC 8489 §14.9)",
   }),
-  relay_addresses: z.array(text(checkAddress)).min(1).optional().register(settings, {
+  relay_addresses: z.array(checkedText(checkAddress)).min(1).optional().register(settings, {
     flag: "--relay-address",
     value: "IP",
     description: "an address of this machine that relayed traffic leaves from",
     defaultText: "found by autodetection",
   }),
-  external_addresses: z.array(text(checkExternalAddress)).prefault([]).register(settings, {
+  external_addresses: z.array(checkedText(checkExternalAddress)).prefault([]).register(settings, {
     flag: "--external-address",
     value: "PUBLIC[/PRIVATE]",
     description: "what clients are told in place of a relay address, behind a one-to-one NAT",
@@ -83,7 +70,7 @@ const user = z
     password_file: z.string().min(1).optional().register(settings, {
       description: "a file whose first line is the password",
     }),
-    key: text(checkStoredKey).optional().register(settings, {
+    key: checkedText(checkStoredKey).optional().register(settings, {
       description: "the stored key instead of a password: 32 hexadecimal digits (MD5) or 64 (SHA-256)",
       secret: true,
     }),
@@ -130,15 +117,17 @@ const turn = z.strictObject({
     value: "WHAT",
     description: "whether an allocation outlives the time-limited credential that made it",
   }),
+  webhook: webhook.prefault({}),
+  oauth: oauth.prefault({}),
 });
 
 const peers = z.strictObject({
-  allow: z.array(text(checkPeerRange)).prefault([]).register(settings, {
+  allow: z.array(checkedText(checkPeerRange)).prefault([]).register(settings, {
     flag: "--allow-peer",
     value: "CIDR",
     description: "peers that may be reached besides what is globally routable; A-B ranges too; wins over deny",
   }),
-  deny: z.array(text(checkPeerRange)).prefault([]).register(settings, {
+  deny: z.array(checkedText(checkPeerRange)).prefault([]).register(settings, {
     flag: "--deny-peer",
     value: "CIDR",
     description: "peers that may not be reached; A-B ranges too",
@@ -160,12 +149,33 @@ const log = z.strictObject({
 });
 
 /** The one description of the configuration: types, checks, `--help` and the reference page come from it. */
-export const configurationSchema = z.strictObject({
-  relay: relay.prefault({}),
-  turn: turn.prefault({}),
-  peers: peers.prefault({}),
-  log: log.prefault({}),
-});
+export const configurationSchema = z
+  .strictObject({
+    relay: relay.prefault({}),
+    authn: authn.prefault({}),
+    turn: turn.prefault({}),
+    penalties: penalties.prefault({}),
+    peers: peers.prefault({}),
+    log: log.prefault({}),
+  })
+  .superRefine(({ authn: { schemes_turn: schemes }, turn: configured }, context) => {
+    const needs = [
+      { path: ["turn", "user"], scheme: "static", isSet: configured.user.length > 0 },
+      { path: ["turn", "shared_secrets"], scheme: "shared-secret", isSet: configured.shared_secrets.length > 0 },
+      {
+        path: ["turn", "shared_secrets_file"],
+        scheme: "shared-secret",
+        isSet: configured.shared_secrets_file !== undefined,
+      },
+      { path: ["turn", "webhook", "url"], scheme: "webhook", isSet: configured.webhook.url !== undefined },
+      { path: ["turn", "oauth", "server_name"], scheme: "oauth", isSet: configured.oauth.server_name !== undefined },
+    ] as const;
+    for (const { path, scheme, isSet } of needs) {
+      if (!isSet || schemes.includes(scheme)) continue;
+      const message = `has no effect, since authn.schemes_turn does not list "${scheme}"`;
+      context.addIssue({ code: "custom", path: [...path], message });
+    }
+  });
 
 /** A checked configuration. */
 export type Configuration = z.output<typeof configurationSchema>;

@@ -24,7 +24,7 @@ export interface ConfigurationKey {
   /** From the root: names of tables and keys, or indexes into a fixed list. */
   readonly path: readonly (string | number)[];
   readonly setting: Setting;
-  readonly kind: "text" | "integer" | "choice" | "textList" | "tableList";
+  readonly kind: "text" | "integer" | "number" | "boolean" | "choice" | "textList" | "tableList";
   readonly choices?: readonly string[];
   /** As TOML would write it; absent if there is none. */
   readonly defaultValue?: unknown;
@@ -82,8 +82,11 @@ function collect(schema: z.ZodType, path: readonly (string | number)[]): Configu
 }
 
 function shapeOf(inner: z.ZodType): Pick<ConfigurationKey, "kind" | "choices" | "fields"> {
-  if (inner instanceof z.ZodNumber) return { kind: "integer" };
+  if (inner instanceof z.ZodNumberFormat) return { kind: "integer" };
+  if (inner instanceof z.ZodNumber) return { kind: "number" };
+  if (inner instanceof z.ZodBoolean) return { kind: "boolean" };
   if (inner instanceof z.ZodEnum) return { kind: "choice", choices: inner.options.map(String) };
+  if (inner instanceof z.ZodLiteral) return { kind: "choice", choices: [...inner.values].map(String) };
   if (inner instanceof z.ZodArray) {
     const element = unwrap(schemaOf(inner.element)).inner;
     if (!(element instanceof z.ZodObject)) return { kind: "textList" };

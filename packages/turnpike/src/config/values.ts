@@ -63,6 +63,15 @@ export function checkStoredKey(text: string): string {
   return text.toLowerCase();
 }
 
+/** Checks an absolute `http:` or `https:` URL without a user in it. */
+export function checkHttpUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url === null || !["http:", "https:"].includes(url.protocol) || url.username !== "" || url.password !== "") {
+    throw new InvalidValueError("must be an http: or https: URL without a user or password in it");
+  }
+  return text;
+}
+
 /** The room that uses a value knows best whether it is well formed. */
 function checkBy(parse: (text: string) => unknown, text: string): string {
   try {

@@ -1,10 +1,10 @@
-import { type Relay, RelayStartError, startRelay } from "@turnpike/relay";
+import { type Relay, RelayStartError } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { usesColors, type World } from "../world.ts";
-import { relayOptionsOf } from "./relay-options.ts";
+import { startConfiguredRelay } from "./start-relay.ts";
 
 /** What {@link runRelay} goes by. */
 export interface RunRelayOptions {
@@ -28,9 +28,6 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
   const starting = start({ configuration, credentials, logger });
   const announce = async (): Promise<void> => {
     const relay = await starting;
-    if (credentials.users.length === 0 && credentials.sharedSecrets.length === 0) {
-      logger.warn({}, "There is no user and no shared secret: nobody can allocate, only STUN Binding is served");
-    }
     options.onReady?.(relay);
   };
   await Promise.all([untilStopped({ starting, world, logger }), announce()]);
@@ -42,7 +39,7 @@ async function start(options: {
   readonly logger: Logger;
 }): Promise<Relay> {
   try {
-    return await startRelay(relayOptionsOf(options));
+    return (await startConfiguredRelay(options)).relay;
   } catch (error) {
     if (error instanceof RelayStartError) throw new CommandError(error.message, { exitCode: 1, cause: error });
     // The rooms below throw these for what can't be told from a single value of the configuration.

@@ -49,6 +49,8 @@ export class HtpasswdVerifier implements CredentialVerifier {
   readonly #thread = new BcryptThread();
   readonly #choice = randomBytes(32);
   #users: ReadonlyMap<string, HtpasswdUser> = new Map();
+  /** Of all users, to choose a stand-in from. */
+  #hashes: readonly string[] = [];
   #version = "";
   #checkedAtMs = -Infinity;
   #checking: Promise<void> | undefined;
@@ -68,7 +70,7 @@ export class HtpasswdVerifier implements CredentialVerifier {
     this.#clock = clock;
     const { users, errors } = parseHtpasswd(readFileSync(path, "utf8"));
     if (errors.length > 0) throw new TypeError(`Cannot use ${path}: ${errors.slice(0, 10).map(describe).join("; ")}`);
-    this.#users = users;
+    this.#use(users);
   }
 
   async verify(ctx: OperationContext, credentials: Credentials): Promise<VerifierResult> {
@@ -81,7 +83,9 @@ export class HtpasswdVerifier implements CredentialVerifier {
       const clear = password.reveal();
       // bcrypt reads 72 bytes: a longer password would be one with all that begin alike.
       const tooLong = truncates(clear);
-      const hash = user?.hash ?? this.#standIn(username);
+      // Chosen for those who exist as well, so that choosing takes their time too.
+      const standIn = this.#standIn(username);
+      const hash = user?.hash ?? standIn;
       const same = await this.#thread.compare(clear, hash, credentials.signal ?? ctx.signal);
       if (user === undefined) return { kind: "rejected", reason: "unknownUser" };
       if (tooLong) return { kind: "rejected", reason: "badCredentials", detail: "bcrypt reads 72 bytes only" };
@@ -101,9 +105,13 @@ export class HtpasswdVerifier implements CredentialVerifier {
    * users, so that it doesn't tell who exists.
    */
   #standIn(username: string): string {
-    if (this.#users.size === 0) return NOBODY;
-    const index = createHmac("sha256", this.#choice).update(username).digest().readUInt32BE() % this.#users.size;
-    return [...this.#users.values()][index]?.hash ?? NOBODY;
+    const number = createHmac("sha256", this.#choice).update(username).digest().readUInt32BE();
+    return this.#hashes[number % this.#hashes.length] ?? NOBODY;
+  }
+
+  #use(users: ReadonlyMap<string, HtpasswdUser>): void {
+    this.#users = users;
+    this.#hashes = Array.from(users.values(), ({ hash }) => hash);
   }
 
   async #reload(ctx: OperationContext): Promise<void> {
@@ -120,7 +128,7 @@ export class HtpasswdVerifier implements CredentialVerifier {
           `a user can't sign in: ${describe(error)}`,
         );
       }
-      this.#users = users;
+      this.#use(users);
       this.#version = version;
     }
     // Only a look that went well counts: after a failure the next question looks again.

@@ -1,0 +1,6 @@
+export {
+  createExternalVerifier,
+  type ExternalAuth,
+  type ExternalVerifier,
+  type ExternalVerifierConfig,
+} from "./external-verifier.ts";

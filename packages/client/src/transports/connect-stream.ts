@@ -1,0 +1,189 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { connect as connectTcp, isIP } from "node:net";
+import type { Duplex } from "node:stream";
+import { checkServerIdentity, connect as connectTls, type TLSSocket } from "node:tls";
+import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
+import { WebSocket, createWebSocketStream } from "ws";
+import { asError, reasonOf, TurnClientError } from "../errors.ts";
+import type { ServerCandidate } from "../resolve.ts";
+import type { OpenTransportOptions, TlsClientOptions, TransportSecurity } from "./transport.ts";
+
+/** RFC 7443 §2. */
+const APPLICATION_PROTOCOL = "stun.turn";
+/** The sub-protocol of TURN over WebSocket: binary messages carry the same bytes as a TCP connection. */
+const WEBSOCKET_PROTOCOL = "turn";
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** An open stream to a server that has proven who it is. */
+export interface ConnectedStream {
+  readonly stream: Duplex;
+  readonly security: TransportSecurity | undefined;
+}
+
+/**
+ * Opens TCP, TLS or WebSocket. No byte of the protocol is sent before the server's certificate was accepted.
+ *
+ * @throws TurnClientError with `notConnected` or `certificateRejected`; the signal's reason.
+ */
+export async function connectStream(
+  candidate: ServerCandidate,
+  options: OpenTransportOptions,
+): Promise<ConnectedStream> {
+  const timeout = AbortSignal.timeout(options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS);
+  const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
+  try {
+    return await connect(candidate, options, signal);
+  } catch (error) {
+    if (options.signal?.aborted === true) throw reasonOf(options.signal);
+    if (error instanceof TurnClientError || error instanceof TypeError) throw error;
+    const to = `${candidate.transport} to ${formatTransportAddress(candidate.address)}`;
+    const why = timeout.aborted ? "it took too long" : messageOf(error);
+    const code = isCertificateProblem(error) ? "certificateRejected" : "notConnected";
+    throw new TurnClientError(code, `Cannot connect by ${to}: ${why}`, { cause: error });
+  }
+}
+
+async function connect(
+  candidate: ServerCandidate,
+  options: OpenTransportOptions,
+  signal: AbortSignal,
+): Promise<ConnectedStream> {
+  const { transport } = candidate;
+  const web = transport === "ws" || transport === "wss";
+  const secure = transport === "tls" || transport === "wss";
+  const applicationProtocol = web ? "http/1.1" : APPLICATION_PROTOCOL;
+  const { stream, security } = secure
+    ? await openTls(candidate, { ...options, applicationProtocol }, signal)
+    : { stream: await openTcp(candidate, options, signal), security: undefined };
+  return { stream: web ? await openWebSocket(candidate, stream, signal) : stream, security };
+}
+
+async function openTcp(
+  candidate: ServerCandidate,
+  options: OpenTransportOptions,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  const socket = connectTcp({
+    host: formatIpAddress(candidate.address),
+    port: candidate.address.port,
+    noDelay: true,
+    keepAlive: true,
+    ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
+  });
+  await opened(socket, "connect", signal);
+  return socket;
+}
+
+async function openTls(
+  candidate: ServerCandidate,
+  options: OpenTransportOptions & { readonly applicationProtocol: string },
+  signal: AbortSignal,
+): Promise<{ readonly stream: TLSSocket; readonly security: TransportSecurity }> {
+  const { serverName } = candidate;
+  const { ca, pins, minVersion = "TLSv1.2" }: TlsClientOptions = options.tls ?? {};
+  const expected = pins?.map(readPin);
+  const tcp = await openTcp(candidate, options, signal);
+  const socket = connectTls({
+    socket: tcp,
+    ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
+    checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate),
+    ALPNProtocols: [options.applicationProtocol],
+    minVersion,
+    ...(ca === undefined ? {} : { ca: typeof ca === "string" ? ca : [...ca] }),
+    // A pinned key stands in for authority and name; it is checked below, before a byte is sent.
+    rejectUnauthorized: expected === undefined,
+  });
+  await opened(socket, "secureConnect", signal);
+  if (expected !== undefined && !hasPinnedKey(socket, expected)) {
+    socket.destroy();
+    throw new TurnClientError("certificateRejected", `Cannot trust ${serverName}: its key is none of the pinned ones`);
+  }
+  return {
+    stream: socket,
+    security: {
+      protocol: socket.getProtocol() ?? "",
+      cipher: socket.getCipher().standardName,
+      applicationProtocol:
+        socket.alpnProtocol === false || socket.alpnProtocol === null ? undefined : socket.alpnProtocol,
+    },
+  };
+}
+
+async function openWebSocket(candidate: ServerCandidate, stream: Duplex, signal: AbortSignal): Promise<Duplex> {
+  const { serverName, address } = candidate;
+  const host = isIP(serverName) === 6 ? `[${serverName}]` : serverName;
+  const socket = new WebSocket(`ws://${host}:${address.port}/`, WEBSOCKET_PROTOCOL, {
+    createConnection: () => stream,
+    perMessageDeflate: false,
+    maxPayload: MAXIMUM_WEBSOCKET_MESSAGE,
+    followRedirects: false,
+  });
+  const abort = (): void => socket.terminate();
+  signal.addEventListener("abort", abort, { once: true });
+  let closed: (() => void) | undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      closed = () => reject(new Error("the server closed the connection"));
+      socket.once("open", resolve);
+      socket.on("error", reject);
+      socket.once("close", closed);
+    });
+    if (socket.protocol !== WEBSOCKET_PROTOCOL) throw new Error("the server doesn't speak TURN over WebSocket");
+  } catch (error) {
+    stream.destroy();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", abort);
+    if (closed !== undefined) socket.removeListener("close", closed);
+  }
+  return createWebSocketStream(socket);
+}
+
+const MAXIMUM_WEBSOCKET_MESSAGE = 1_048_576;
+
+function opened(socket: Duplex, event: "connect" | "secureConnect", signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error): void => {
+      signal.removeEventListener("abort", abort);
+      socket.destroy();
+      reject(error);
+    };
+    const abort = (): void => fail(reasonOf(signal));
+    const closed = (): void => fail(new Error("the server closed the connection"));
+    socket.once("error", fail);
+    socket.once("close", closed);
+    socket.once(event, () => {
+      signal.removeEventListener("abort", abort);
+      socket.removeListener("error", fail);
+      socket.removeListener("close", closed);
+      resolve();
+    });
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  });
+}
+
+function hasPinnedKey(socket: TLSSocket, pins: readonly Buffer[]): boolean {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return false;
+  const spki = certificate.publicKey.export({ type: "spki", format: "der" });
+  const actual = createHash("sha256").update(spki).digest();
+  return pins.some((pin) => timingSafeEqual(pin, actual));
+}
+
+function readPin(pin: string): Buffer {
+  const bytes = Buffer.from(pin.replace(/^sha256\//u, ""), "base64");
+  if (bytes.length !== 32) throw new TypeError(`Cannot use pin ${JSON.stringify(pin)}: expected SHA-256 in Base64`);
+  return bytes;
+}
+
+/** Codes that `node:tls` gives to what is wrong with certificates. */
+function isCertificateProblem(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT/u.test(code);
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map((each) => asError(each).message).join("; ");
+  return asError(error).message;
+}

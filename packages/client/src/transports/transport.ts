@@ -1,0 +1,62 @@
+import type { TransportAddress } from "@turnpike/stun";
+import type { ClientTransport } from "@turnpike/turn";
+
+/** A way to one server, open. */
+export interface Transport {
+  readonly kind: ClientTransport;
+  /** Nothing is lost or reordered on it. */
+  readonly reliable: boolean;
+  readonly remote: TransportAddress;
+  /** TLS version, cipher and application protocol, where there are any. */
+  readonly security: TransportSecurity | undefined;
+  /** True: it broke or was closed, and `send` does nothing. */
+  readonly isClosed: boolean;
+  /** True: `send` would pile up bytes that the network doesn't take. */
+  readonly isCongested: boolean;
+  /** Sends one STUN message or ChannelData message. */
+  send(bytes: Uint8Array): void;
+  /** Takes over: packets go to `receiver` from here on. */
+  start(receiver: TransportReceiver): void;
+  close(): void;
+}
+
+/** What a transport tells. Buffers are used again after the call. */
+export interface TransportReceiver {
+  onPacket(buffer: Uint8Array, offset: number, length: number): void;
+  /** It is broken, or the server closed it. Said once, also if that was before `start`; not after `close`. */
+  onClosed(error: Error | undefined): void;
+}
+
+export interface TransportSecurity {
+  readonly protocol: string;
+  readonly cipher: string;
+  /** What ALPN agreed on, such as `stun.turn`. */
+  readonly applicationProtocol: string | undefined;
+}
+
+/** How a server proves who it is, over TLS and `wss`. */
+export interface TlsClientOptions {
+  /** PEM certificates to trust in place of the system's. */
+  readonly ca?: string | readonly string[];
+  /**
+   * SHA-256 of the server's public key (SubjectPublicKeyInfo, DER) in Base64, each perhaps behind `sha256/`. If there
+   * are any, one of them must be the server's; certificate authorities and names then don't matter.
+   */
+  readonly pins?: readonly string[];
+  /** The lowest version. Default TLSv1.2. */
+  readonly minVersion?: "TLSv1.2" | "TLSv1.3";
+}
+
+/** How to open a transport. */
+export interface OpenTransportOptions {
+  readonly tls?: TlsClientOptions;
+  /** Bytes that may wait in a socket before datagrams are dropped. Default 1 MiB. */
+  readonly sendQueueBytes?: number;
+  /** The local address to send from. Default: the system's choice. */
+  readonly localAddress?: string;
+  /** How long TCP, TLS and WebSocket handshakes may take together. Default 10,000. */
+  readonly connectTimeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export const DEFAULT_SEND_QUEUE_BYTES = 1_048_576;
