@@ -12,7 +12,13 @@ import { type Child, runChild, startChild } from "../support/child.ts";
 // The kernel plane between two network namespaces, with coturn's client and echo peer. Needs root and bpf(2), and fails
 // without.
 
-const PACKAGES = { ip: "iproute2", ethtool: "ethtool", tshark: "tshark", turnutils_uclient: "coturn" } as const;
+const PACKAGES = {
+  ip: "iproute2",
+  ethtool: "ethtool",
+  tshark: "tshark",
+  turnutils_uclient: "coturn",
+  capsh: "libcap2-bin",
+} as const;
 const NODE = [process.execPath, "--conditions=@turnpike/source"] as const;
 const support = (name: string): string => fileURLToPath(new URL(`./support/${name}`, import.meta.url));
 const PEER_PORT = 3480;
@@ -166,6 +172,13 @@ test("channels that the kernel's table has no room for are relayed by the socket
   expect(byKernel(report)).toBeLessThan(800);
   expect(report.totals).toMatchObject({ packetsToPeers: 400, packetsFromPeers: 400 });
   expect(report.warnings.join()).toContain("relayed through the sockets, not in the kernel");
+});
+
+test("CAP_BPF and CAP_NET_ADMIN are enough", async () => {
+  const serve = [...NODE, support("xdp-relay-process.ts"), "veth0", "generic", path.relay.ip, "3478"].join(" ");
+  const relay = start("relay", "capsh", "--drop=cap_sys_admin,cap_perfmon", "--", "-c", `exec ${serve}`);
+  await relay.waitFor((child) => child.stdout().includes("ready"), 20_000);
+  expect((await reportOf(relay)).kernel?.interfaces).toEqual([{ name: "veth0", mode: "generic", attached: true }]);
 });
 
 test("an interface that goes away is told of", async () => {
