@@ -31,11 +31,14 @@ for (const flows of values.flows.split(",").map(Number)) {
   for (const direction of ["to peer", "to client"] as const) {
     for (const name of subjects) {
       const path = namespaces();
+      const stops: (() => Promise<unknown>)[] = [];
       try {
         const receiver = arrange(path);
         const pass = startChild(enter(path.generator.enter, "../../test/interop/support/xdp-pass-process.ts", "veth0"));
+        stops.push(() => pass.stop());
         await pass.waitFor((child) => child.stdout().includes("ready"), 20_000);
         const subject = await startSubject(name, path.relay, yardstick);
+        stops.push(() => subject.stop());
         const results = Array.from({ length: Number(values.rounds) }, () =>
           measure(path, subject, receiver, { flows, direction }),
         );
@@ -52,9 +55,8 @@ for (const flows of values.flows.split(",").map(Number)) {
             (1000 / busyUs).toFixed(0).padStart(12),
           ].join(" "),
         );
-        await subject.stop();
-        await pass.stop();
       } finally {
+        for (const stop of stops.toReversed()) await stop();
         path.remove();
       }
     }
