@@ -9,6 +9,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   dtls: 1,
   hints: 1,
   credentials: 1,
+  xdp: 1,
   link: 1,
   turn: 2,
   authn: 2,

@@ -1,7 +1,8 @@
-// A relay to be measured: `relay-process.ts PLANE IP PORT [COALESCE_US]`. Says `ready` when it serves, ends by SIGTERM.
+// A relay to be measured: `relay-process.ts PLANE IP PORT [COALESCE_US]`, PLANE `native:INTERFACE` or `generic:INTERFACE` for XDP. Says `ready` when it serves, ends by SIGTERM.
 import { loadLibc, startBatchedRelay, startRelay } from "@turnpike/relay";
 
 const [plane = "batched", ip = "127.0.0.1", port = "3478", coalesceUs = "0"] = process.argv.slice(2);
+const [mode, name] = plane.split(":");
 const user = { username: "u", realm: "r", password: "p" };
 const shared = {
   listen: [`udp:${ip}:${port}`],
@@ -20,6 +21,10 @@ const relay = await (async () => {
     threads: 1,
     coalesceUs: Number(coalesceUs),
     aggregate: plane !== "batched-plain",
+    ...(name !== undefined && {
+      engine: { mobility: false },
+      kernel: { interfaces: [name], modes: [mode === "generic" ? "generic" : "native"] },
+    }),
     authenticate,
     logger: { debug() {}, info() {}, warn: console.error, error: console.error },
   });

@@ -126,6 +126,7 @@ const COLOURS: Readonly<Record<SubjectName, string>> = {
   yardstick: "#c9a227",
   portable: "#7aa6c2",
   batched: "#2f6f4f",
+  kernel: "#77aa33",
 };
 
 /** Bars: packets for a second of CPU time, as a multiple of coturn's. */

@@ -8,7 +8,8 @@ import { fileURLToPath } from "node:url";
 
 /** What is measured. */
 export const subjectNames = ["coturn", "yardstick", "portable", "batched"] as const;
-export type SubjectName = (typeof subjectNames)[number];
+/** `kernel` is measured by `kernel.ts`: it needs arrangements of its own. */
+export type SubjectName = (typeof subjectNames)[number] | "kernel";
 
 /** Where a subject runs. */
 export interface Place {
@@ -33,6 +34,7 @@ const PORTS: Readonly<Record<SubjectName, number>> = {
   yardstick: 23_479,
   portable: 23_480,
   batched: 23_481,
+  kernel: 23_482,
 };
 const here = fileURLToPath(new URL(".", import.meta.url));
 const START_TIMEOUT_MS = 15_000;
@@ -106,11 +108,12 @@ function commandOf(name: SubjectName, ip: string, port: number, yardstick: strin
       ];
     case "portable":
     case "batched":
+    case "kernel":
       return [
         process.execPath,
         "--conditions=@turnpike/source",
         join(here, "relay-process.ts"),
-        name,
+        name === "kernel" ? "native:veth0" : name,
         ip,
         String(port),
       ];

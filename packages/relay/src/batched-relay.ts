@@ -7,6 +7,7 @@ import {
   type TransportAddress,
 } from "@turnpike/stun";
 import { ClientSource, createPeerPolicy, type Listener, type NatDiscovery } from "@turnpike/turn";
+import { ChannelOffload, type ChannelOffloadOptions, loadSystem } from "@turnpike/xdp";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
@@ -16,6 +17,7 @@ import { type AuthenticateModule, createMainAuthenticator, type ThreadAuthentica
 import { Administered } from "./control/administered-relay.ts";
 import { type Administration, createAdministration } from "./control/administration.ts";
 import { EventLoopReactor } from "./event-loop-reactor.ts";
+import { KernelChannels } from "./kernel/kernel-channels.ts";
 import { Arena } from "./libc/arena.ts";
 import { describeErrno, type Libc, SystemCallError } from "./libc/libc.ts";
 import { SocketFactory } from "./libc/sockets.ts";
@@ -49,8 +51,14 @@ export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" |
   readonly coalesceUs?: number;
   /** Size of each socket's kernel buffers. Default 4 MiB. */
   readonly bufferBytes?: number;
+  /** Relays channels in the kernel, by XDP, where these interfaces carry them. Default: through the sockets alone. */
+  readonly kernel?: KernelPlaneOptions;
 }
 
+/** The kernel plane's settings. */
+export type KernelPlaneOptions = Pick<ChannelOffloadOptions, "interfaces" | "modes" | "maxChannels">;
+
+const REFRESH_MS = 500;
 /** How many threads a relay can have. */
 export const MAX_THREADS = 64;
 const MAX_COALESCE_US = 200;
@@ -63,10 +71,12 @@ const STREAM_ENGINE = 0;
  * Starts a relay on the batched plane: this thread opens the listening sockets and administers, each reactor relays on
  * a thread of its own.
  *
- * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses.
+ * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses; with `kernel`,
+ * `XdpUnavailableError` if this process may not use it, `XdpError` if an interface can't.
  */
 export async function startBatchedRelay(options: BatchedRelayOptions): Promise<BatchedRelay> {
   checkForwarding(options.threads, options.coalesceUs ?? 0);
+  if (options.kernel !== undefined) checkKernel(options);
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
@@ -88,6 +98,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   });
   const { ports, certificate } = parts;
   const hasStreams = specs.some(({ transport }) => transport !== "udp");
+  const offload = options.kernel && openOffload(options.kernel, logger);
   const sockets = new ListeningSockets(options, hasStreams);
   const administration = createAdministration({ options, clock, logger });
   try {
@@ -101,6 +112,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
       listening,
       relayAddresses,
       sockets,
+      offload,
       ownAddresses: machine.map(({ ip }) => ip),
       clock,
       parts,
@@ -113,9 +125,27 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     certificate?.close();
     await parts.plane.stop();
     sockets.close();
+    offload?.close();
     await administration.close();
     throw error;
   }
+}
+
+/** What the kernel plane can't do, it must not be asked for. @throws TypeError */
+function checkKernel({ engine, limits }: BatchedRelayOptions): void {
+  if (engine?.mobility !== false) {
+    throw new TypeError(
+      "Cannot start the relay: the kernel plane can't follow clients that move; set mobility to false",
+    );
+  }
+  if (limits !== undefined && Object.keys(limits).length > 0) {
+    throw new TypeError("Cannot start the relay: the kernel plane doesn't know limits; leave one of them away");
+  }
+}
+
+function openOffload(options: KernelPlaneOptions, logger: Logger): ChannelOffload {
+  const warn = (fields: Readonly<Record<string, unknown>>, message: string): void => logger.warn(fields, message);
+  return new ChannelOffload({ ...options, system: loadSystem(), warn });
 }
 
 function sourceOf(packet: ForeignPacket): ClientSource {
@@ -228,6 +258,7 @@ interface Parts {
   readonly relayAddresses: readonly RelayAddress[];
   readonly ownAddresses: readonly IpAddress[];
   readonly sockets: ListeningSockets;
+  readonly offload: ChannelOffload | undefined;
   readonly clock: Clock;
   readonly parts: EventLoopParts;
   /** Undefined if only UDP is served. */
@@ -243,6 +274,8 @@ export class BatchedRelay extends Administered implements Relay {
   readonly reactors: readonly ReactorThread[];
   readonly #logger: Logger;
   readonly #sockets: ListeningSockets;
+  readonly #offload: ChannelOffload | undefined;
+  readonly #refresh: NodeJS.Timeout | undefined;
   /** Serves streams and DTLS; undefined if only UDP is served. */
   readonly #streams: EventLoopReactor | undefined;
   readonly #parts: EventLoopParts;
@@ -261,6 +294,13 @@ export class BatchedRelay extends Administered implements Relay {
     const portTable = new PortTable({ range: portRange, spaces: relayAddresses.length });
     this.#portTable = portTable;
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses });
+    const { offload } = parts;
+    this.#offload = offload;
+    this.#refresh = offload && setInterval(() => offload.refresh(), REFRESH_MS).unref();
+    const kernelChannels =
+      offload && new KernelChannels({ offload, listeners: parts.listening, hairpin, events: true });
+    // Before a generic XDP program, the kernel would join packets that the sockets want as aggregates.
+    const joins = offload?.status().interfaces.some(({ mode }) => mode === "generic") === true;
     const nonceKey = randomBytes(32);
     const natDiscovery = findNatDiscovery(options.natDiscovery, parts.listening);
     const isAlone = parts.authenticator === undefined && options.threads === 1;
@@ -281,7 +321,8 @@ export class BatchedRelay extends Administered implements Relay {
       engine: options.engine ?? {},
       penalties: options.penalties === false ? undefined : (options.penalties ?? {}),
       trafficReportSeconds: options.trafficReportSeconds,
-      aggregate: options.aggregate ?? true,
+      channels: offload !== undefined,
+      aggregate: (options.aggregate ?? true) && !joins,
       coalesceUs: options.coalesceUs ?? 0,
       bufferBytes: options.bufferBytes ?? 4 << 20,
     };
@@ -298,6 +339,7 @@ export class BatchedRelay extends Administered implements Relay {
           nextReactor: () => this.#freeReactor(),
           onForeign: (message) => this.#handleForeign(this.reactors[index]?.reactor ?? -1, message),
           administration,
+          ...(kernelChannels && { kernelChannels }),
         }),
     );
     administration.serve({
@@ -360,6 +402,7 @@ export class BatchedRelay extends Administered implements Relay {
         sources: sum(Gauge.penaltySources),
       }),
       streams: { ...this.#parts.counts },
+      ...(this.#offload && { kernel: this.#offload.status() }),
     };
   }
 
@@ -387,6 +430,8 @@ export class BatchedRelay extends Administered implements Relay {
     await Promise.all([...this.reactors.map((reactor) => reactor.stop()), this.#streams?.stop()]);
     this.#parts.certificate?.close();
     await this.#parts.plane.stop();
+    clearInterval(this.#refresh);
+    this.#offload?.close();
     this.#sockets.close();
     await this.administration.close();
     this.#logger.info({ allocations }, "The relay has stopped");

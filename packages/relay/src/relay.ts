@@ -1,3 +1,4 @@
+import type { OffloadStatus } from "@turnpike/xdp";
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { formatIpAddress, formatTransportAddress } from "@turnpike/stun";
@@ -45,6 +46,8 @@ export interface RelayStats extends AdministrationStats {
   readonly traffic: Readonly<Record<PlaneCounterName, number>>;
   /** Connections of clients over streams and DTLS, and of peers (RFC 6062). */
   readonly streams: Readonly<StreamCounts>;
+  /** What is relayed in the kernel, beside `traffic`; absent if nothing is. */
+  readonly kernel?: OffloadStatus;
 }
 
 /** A running relay. */

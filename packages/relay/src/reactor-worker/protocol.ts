@@ -1,3 +1,4 @@
+import type { ChannelOutput } from "../kernel/kernel-channels.ts";
 import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import type { AttemptSource, BanSubject, PenaltySettings } from "@turnpike/authn/penalties";
 import type {
@@ -43,6 +44,8 @@ export interface WorkerStart {
   readonly aggregate: boolean;
   readonly coalesceUs: number;
   readonly bufferBytes: number;
+  /** Whether the main thread wants to hear of channels. */
+  readonly channels: boolean;
   readonly memory: WorkerMemory;
   readonly port: MessagePort;
 }
@@ -109,6 +112,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: "ready" }
   | { readonly kind: "drained" }
+  | { readonly kind: "channel"; readonly output: ChannelOutput }
   | { readonly kind: "admit"; readonly question: AdmissionQuestion; readonly draining: boolean }
   | { readonly kind: "commit" | "release"; readonly questionId: number }
   | { readonly kind: "failedAttempt"; readonly source: AttemptSource }

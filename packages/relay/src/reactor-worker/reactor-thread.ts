@@ -10,6 +10,7 @@ import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
 import type { Administration } from "../control/administration.ts";
+import type { KernelChannels } from "../kernel/kernel-channels.ts";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { BanEvent } from "../events/relay-event.ts";
 import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
@@ -46,6 +47,8 @@ export interface ReactorThreadOptions {
   /** A number that no living reactor has. */
   readonly nextReactor: () => number;
   readonly administration: Administration;
+  /** Takes the channels of all reactors, if they are to be relayed in the kernel. */
+  readonly kernelChannels?: KernelChannels;
 }
 
 /** After a death, the next life begins at once; after deaths in a row, this long later at first, then twice as long. */
@@ -242,6 +245,9 @@ export class ReactorThread {
 
   #handle(message: Exclude<FromWorker, { kind: "ready" }>): void {
     switch (message.kind) {
+      case "channel":
+        this.#options.kernelChannels?.handle(this.#reactor, message.output);
+        return;
       case "events":
         for (const event of message.events) this.#deliver(event);
         return;
@@ -335,7 +341,7 @@ export class ReactorThread {
 
   #deliver(event: LifecycleEvent): void {
     this.#living.take(event);
-    this.#options.administration.hub.publish(event);
+    this.#options.administration.hub.publish(this.#options.kernelChannels?.complete(event) ?? event);
   }
 
   /** Frees what a thread that has ended left behind, and tells of its allocations. */
@@ -345,6 +351,7 @@ export class ReactorThread {
     for (const asked of this.#asked.values()) asked(undefined);
     this.#gauges.fill(0);
     this.#registry.closeAll(this.#options.libc);
+    this.#options.kernelChannels?.forget(this.#reactor);
     const { portTable, hairpin } = this.#options;
     const { min, max } = portTable.range;
     for (let space = 0; space < portTable.spaces; space++) {

@@ -66,6 +66,7 @@ const plane = new BatchedPlane({
   ...(start.memory.arena >= 0 && { arena: start.memory.arena }),
   onAwake: () => clock.tick(),
   onRelayed: show,
+  ...(start.channels && { onChannel: (output) => post({ kind: "channel", output }) }),
 });
 const { relayAddresses } = start;
 const hairpin = new HairpinMap({ relayAddresses, ownAddresses: start.ownAddresses, memory: start.memory.hairpin });

@@ -1,0 +1,28 @@
+export { assemble, type Assembled, AssemblyError } from "./assembler/assemble.ts";
+export { disassemble, DisassemblyError, formatLine } from "./assembler/disassemble.ts";
+export type { Instruction, Line, Operand, Register, Size } from "./assembler/instruction.ts";
+export {
+  BpfMap,
+  type MapOptions,
+  Program,
+  type TestRun,
+  VerifierError,
+  XDP,
+  XdpLink,
+  type XdpMode,
+} from "./kernel/bpf.ts";
+export { type Link, Netlink, type NetworkRoute } from "./kernel/netlink.ts";
+export {
+  loadSystem,
+  type Machine,
+  missingCapabilities,
+  type System,
+  XdpError,
+  XdpUnavailableError,
+} from "./kernel/system.ts";
+export { ChannelOffload, type ChannelOffloadOptions, type OffloadStatus } from "./offload/channel-offload.ts";
+export type { ChannelCounts } from "./offload/channel-table.ts";
+export type { Endpoint, Ip } from "./offload/endpoint.ts";
+export { type ChannelRoute, routeEntries, type RouteEntry, type RoutePlaces } from "./offload/routes.ts";
+export { hop, OUTCOME, type Outcome, OUTCOMES, route, routeKey, state } from "./program/layout.ts";
+export { relayProgram, type RelayProgramOptions } from "./program/relay-program.ts";

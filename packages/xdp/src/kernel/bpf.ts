@@ -1,0 +1,288 @@
+import type { Assembled } from "../assembler/assemble.ts";
+import { explainVerifierLog } from "../assembler/verifier-log.ts";
+import { type System, XdpError } from "./system.ts";
+
+/** Commands of bpf(2), by <linux/bpf.h>. */
+const COMMAND = {
+  mapCreate: 0,
+  mapLookup: 1,
+  mapUpdate: 2,
+  mapDelete: 3,
+  programLoad: 5,
+  programTestRun: 10,
+  objectInfo: 15,
+  linkCreate: 28,
+} as const;
+const MAP_TYPE = { hash: 1, array: 2, perCpuArray: 6 } as const;
+const BPF_F_MMAPABLE = 1 << 10;
+const PROGRAM_TYPE_XDP = 6;
+const ATTACH_XDP = 37;
+const XDP_FLAGS: Readonly<Record<"generic" | "native", number>> = { generic: 1 << 1, native: 1 << 2 };
+const EEXIST = 17;
+const EBUSY = 16;
+const ENOENT = 2;
+const VERIFIER_LOG_BYTES = 1 << 20;
+/** Helpers under a licence compatible with the GPL are not used: any name would do. */
+const LICENSE = new TextEncoder().encode("Apache-2.0\0");
+
+/** How packets reach the program: in the card's driver, or after the kernel made a buffer of each. */
+export type XdpMode = keyof typeof XDP_FLAGS;
+
+/** What {@link BpfMap} is made with. Sizes in bytes. */
+export interface MapOptions {
+  readonly kind: keyof typeof MAP_TYPE;
+  /** At most 15 letters, digits or underscores; shown by `bpftool map`. */
+  readonly name: string;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly entries: number;
+  /** The values can be mapped into memory (arrays only). */
+  readonly mapped?: boolean;
+}
+
+/** What became of a packet in {@link Program.testRun}. */
+export interface TestRun {
+  /** The program's XDP verdict. */
+  readonly verdict: number;
+  /** The packet as the program left it. */
+  readonly bytes: Uint8Array;
+  /** Nanoseconds for one run, on average. */
+  readonly durationNs: number;
+}
+
+/** XDP verdicts, by <linux/bpf.h>. */
+export const XDP = { aborted: 0, drop: 1, pass: 2, transmit: 3, redirect: 4 } as const;
+
+/** The kernel's verifier refused a program. */
+export class VerifierError extends XdpError {
+  override readonly name = "VerifierError";
+  /** The verifier's last words, with our labels. */
+  readonly explanation: string;
+
+  constructor(explanation: string, errno: number) {
+    super(`The kernel refuses the XDP program:\n${explanation}\n`, errno);
+    this.explanation = explanation;
+  }
+}
+
+/** `union bpf_attr` (or another structure), written member by member; keeps what it points to alive. */
+class Attributes {
+  readonly bytes = new Uint8Array(new ArrayBuffer(128));
+  readonly #view = new DataView(this.bytes.buffer);
+  readonly #system: System;
+  readonly #kept: Uint8Array[] = [];
+
+  constructor(system: System) {
+    this.#system = system;
+  }
+
+  u32(offset: number, value: number): this {
+    this.#view.setUint32(offset, value, true);
+    return this;
+  }
+
+  pointer(offset: number, target: Uint8Array): this {
+    this.#kept.push(target);
+    this.#view.setBigUint64(offset, this.#system.addressOf(target), true);
+    return this;
+  }
+
+  text(offset: number, value: string): this {
+    new TextEncoder().encodeInto(value, this.bytes.subarray(offset, offset + 15));
+    return this;
+  }
+
+  read(offset: number): number {
+    return this.#view.getUint32(offset, true);
+  }
+
+  call(command: number): number {
+    return this.#system.bpf(command, this.bytes);
+  }
+}
+
+/** A map: memory that the program and this process share. Gone when closed and no program uses it. */
+export class BpfMap {
+  readonly descriptor: number;
+  readonly #system: System;
+  readonly #options: MapOptions;
+  readonly #value: Uint8Array;
+
+  /** @throws {XdpError} if the kernel refuses. */
+  constructor(system: System, options: MapOptions) {
+    this.#system = system;
+    this.#options = options;
+    this.#value = new Uint8Array(new ArrayBuffer(options.valueSize));
+    this.descriptor = new Attributes(system)
+      .u32(0, MAP_TYPE[options.kind])
+      .u32(4, options.keySize)
+      .u32(8, options.valueSize)
+      .u32(12, options.entries)
+      .u32(16, options.mapped === true ? BPF_F_MMAPABLE : 0)
+      .text(28, options.name)
+      .call(COMMAND.mapCreate);
+    if (this.descriptor < 0) {
+      throw new XdpError(`Cannot make the map ${options.name} of ${options.entries} entries`, system.errno());
+    }
+  }
+
+  /** Sets an entry. 0, or the error number if the kernel refuses: the map may be full (E2BIG). */
+  set(key: Uint8Array, value: Uint8Array): number {
+    const attributes = new Attributes(this.#system).u32(0, this.descriptor).pointer(8, key).pointer(16, value);
+    return attributes.call(COMMAND.mapUpdate) < 0 ? this.#system.errno() : 0;
+  }
+
+  /** Removes an entry. False: there was none. @throws {XdpError} */
+  delete(key: Uint8Array): boolean {
+    const attributes = new Attributes(this.#system).u32(0, this.descriptor).pointer(8, key);
+    if (attributes.call(COMMAND.mapDelete) >= 0) return true;
+    const errno = this.#system.errno();
+    if (errno === ENOENT) return false;
+    throw new XdpError(`Cannot remove an entry of the map ${this.#options.name}`, errno);
+  }
+
+  /** An entry's value, valid until the next call. Of maps kept per CPU: `cpus` values in a row. @throws {XdpError} */
+  get(key: Uint8Array, cpus = 1): Uint8Array {
+    const value = cpus === 1 ? this.#value : new Uint8Array(new ArrayBuffer(this.#options.valueSize * cpus));
+    const attributes = new Attributes(this.#system).u32(0, this.descriptor).pointer(8, key).pointer(16, value);
+    if (attributes.call(COMMAND.mapLookup) < 0) {
+      throw new XdpError(`Cannot read the map ${this.#options.name}`, this.#system.errno());
+    }
+    return value;
+  }
+
+  /** The values of a `mapped` array, in memory shared with the kernel. @throws {XdpError} */
+  memory(): ArrayBuffer {
+    const size = Math.ceil((this.#options.valueSize * this.#options.entries) / 4096) * 4096;
+    const memory = this.#system.mapShared(this.descriptor, size);
+    if (memory === undefined) {
+      throw new XdpError(`Cannot map the map ${this.#options.name} into memory`, this.#system.errno());
+    }
+    return memory;
+  }
+
+  close(): void {
+    this.#system.close(this.descriptor);
+  }
+}
+
+/** A program that the kernel has verified. */
+export class Program {
+  readonly descriptor: number;
+  readonly #system: System;
+
+  /** @throws {VerifierError} if the verifier refuses it, with its words. */
+  constructor(system: System, options: { readonly name: string; readonly assembled: Assembled }) {
+    this.#system = system;
+    const { name, assembled } = options;
+    const load = (log: Uint8Array | undefined): number => {
+      const attributes = new Attributes(system)
+        .u32(0, PROGRAM_TYPE_XDP)
+        .u32(4, assembled.code.length / 8)
+        .pointer(8, assembled.code)
+        .pointer(16, LICENSE)
+        .u32(68, ATTACH_XDP)
+        .text(48, name);
+      if (log !== undefined) attributes.u32(24, 1).u32(28, log.length).pointer(32, log);
+      return attributes.call(COMMAND.programLoad);
+    };
+    let descriptor = load(undefined);
+    if (descriptor < 0) {
+      // Only a refusal is worth a log.
+      const log = new Uint8Array(new ArrayBuffer(VERIFIER_LOG_BYTES));
+      descriptor = load(log);
+      if (descriptor < 0) {
+        const errno = system.errno();
+        const text = new TextDecoder().decode(log.subarray(0, log.indexOf(0)));
+        throw new VerifierError(explainVerifierLog(text, assembled), errno);
+      }
+    }
+    this.descriptor = descriptor;
+  }
+
+  /** Runs the program on one packet, nowhere attached. @throws {XdpError} */
+  testRun(packet: Uint8Array, repeat = 1): TestRun {
+    const out = new Uint8Array(new ArrayBuffer(packet.length + 256));
+    const attributes = new Attributes(this.#system)
+      .u32(0, this.descriptor)
+      .u32(8, packet.length)
+      .u32(12, out.length)
+      .pointer(16, packet)
+      .pointer(24, out)
+      .u32(32, repeat);
+    if (attributes.call(COMMAND.programTestRun) < 0) {
+      throw new XdpError(`Cannot test-run a packet of ${packet.length} bytes`, this.#system.errno());
+    }
+    return {
+      verdict: attributes.read(4),
+      bytes: out.subarray(0, attributes.read(12)),
+      durationNs: attributes.read(36),
+    };
+  }
+
+  close(): void {
+    this.#system.close(this.descriptor);
+  }
+}
+
+/** A program on an interface. It ends when closed, or with the process, however that ends. */
+export class XdpLink {
+  readonly mode: XdpMode;
+  readonly #descriptor: number;
+  readonly #system: System;
+
+  /**
+   * Attaches in the first of `modes` that the interface can do.
+   *
+   * @throws {XdpError} if none can be had, or the interface has an XDP program already.
+   */
+  constructor(
+    system: System,
+    options: {
+      readonly program: Program;
+      readonly interface: string;
+      readonly interfaceIndex: number;
+      readonly modes: readonly XdpMode[];
+    },
+  ) {
+    this.#system = system;
+    let errno = 0;
+    for (const mode of options.modes) {
+      const descriptor = new Attributes(system)
+        .u32(0, options.program.descriptor)
+        .u32(4, options.interfaceIndex)
+        .u32(8, ATTACH_XDP)
+        .u32(12, XDP_FLAGS[mode])
+        .call(COMMAND.linkCreate);
+      if (descriptor >= 0) {
+        this.mode = mode;
+        this.#descriptor = descriptor;
+        return;
+      }
+      errno = system.errno();
+      if (errno === EEXIST || errno === EBUSY) {
+        throw new XdpError(
+          `Interface ${options.interface} has an XDP program already (\`ip link show ${options.interface}\` names it): ` +
+            "take it off, or use another plane",
+          errno,
+        );
+      }
+    }
+    throw new XdpError(`Cannot attach to interface ${options.interface} (${options.modes.join(", ")} XDP)`, errno);
+  }
+
+  /** False after somebody took the program off, or the interface is gone. */
+  isAttached(): boolean {
+    const info = new Attributes(this.#system);
+    const asked = new Attributes(this.#system)
+      .u32(0, this.#descriptor)
+      .u32(4, info.bytes.length)
+      .pointer(8, info.bytes);
+    // `struct bpf_link_info`: the interface's index follows type, id and program, and is 0 once detached.
+    return asked.call(COMMAND.objectInfo) >= 0 && info.read(16) !== 0;
+  }
+
+  close(): void {
+    this.#system.close(this.#descriptor);
+  }
+}
