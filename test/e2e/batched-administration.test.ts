@@ -10,6 +10,7 @@ import type { TransportAddress } from "@turnpike/stun";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, test } from "vitest";
 import { Ledger } from "../sim/model/ledger.ts";
+import { LinkTurnClient } from "../support/link-turn-client.ts";
 import { allocated, ALICE, BOB, bytes, keep, openPeer } from "../support/relay.ts";
 import { UdpTurnClient } from "../support/udp-turn-client.ts";
 
@@ -116,6 +117,31 @@ if ("unavailable" in libc) {
       expect(relay.unban(ctx, prefixSubject("127.0.0.1"))).toBe(true);
       await expect.poll(async () => (await relay.allocations()).length, SOON).toBe(1);
       await allocated(await open(relay));
+    });
+
+    test("streams stand under the same quotas, administration and bans as datagrams", async () => {
+      const types: string[] = [];
+      const relay = await start({
+        listen: ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"],
+        limits: { quotas: { user: 2 } },
+        onEvent: ({ type }) => types.push(type),
+      });
+      const server = relay.listening.find(({ transport }) => transport === "tcp")?.local;
+      if (server === undefined) throw new Error("There is no TCP listener");
+      const connect = async (credentials = ALICE): Promise<LinkTurnClient> =>
+        keep(await LinkTurnClient.open({ transport: "tcp", server, ca: undefined, credentials }));
+      const [stream, datagrams] = [await connect(), await open(relay)];
+      expect(await stream.allocate()).toMatchObject({ family: 4 });
+      await allocated(datagrams);
+      expect(await (await connect()).allocate()).toBe(486);
+      expect(await (await open(relay)).allocate()).toBe(486);
+      expect(await relay.allocations({ user: "alice" })).toHaveLength(2);
+      expect(types.filter((type) => type === "allocationCreated")).toHaveLength(2);
+      expect(await relay.endUser(ctx, "alice")).toBe(2);
+      expect(relay.stats()).toMatchObject({ allocations: 0, relaySockets: 0 });
+      expect(await stream.allocate()).toMatchObject({ family: 4 });
+      expect(await relay.ban(ctx, { subject: { kind: "user", user: "alice" }, seconds: 60, reason: "test" })).toBe(1);
+      expect(relay.stats().allocations).toBe(0);
     });
 
     test("a user's rate holds for all allocations together, wherever they are", async () => {
