@@ -237,6 +237,11 @@ test("a dual allocation has two relayed addresses, or one and ADDRESS-ERROR-CODE
   const families = getAttributes(harness.answer(), xorRelayedAddress).map((one) => one.ok && one.value.family);
   expect(families).toEqual([4, 6]);
 
+  const draft = challenged();
+  const asCoturnAsks = rawAttribute(0x8032, Uint8Array.of(2, 0, 0, 0));
+  draft.harness.fromClient(CLIENT, draft.client.signed("allocate", [UDP, asCoturnAsks]));
+  expect(getAttributes(draft.harness.answer(), xorRelayedAddress)).toHaveLength(2);
+
   const partial = challenged();
   partial.harness.answerSockets = false;
   partial.harness.fromClient(CLIENT, partial.client.signed("allocate", [UDP, attribute(additionalAddressFamily, 6)]));

@@ -12,6 +12,9 @@ import {
 } from "@turnpike/stun";
 import type { ReservationTokens } from "./reservation-tokens.ts";
 
+/** The number that ADDITIONAL-ADDRESS-FAMILY had in drafts of RFC 8656: coturn 4.6 and its client still use it. */
+const DRAFT_ADDITIONAL_FAMILY = { ...additionalAddressFamily, type: 0x8032 };
+
 /** What an Allocate request asks for, once it has been found to be sound. */
 export interface AllocateDemand {
   readonly transport: "udp" | "tcp";
@@ -56,7 +59,7 @@ export function readAllocateRequest(
   const token = getAttribute(message, reservationToken);
   const even = getAttribute(message, evenPort);
   const requested = getAttribute(message, requestedAddressFamily);
-  const additional = getAttribute(message, additionalAddressFamily);
+  const additional = getAttribute(message, additionalAddressFamily) ?? getAttribute(message, DRAFT_ADDITIONAL_FAMILY);
   // RFC 6062 §5.1, steps 2 and 3.
   if (isTcp) {
     if (!options.isStream) return refuse(400, "Bad Request: a TCP allocation needs a TCP or TLS connection");
