@@ -13,7 +13,7 @@ import { TestAuthority, type TestCertificate } from "../../support/certificates.
 import { EngineServer } from "../../support/engine-server.ts";
 
 const ALICE = { username: "alice", credential: "wonderland" };
-const TRANSPORTS: readonly ClientTransport[] = ["udp", "tcp", "tls", "ws", "wss"];
+const TRANSPORTS: readonly ClientTransport[] = ["udp", "tcp", "tls", "dtls", "ws", "wss"];
 
 let authority: TestAuthority;
 let certificate: TestCertificate;
