@@ -6,7 +6,7 @@ import { formatIpAddress, parseIpAddress, withPort, type TransportAddress } from
 import { WebSocket, createWebSocketStream } from "ws";
 import { asError, reasonOf, TurnClientError } from "../errors.ts";
 import { hostOf, placeOf, type ServerCandidate } from "../resolve.ts";
-import { isPinned, notPinned, readPin } from "./pins.ts";
+import { isPinned, notPinned, readAuthorities, readPin } from "./trust.ts";
 import {
   CONNECT_TIMEOUT_MS,
   TURN_APPLICATION_PROTOCOLS,
@@ -110,7 +110,8 @@ async function openTls(
 ): Promise<ConnectedStream & { readonly security: TransportSecurity }> {
   const { serverName } = candidate;
   const { ca, pins, minVersion = "TLSv1.2" }: TlsClientOptions = options.tls ?? {};
-  const expected = pins?.map(readPin);
+  const expected = pins?.map((pin) => readPin(pin));
+  const authorities = ca === undefined ? {} : { ca: readAuthorities(ca) };
   const { stream: tcp, remote } = await openTcp(candidate, options, signal);
   const socket = connectTls({
     socket: tcp,
@@ -118,7 +119,7 @@ async function openTls(
     checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate),
     ...(options.offered.length === 0 ? {} : { ALPNProtocols: [...options.offered] }),
     minVersion,
-    ...(ca === undefined ? {} : { ca: typeof ca === "string" ? ca : [...ca] }),
+    ...authorities,
     // A pinned key stands in for authority and name; it is checked below, before a byte is sent.
     rejectUnauthorized: expected === undefined,
   });
@@ -201,5 +202,6 @@ function isCertificateProblem(error: unknown): boolean {
 
 function messageOf(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map((each) => asError(each).message).join("; ");
-  return asError(error).message;
+  // Without Node's advice to its own users, which comes behind a semicolon.
+  return asError(error).message.replace(/; if the root CA .*/u, "");
 }

@@ -3,7 +3,7 @@ import type { Socket } from "node:dgram";
 import { connectDtls, loadOpenSsl, MAX_DTLS_PAYLOAD, type DtlsSession } from "@turnpike/dtls";
 import { asError, reasonOf, TurnClientError } from "../errors.ts";
 import { placeOf, type ServerCandidate } from "../resolve.ts";
-import { isPinned, notPinned, readPin } from "./pins.ts";
+import { isPinned, notPinned, readAuthorities, readPin } from "./trust.ts";
 import {
   CONNECT_TIMEOUT_MS,
   DEFAULT_SEND_QUEUE_BYTES,
@@ -36,6 +36,7 @@ export async function openDtls(
   }
   const { ca, pins, applicationProtocols = TURN_APPLICATION_PROTOCOLS } = options.tls ?? {};
   const expected = pins?.map((pin) => readPin(pin));
+  const authorities = ca === undefined ? {} : { ca: readAuthorities(ca).map((pem) => Buffer.from(pem)) };
   const socket = await openUdpSocket(candidate, options);
   const transport = new DtlsTransport(socket, candidate, options.sendQueueBytes ?? DEFAULT_SEND_QUEUE_BYTES);
   try {
@@ -44,7 +45,7 @@ export async function openDtls(
         connectDtls({
           openSsl,
           host: candidate.serverName,
-          ...(ca === undefined ? {} : { ca: [ca].flat().map((pem) => Buffer.from(pem)) }),
+          ...authorities,
           // A pinned key stands in for authority and name; it is checked below, before a byte is sent.
           rejectUnauthorized: expected === undefined,
           applicationProtocols,

@@ -1,5 +1,25 @@
-import { createHash, timingSafeEqual, type X509Certificate } from "node:crypto";
+import { createHash, timingSafeEqual, X509Certificate } from "node:crypto";
 import { TurnClientError } from "../errors.ts";
+
+/**
+ * PEM certificates to trust, each perhaps several.
+ *
+ * @throws TypeError if there is none in one of them: TLS would trust nobody, and say so of the server.
+ */
+export function readAuthorities(ca: string | readonly string[]): string[] {
+  const pems = [ca].flat();
+  if (pems.length === 0) throw new TypeError("Cannot use ca: there is no certificate in it");
+  for (const pem of pems) {
+    try {
+      new X509Certificate(pem);
+    } catch (error) {
+      throw new TypeError("Cannot use ca: expected certificates as PEM (-----BEGIN CERTIFICATE-----)", {
+        cause: error,
+      });
+    }
+  }
+  return pems;
+}
 
 /** A pin's digest. @throws TypeError if it is none. */
 export function readPin(pin: string): Buffer {
