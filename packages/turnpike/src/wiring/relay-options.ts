@@ -46,9 +46,15 @@ export function relayOptionsOf(options: {
     portRange: { min, max },
     peers,
     penalties: penaltiesOf(configuration.penalties),
+    streams: streamLimitsOf(configuration),
+    trustedProxies: relay.trusted_proxies,
+    ...(relay.tcp_relay === undefined ? {} : { tcpRelay: relay.tcp_relay }),
+    ...natDiscoveryOf(configuration),
     engine: {
       maxLifetimeSeconds: relay.max_lifetime,
       channelLifetimeSeconds: relay.channel_lifetime,
+      mobility: relay.mobility,
+      strictChannels: relay.strict_channels,
       onCredentialExpiry: turn.on_credential_expiry,
       passwordAlgorithms: authenticator.passwordAlgorithms,
       usernameAnonymity: authenticator.usernameAnonymity,
@@ -76,6 +82,24 @@ function eventListener(
       if (logs) logger.debug(plainEvent(event), event.type);
     },
   };
+}
+
+function streamLimitsOf({ streams }: Configuration): Exclude<RelayOptions["streams"], undefined> {
+  return {
+    maxOutputQueueBytes: streams.max_queue_bytes,
+    maxConnections: streams.max_connections,
+    maxConnectionsPerPrefix: streams.max_connections_per_prefix,
+    handshakeTimeoutMs: streams.handshake_timeout * 1000,
+    idleTimeoutMs: streams.idle_timeout * 1000,
+    connectTimeoutMs: streams.connect_timeout * 1000,
+    halfClosedTimeoutMs: streams.half_closed_timeout * 1000,
+  };
+}
+
+function natDiscoveryOf({ relay: { nat_discovery: discovery } }: Configuration): Pick<RelayOptions, "natDiscovery"> {
+  const [first, second] = discovery.addresses ?? [];
+  if (first === undefined || second === undefined) return {};
+  return { natDiscovery: { addresses: [first, second], ports: discovery.ports } };
 }
 
 function penaltiesOf(penalties: Configuration["penalties"]): Exclude<RelayOptions["penalties"], undefined> {
