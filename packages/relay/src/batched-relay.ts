@@ -319,7 +319,7 @@ export class BatchedRelay extends Administered implements Relay {
       nonceKey,
       peers: options.peers ?? {},
       engine: options.engine ?? {},
-      penalties: options.penalties === false ? undefined : (options.penalties ?? {}),
+      penalties: options.penalties ?? {},
       trafficReportSeconds: options.trafficReportSeconds,
       channels: offload !== undefined,
       aggregate: (options.aggregate ?? true) && !joins,
@@ -355,6 +355,13 @@ export class BatchedRelay extends Administered implements Relay {
       setLimits: (limits) => {
         this.#streams?.setLimits(limits);
         for (const reactor of this.reactors) reactor.setLimits(limits);
+      },
+      changeAllocationLimits: (reactor, changes) => {
+        if (reactor === STREAM_ENGINE) this.#streams?.changeAllocationLimits(changes);
+        else this.#find(reactor)?.changeAllocationLimits(changes);
+      },
+      setPenalties: (settings) => {
+        for (const reactor of this.reactors) reactor.setPenalties(settings);
       },
       tellBan: (event) => {
         for (const reactor of this.reactors) reactor.tellBan(event);

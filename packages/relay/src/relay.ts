@@ -57,7 +57,6 @@ export interface Relay extends AdministeredRelay {
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
-  /**
   /** Tells the authenticators of all threads something, such as a revocation: see `ThreadAuthenticator.take`. */
   tellAuthenticators(notice: unknown): void;
   /** Reads the certificate's files again, at once. False if the one before stays in use, or there is none. */
@@ -188,6 +187,7 @@ class RunningRelay extends Administered implements Relay {
       allocations: () => reactor.allocations(),
       end: (selector, reason) => reactor.end(selector, reason),
       setLimits: (limits) => reactor.setLimits(limits),
+      changeAllocationLimits: (_, changes) => reactor.changeAllocationLimits(changes),
     });
     reactor.start();
     this.#logger.info(
