@@ -217,7 +217,7 @@ export class EventLoopReactor {
 
   /** Holds allocations to other limits. */
   changeAllocationLimits(changes: readonly LimitChange[]): void {
-    this.#engine.changeAllocationLimits(changes);
+    this.#reactor.administer(() => this.#engine.changeAllocationLimits(changes));
   }
 
   /** Ends allocations, and those that are being made; the number of those that lived. */

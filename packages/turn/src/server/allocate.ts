@@ -3,6 +3,7 @@ import { addressErrorCode, alternateDomain, alternateServer, lifetime } from "@t
 import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike/stun";
 import { Allocation, isSameUser, type Credential } from "./allocation.ts";
 import { readAllocateRequest, type AllocateDemand } from "./allocate-request.ts";
+import { changeMeters } from "./channel-outputs.ts";
 import type { Authenticated } from "./authenticate.ts";
 import type { AllocationLimits, Answer, LimitChange, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
@@ -174,7 +175,7 @@ export class AllocateHandler {
     admitted.maxLifetimeSeconds = maxLifetimeSeconds;
     if (admitted instanceof Allocation) {
       const { actor } = admitted.credential;
-      admitted.meters = this.#core.options.metersFor?.({ actor, limits });
+      changeMeters(this.#core, admitted, this.#core.options.metersFor?.({ actor, limits }));
     } else {
       admitted.limits = limits;
     }
