@@ -3,6 +3,7 @@ import type { TurnAuthenticator } from "@turnpike/authn/turn";
 import {
   type AuthenticateModule,
   isRelayEventType,
+  type LimitsFor,
   plainEvent,
   type RelayLimits,
   type RelayOptions,
@@ -17,6 +18,8 @@ export function relayOptionsOf(options: {
   /** Tells what challenges offer. */
   readonly authenticator: TurnAuthenticator;
   readonly authenticate: AuthenticateModule;
+  /** What a portal says of its users. */
+  readonly limitsFor?: LimitsFor | undefined;
   readonly logger: Logger;
   /** Who else hears of events. */
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
@@ -57,7 +60,7 @@ export function relayOptionsOf(options: {
       usernameAnonymity: authenticator.usernameAnonymity,
       ...(thirdPartyAuthorization === undefined ? {} : { thirdPartyAuthorization }),
     },
-    limits: limitsOf(configuration),
+    limits: limitsOf(configuration, options.limitsFor),
     ...(log.events.length === 0
       ? {}
       : { eventLog: log.events.includes("all") ? {} : { types: log.events.filter(isRelayEventType) } }),
@@ -111,7 +114,7 @@ const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>
   none: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
 };
 
-function limitsOf({ quota }: Configuration): RelayLimits {
+function limitsOf({ quota }: Configuration, limitsFor: LimitsFor | undefined): RelayLimits {
   const quotas = {
     ...(quota.user === undefined ? {} : { user: quota.user }),
     ...(quota.total === undefined ? {} : { total: quota.total }),
@@ -125,6 +128,7 @@ function limitsOf({ quota }: Configuration): RelayLimits {
   return {
     quotas,
     perSource,
+    ...(limitsFor === undefined ? {} : { limitsFor }),
     ...(quota.user_bandwidth === undefined ? {} : { userRate: { bytesPerSecond: quota.user_bandwidth } }),
     ...(quota.allocation_bandwidth === undefined
       ? {}
