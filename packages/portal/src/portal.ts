@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   AccessTokens,
+  BasicScheme,
   type Clock,
   type CredentialCache,
   type CredentialVerifier,
@@ -17,6 +18,7 @@ import {
   silentLogger,
   systemClock,
 } from "@turnpike/authn";
+import { UserVerifier } from "./access/user-verifier.ts";
 import { type FleetState, MemoryFleetState } from "./fleet/fleet-state.ts";
 import { OutboxTail } from "./fleet/outbox-tail.ts";
 import { openRedisFleetState } from "./fleet/redis-fleet-state.ts";
@@ -38,7 +40,7 @@ import { TokenStore } from "./store/token-store.ts";
 import { Users } from "./store/users.ts";
 
 /** A scheme for the API, by its name in the configuration, or one that was made elsewhere. */
-export type PortalScheme = "session-cookie" | "access-token" | HttpScheme;
+export type PortalScheme = "session-cookie" | "access-token" | "basic" | HttpScheme;
 
 /** What {@link startPortal} takes. */
 export interface PortalOptions {
@@ -52,7 +54,7 @@ export interface PortalOptions {
   readonly publicUrl?: string;
   /** Of the API, in order of precedence. Default: `session-cookie`, `access-token`. */
   readonly schemes?: readonly PortalScheme[];
-  /** Passwords that somebody else knows, for signing in. */
+  /** Passwords that somebody else knows, for signing in and for the scheme `basic`. */
   readonly verifier?: CredentialVerifier;
   /** What is before them, for `/v1/external-auth/cache`. */
   readonly cache?: CredentialCache;
@@ -202,12 +204,16 @@ async function createServices(parts: {
     ...(publicUrl === undefined ? {} : { origins: [publicUrl.origin] }),
   });
   const penalties = options.penalties ?? new Penalties({ clock });
-  const builtIn = { "session-cookie": sessions, "access-token": tokens };
+  const verifier = options.verifier && new UserVerifier({ verifier: options.verifier, users });
+  const schemeOf = (scheme: PortalScheme): HttpScheme => {
+    if (typeof scheme !== "string") return scheme;
+    if (scheme !== "basic") return { "session-cookie": sessions, "access-token": tokens }[scheme];
+    if (verifier === undefined) throw new TypeError('Cannot configure the scheme "basic" without a verifier');
+    return new BasicScheme({ verifier });
+  };
   const gate = new HttpGate({
     name: "portal-api",
-    schemes: (options.schemes ?? ["session-cookie", "access-token"]).map((scheme) =>
-      typeof scheme === "string" ? builtIn[scheme] : scheme,
-    ),
+    schemes: (options.schemes ?? ["session-cookie", "access-token"]).map(schemeOf),
     penalties,
     logger,
     clock,
@@ -254,7 +260,7 @@ async function createServices(parts: {
     registry,
     tail,
     minter,
-    verifier: options.verifier,
+    verifier,
     cache: options.cache,
     logger,
     isServing: () => life.isServing,

@@ -34,7 +34,7 @@ export interface Services {
   readonly registry: RelayRegistry;
   readonly tail: OutboxTail;
   readonly minter: Minter;
-  /** Passwords that somebody else knows. */
+  /** Passwords that somebody else knows, of users of the portal. */
   readonly verifier: CredentialVerifier | undefined;
   readonly cache: CredentialCache | undefined;
   readonly logger: Logger;

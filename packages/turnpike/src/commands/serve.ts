@@ -3,6 +3,7 @@ import type { Portal } from "@turnpike/portal";
 import type { Relay } from "@turnpike/relay";
 import type { Command } from "commander";
 import { readCredentials } from "../config/credentials.ts";
+import { readExternalAuth } from "../config/external-auth-files.ts";
 import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
 import { urlsOf } from "../wiring/link.ts";
@@ -27,8 +28,9 @@ export function addServeCommand(program: Command, world: World): void {
       const where = loaded.placeOf(["authn", "schemes_turn"]);
       throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });
     }
+    const externalAuth = readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
-    const portal = await openPortal({ configuration, world, logger });
+    const portal = await openPortal({ configuration, externalAuth, world, logger });
     const ctx = OperationContext.internal("serve", { logger });
     try {
       const token = await portal.createRelayToken(ctx, "local", { replace: true });
