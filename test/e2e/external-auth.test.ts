@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { hash } from "bcryptjs";
 import { afterAll, expect, it } from "vitest";
 import { runChild } from "../support/child.ts";
-import { expectToServe, ServedPortal } from "../support/external-auth.ts";
+import { expectToServe } from "../support/external-auth.ts";
+import { ServedPortal } from "../support/served-portal.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "turnpike-external-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -32,7 +33,7 @@ it("lets who stands in an htpasswd file mint, sign in and look after the cache",
   writeFileSync(join(place, "turnpike.toml"), CONFIGURATION);
   const lines = [`ann:${await hash("ann-password", 4)}`, `bob:${await hash("bob-password", 4)}`];
   writeFileSync(join(place, "people"), `${lines.join("\n")}\n`);
-  const portal = await ServedPortal.start(place);
+  const portal = await ServedPortal.start(place, { more: ["--metrics=off"] });
   await expectToServe(portal, { user: "ann", password: "ann-password" });
   // Known there, without a role: nobody here.
   const bob = await portal.basic("bob", "bob-password", "GET", "/v1/whoami");

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { expectToServe, ServedPortal } from "../support/external-auth.ts";
+import { expectToServe } from "../support/external-auth.ts";
+import { ServedPortal } from "../support/served-portal.ts";
 import { BASE_DN, group, person, type Slapd, startSlapd } from "./support/slapd.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "turnpike-ldap-portal-"));
@@ -38,7 +39,7 @@ size = 10
 `;
   const place = mkdtempSync(join(folder, "serve-"));
   writeFileSync(join(place, "turnpike.toml"), configuration);
-  const portal = await ServedPortal.start(place);
+  const portal = await ServedPortal.start(place, { more: ["--metrics=off"] });
   await expectToServe(portal, { user: "ann", password: "ann-password" });
   expect((await portal.basic("bob", "bob-password", "GET", "/v1/whoami")).status).toBe(401);
   expect((await portal.basic("ann", "wrong", "GET", "/v1/whoami")).status).toBe(401);

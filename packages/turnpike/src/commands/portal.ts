@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { readExternalAuth } from "../config/external-auth-files.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
 import { openPortal, untilSignal } from "../wiring/portal.ts";
+import { withTelemetry } from "../wiring/telemetry.ts";
 import { loggerOf } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
 
@@ -18,6 +19,7 @@ export function addPortalCommand(program: Command, world: World): void {
     table === "portal" ||
     table === "log" ||
     table === "penalties" ||
+    (table === "telemetry" && key !== "health") ||
     table === "external_auth" ||
     table === "external_auth_cache" ||
     (table === "authn" && key === "schemes_external") ||
@@ -28,15 +30,20 @@ export function addPortalCommand(program: Command, world: World): void {
     const externalAuth = readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
     const signalled = untilSignal(world);
-    const portal = await openPortal({ configuration, externalAuth, world, logger });
-    const { signInLink } = command.opts<{ readonly signInLink?: string }>();
-    world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);
-    if (signInLink !== undefined) {
-      const ctx = OperationContext.internal("sign-in-link", { logger });
-      world.out(`Sign in once, within an hour:\n  ${await portal.createSignInUrl(ctx, signInLink)}\n`);
-    }
-    await signalled;
-    await portal.stop();
+    await withTelemetry({ configuration, world, logger, serviceName: "portal" }, async (telemetry) => {
+      const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+      try {
+        const { signInLink } = command.opts<{ readonly signInLink?: string }>();
+        world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);
+        if (signInLink !== undefined) {
+          const ctx = OperationContext.internal("sign-in-link", { logger });
+          world.out(`Sign in once, within an hour:\n  ${await portal.createSignInUrl(ctx, signInLink)}\n`);
+        }
+        await signalled;
+      } finally {
+        await portal.stop();
+      }
+    });
   });
 }
 

@@ -9,6 +9,7 @@ import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, r
 import { urlsOf } from "../wiring/link.ts";
 import { openPortal } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
+import { withTelemetry } from "../wiring/telemetry.ts";
 import { loggerOf, runRelay } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
 import { firstStartText } from "./portal.ts";
@@ -30,22 +31,25 @@ export function addServeCommand(program: Command, world: World): void {
     }
     const externalAuth = readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
-    const portal = await openPortal({ configuration, externalAuth, world, logger });
-    const ctx = OperationContext.internal("serve", { logger });
-    try {
-      const token = await portal.createRelayToken(ctx, "local", { replace: true });
-      await runRelay({
-        configuration,
-        credentials,
-        world,
-        logger,
-        // Of this very process: what it sends leaves the machine as little as what it thinks.
-        portal: { url: ownUrl(portal), token, allowCleartext: true },
-        onReady: async (relay) => world.out(await announcement(ctx, portal, relay)),
-      });
-    } finally {
-      await portal.stop();
-    }
+    await withTelemetry({ configuration, world, logger, serviceName: "turnpike" }, async (telemetry) => {
+      const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+      const ctx = OperationContext.internal("serve", { logger });
+      try {
+        const token = await portal.createRelayToken(ctx, "local", { replace: true });
+        await runRelay({
+          configuration,
+          credentials,
+          world,
+          logger,
+          telemetry,
+          // Of this very process: what it sends leaves the machine as little as what it thinks.
+          portal: { url: ownUrl(portal), token, allowCleartext: true },
+          onReady: async (relay) => world.out(await announcement(ctx, portal, relay)),
+        });
+      } finally {
+        await portal.stop();
+      }
+    });
   });
 }
 

@@ -228,7 +228,7 @@ const telemetry = z.strictObject({
   metrics: z.string().min(1).optional().register(settings, {
     flag: "--metrics",
     value: "ADDRESS:PORT",
-    description: "where a relay's /metrics is served for Prometheus; off for nowhere",
+    description: "where /metrics of relay and portal is served for Prometheus; off for nowhere",
     defaultText: "`127.0.0.1:9641`, if the port is free",
   }),
   health: z.string().min(1).optional().register(settings, {

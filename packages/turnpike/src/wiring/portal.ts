@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type CredentialCache, type CredentialVerifier, Penalties, type PenaltiesOptions } from "@turnpike/authn";
 import { type Portal, RedisFlushBus, startPortal } from "@turnpike/portal";
 import { aliasedSettings, readToken } from "@turnpike/relay";
+import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { ConfiguredExternalAuth } from "../config/external-auth-files.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
@@ -14,6 +15,8 @@ import { penaltiesOf } from "./relay-options.ts";
 /** Starts the portal that the configuration describes. @throws CommandError if it can't be started */
 export async function openPortal(options: {
   readonly configuration: Configuration;
+  /** Where metrics and traces go. Default: nowhere. */
+  readonly telemetry: Telemetry | undefined;
   /** Who checks passwords. Default: the portal alone. */
   readonly externalAuth: ConfiguredExternalAuth | undefined;
   readonly world: World;
@@ -30,6 +33,7 @@ export async function openPortal(options: {
       logger,
       version: world.version,
       penalties: new Penalties(penaltiesOf(configuration.penalties) || NO_PENALTIES),
+      ...(options.telemetry === undefined ? {} : { telemetry: options.telemetry }),
       schemes: configuration.authn.schemes_external,
       ...(external === undefined ? {} : { verifier: external.verifier, cache: external.cache }),
       ...(configuration.quota.user === undefined ? {} : { defaultMaxAllocations: configuration.quota.user }),
