@@ -8,9 +8,9 @@ const setupFiles = ["test/support/property-seed.ts"];
 
 /**
  * Real processes and real sockets on a machine that others use too: what fails once is tried a second time, and Vitest
- * prints `(retry x1)` beside it. What runs on a virtual clock has one try.
+ * prints `(retry x1)` beside it; what is awaited has 20 seconds, if a test doesn't say otherwise. What runs on a virtual clock has one try.
  */
-const REAL_WORLD = { retry: 1 } as const;
+const REAL_WORLD = { retry: 1, expect: { poll: { timeout: 20_000 } } } as const;
 
 export default defineConfig({
   test: {
