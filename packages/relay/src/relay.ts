@@ -188,6 +188,7 @@ class RunningRelay extends Administered implements Relay {
       allocations: () => reactor.allocations(),
       end: (selector, reason) => reactor.end(selector, reason),
       setLimits: (limits) => reactor.setLimits(limits),
+      changeAllocationLimits: (_, changes) => reactor.changeAllocationLimits(changes),
     });
     reactor.start();
     this.#logger.info(
