@@ -11,7 +11,7 @@ export interface DtlsClientOptions {
   readonly openSsl: OpenSsl;
   /** The server's name or IP address, which its certificate must have. */
   readonly host: string;
-  /** PEM certificates whose signature is trusted. Default: those that Node trusts. */
+  /** PEM certificates whose signature is trusted. Default: those that Node trusts at the first use. */
   readonly ca?: readonly Uint8Array[];
   /** False: any certificate is taken, so that anybody in between can read. Default true. */
   readonly rejectUnauthorized?: boolean;
@@ -32,7 +32,8 @@ export function connectDtls(options: DtlsClientOptions): DtlsSession {
   const isVerifying = options.rejectUnauthorized !== false;
   try {
     if (isVerifying) {
-      trustCertificates(openSsl, context, options.ca ?? trustedByNode());
+      if (options.ca === undefined) openSsl.SSL_CTX_set1_cert_store(context, storeOfNode(openSsl));
+      else trustCertificates(openSsl, context, options.ca);
     }
     const ssl = openSsl.SSL_new(context);
     const read = openSsl.BIO_new(openSsl.BIO_s_mem());
@@ -56,6 +57,20 @@ export function connectDtls(options: DtlsClientOptions): DtlsSession {
     // The session holds on to it.
     openSsl.SSL_CTX_free(context);
   }
+}
+
+/** Reading some 150 certificates takes tens of milliseconds: it is done once, and they are kept. */
+const stores = new WeakMap<OpenSsl, number>();
+
+function storeOfNode(openSsl: OpenSsl): number {
+  const known = stores.get(openSsl);
+  if (known !== undefined) return known;
+  // The context is never freed, since the store is its own.
+  const context = createContext(openSsl, openSsl.DTLS_client_method());
+  trustCertificates(openSsl, context, trustedByNode());
+  const store = openSsl.SSL_CTX_get_cert_store(context);
+  stores.set(openSsl, store);
+  return store;
 }
 
 /** The authorities of `node:tls`. Before Node 22.15 it doesn't tell those of NODE_EXTRA_CA_CERTS. */

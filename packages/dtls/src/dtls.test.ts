@@ -49,8 +49,10 @@ class Pair {
   session: DtlsSession | undefined;
   address: Uint8Array = ADDRESS;
 
-  constructor(options: Partial<DtlsClientOptions> & { readonly serves?: readonly string[] } = {}) {
-    const { serves, ...more } = options;
+  constructor(
+    options: Partial<DtlsClientOptions> & { readonly serves?: readonly string[]; readonly trusts?: "node" } = {},
+  ) {
+    const { serves, trusts, ...more } = options;
     this.server = new DtlsServer({
       openSsl,
       ...first,
@@ -60,7 +62,7 @@ class Pair {
     this.client = connectDtls({
       openSsl,
       host: "relay.example",
-      ca: [first.cert],
+      ...(trusts === "node" ? {} : { ca: [first.cert] }),
       ...more,
       user: {
         send: (datagram) => this.toServer.push(datagram.slice()),
@@ -182,6 +184,13 @@ describe("DTLS on the OpenSSL of the node binary", () => {
       expect(client.error).toContain("certificate verify failed");
       expect(client.certificateProblem).toMatch(problem);
       expect(session?.state).toBe("ended");
+    }
+  });
+
+  test("by default the authorities of Node are trusted and nobody else, for every connection", () => {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const { client } = new Pair({ trusts: "node" }).run();
+      expect([client.state, client.certificateProblem]).toEqual(["ended", "self-signed certificate"]);
     }
   });
 

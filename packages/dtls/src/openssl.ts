@@ -17,6 +17,8 @@ export interface OpenSsl {
   readonly SSL_CTX_use_PrivateKey: (context: number, key: number) => number;
   readonly SSL_CTX_check_private_key: (context: number) => number;
   readonly SSL_CTX_get_cert_store: (context: number) => number;
+  /** The context holds on to the store, and doesn't own it. */
+  readonly SSL_CTX_set1_cert_store: (context: number, store: number) => void;
   readonly SSL_CTX_set_cookie_generate_cb: (context: number, callback: unknown) => void;
   readonly SSL_CTX_set_cookie_verify_cb: (context: number, callback: unknown) => void;
   readonly SSL_CTX_set_alpn_select_cb: (context: number, callback: unknown, argument: number) => void;
@@ -149,6 +151,7 @@ function bind(koffi: typeof Koffi, library: string | null): OpenSsl {
     SSL_CTX_use_certificate: c.func("int SSL_CTX_use_certificate(uintptr_t, uintptr_t)"),
     SSL_CTX_use_PrivateKey: c.func("int SSL_CTX_use_PrivateKey(uintptr_t, uintptr_t)"),
     SSL_CTX_check_private_key: c.func("int SSL_CTX_check_private_key(uintptr_t)"),
+    SSL_CTX_set1_cert_store: c.func("void SSL_CTX_set1_cert_store(uintptr_t, uintptr_t)"),
     SSL_CTX_get_cert_store: c.func("uintptr_t SSL_CTX_get_cert_store(uintptr_t)"),
     SSL_CTX_set_cookie_generate_cb: c.func("SSL_CTX_set_cookie_generate_cb", "void", ["uintptr_t", callback]),
     SSL_CTX_set_cookie_verify_cb: c.func("SSL_CTX_set_cookie_verify_cb", "void", ["uintptr_t", callback]),
