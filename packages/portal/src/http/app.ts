@@ -6,6 +6,7 @@ import { addressPrefixOf } from "@turnpike/authn";
 import { fastify } from "fastify";
 import {
   jsonSchemaTransform,
+  jsonSchemaTransformObject,
   serializerCompiler,
   validatorCompiler,
   type ZodTypeProvider,
@@ -79,6 +80,7 @@ export async function createApp(
       })),
     },
     transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
   });
   await app.register(helmet, {
     contentSecurityPolicy: {
