@@ -2,6 +2,7 @@ import { z } from "zod";
 import { checkedText, secretText } from "./checked-text.ts";
 import { hints } from "./hints-schema.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
+import { protocolKeys, streams } from "./schema-protocol.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
@@ -85,6 +86,7 @@ const relay = z.strictObject({
     value: "SECONDS",
     description: "how long a channel binding lasts unless refreshed (RFC 8656 §12)",
   }),
+  ...protocolKeys,
 });
 
 const user = z
@@ -350,6 +352,7 @@ export const configurationSchema = z
   .strictObject({
     relay: relay.prefault({}),
     tls: tls.prefault({}),
+    streams: streams.prefault({}),
     authn: authn.prefault({}),
     turn: turn.prefault({}),
     penalties: penalties.prefault({}),

@@ -3,6 +3,7 @@ import type { TurnAuthenticator } from "@turnpike/authn/turn";
 import {
   type AuthenticateModule,
   isRelayEventType,
+  type LimitsFor,
   plainEvent,
   type RelayLimits,
   type RelayOptions,
@@ -17,6 +18,8 @@ export function relayOptionsOf(options: {
   /** Tells what challenges offer. */
   readonly authenticator: TurnAuthenticator;
   readonly authenticate: AuthenticateModule;
+  /** What a portal says of its users. */
+  readonly limitsFor?: LimitsFor | undefined;
   readonly logger: Logger;
   /** Who else hears of events. */
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
@@ -43,15 +46,21 @@ export function relayOptionsOf(options: {
     portRange: { min, max },
     peers,
     penalties: penaltiesOf(configuration.penalties),
+    streams: streamLimitsOf(configuration),
+    trustedProxies: relay.trusted_proxies,
+    ...(relay.tcp_relay === undefined ? {} : { tcpRelay: relay.tcp_relay }),
+    ...natDiscoveryOf(configuration),
     engine: {
       maxLifetimeSeconds: relay.max_lifetime,
       channelLifetimeSeconds: relay.channel_lifetime,
+      mobility: relay.mobility,
+      strictChannels: relay.strict_channels,
       onCredentialExpiry: turn.on_credential_expiry,
       passwordAlgorithms: authenticator.passwordAlgorithms,
       usernameAnonymity: authenticator.usernameAnonymity,
       ...(thirdPartyAuthorization === undefined ? {} : { thirdPartyAuthorization }),
     },
-    limits: limitsOf(configuration),
+    limits: limitsOf(configuration, options.limitsFor),
     ...(log.events.length === 0
       ? {}
       : { eventLog: log.events.includes("all") ? {} : { types: log.events.filter(isRelayEventType) } }),
@@ -75,6 +84,24 @@ function eventListener(
   };
 }
 
+function streamLimitsOf({ streams }: Configuration): Exclude<RelayOptions["streams"], undefined> {
+  return {
+    maxOutputQueueBytes: streams.max_queue_bytes,
+    maxConnections: streams.max_connections,
+    maxConnectionsPerPrefix: streams.max_connections_per_prefix,
+    handshakeTimeoutMs: streams.handshake_timeout * 1000,
+    idleTimeoutMs: streams.idle_timeout * 1000,
+    connectTimeoutMs: streams.connect_timeout * 1000,
+    halfClosedTimeoutMs: streams.half_closed_timeout * 1000,
+  };
+}
+
+function natDiscoveryOf({ relay: { nat_discovery: discovery } }: Configuration): Pick<RelayOptions, "natDiscovery"> {
+  const [first, second] = discovery.addresses ?? [];
+  if (first === undefined || second === undefined) return {};
+  return { natDiscovery: { addresses: [first, second], ports: discovery.ports } };
+}
+
 function penaltiesOf(penalties: Configuration["penalties"]): Exclude<RelayOptions["penalties"], undefined> {
   const { delay, ban_failures: failures, ban_window: windowSeconds, ban_time: banSeconds } = penalties;
   if (delay === "none" && failures === 0) return false;
@@ -87,7 +114,7 @@ const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>
   none: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
 };
 
-function limitsOf({ quota }: Configuration): RelayLimits {
+function limitsOf({ quota }: Configuration, limitsFor: LimitsFor | undefined): RelayLimits {
   const quotas = {
     ...(quota.user === undefined ? {} : { user: quota.user }),
     ...(quota.total === undefined ? {} : { total: quota.total }),
@@ -101,6 +128,7 @@ function limitsOf({ quota }: Configuration): RelayLimits {
   return {
     quotas,
     perSource,
+    ...(limitsFor === undefined ? {} : { limitsFor }),
     ...(quota.user_bandwidth === undefined ? {} : { userRate: { bytesPerSecond: quota.user_bandwidth } }),
     ...(quota.allocation_bandwidth === undefined
       ? {}
