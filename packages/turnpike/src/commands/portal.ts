@@ -3,6 +3,7 @@ import type { FirstStart } from "@turnpike/portal";
 import type { Command } from "commander";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP } from "../options.ts";
 import { openPortal, untilSignal } from "../wiring/portal.ts";
+import { refuseToReveal } from "../wiring/reveal.ts";
 import { loggerOf } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
 
@@ -14,9 +15,13 @@ export function addPortalCommand(program: Command, world: World): void {
     .option("--sign-in-link <USER>", "print a link that signs this user in once, and go on")
     .addHelpText("after", ENVIRONMENT_HELP);
   const isForPortal = ({ path: [table, key] }: { readonly path: readonly (string | number)[] }): boolean =>
-    table === "portal" || table === "log" || (table === "quota" && key === "user");
+    table === "portal" ||
+    table === "log" ||
+    (table === "hints" && key === "reveal_ip_address") ||
+    (table === "quota" && key === "user");
   addConfigurationFlags(command, isForPortal).action(async () => {
     const { configuration } = configurationOf(command, world);
+    refuseToReveal(configuration, { runs: "portal", environment: world.environment });
     const logger = loggerOf(configuration, world);
     const signalled = untilSignal(world);
     const portal = await openPortal({ configuration, world, logger });

@@ -163,8 +163,9 @@ const peers = z.strictObject({
 const portal = z.strictObject({
   url: z.string().min(1).optional().register(settings, {
     flag: "--portal",
-    value: "URL",
-    description: "the portal that a relay links to: https://HOST; it serves once the portal said init",
+    value: "URL-OR-HINTS",
+    description:
+      "the portal that a relay links to: https://HOST, hints such as tor:NAME.onion:80, or a reference; [hints] rules the way; it serves once the portal said init",
     defaultText: "none: the relay stands alone",
   }),
   token: secretText().optional().register(settings, {
