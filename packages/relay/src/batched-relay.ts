@@ -7,7 +7,7 @@ import {
   type TransportAddress,
 } from "@turnpike/stun";
 import { ClientSource, createPeerPolicy, type Listener, type NatDiscovery } from "@turnpike/turn";
-import { ChannelOffload, type ChannelOffloadOptions, loadSystem } from "@turnpike/xdp";
+import type { ChannelOffload } from "@turnpike/xdp";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
@@ -18,6 +18,7 @@ import { Administered } from "./control/administered-relay.ts";
 import { type Administration, createAdministration } from "./control/administration.ts";
 import { EventLoopReactor } from "./event-loop-reactor.ts";
 import { KernelChannels } from "./kernel/kernel-channels.ts";
+import { type KernelPlaneOptions, openOffload } from "./kernel/open-offload.ts";
 import { Arena } from "./libc/arena.ts";
 import { describeErrno, type Libc, SystemCallError } from "./libc/libc.ts";
 import { SocketFactory } from "./libc/sockets.ts";
@@ -55,9 +56,6 @@ export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" |
   readonly kernel?: KernelPlaneOptions;
 }
 
-/** The kernel plane's settings. */
-export type KernelPlaneOptions = Pick<ChannelOffloadOptions, "interfaces" | "modes" | "maxChannels">;
-
 const REFRESH_MS = 500;
 /** How many threads a relay can have. */
 export const MAX_THREADS = 64;
@@ -71,12 +69,11 @@ const STREAM_ENGINE = 0;
  * Starts a relay on the batched plane: this thread opens the listening sockets and administers, each reactor relays on
  * a thread of its own.
  *
- * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses; with `kernel`,
- * `XdpUnavailableError` if this process may not use it, `XdpError` if an interface can't.
+ * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses,
+ * `PlaneUnavailableError` if `kernel` can't be had.
  */
 export async function startBatchedRelay(options: BatchedRelayOptions): Promise<BatchedRelay> {
   checkForwarding(options.threads, options.coalesceUs ?? 0);
-  if (options.kernel !== undefined) checkKernel(options);
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
@@ -98,10 +95,11 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   });
   const { ports, certificate } = parts;
   const hasStreams = specs.some(({ transport }) => transport !== "udp");
-  const offload = options.kernel && openOffload(options.kernel, logger);
   const sockets = new ListeningSockets(options, hasStreams);
   const administration = createAdministration({ options, clock, logger });
+  let offload: ChannelOffload | undefined;
   try {
+    offload = options.kernel && openOffload(options.kernel, logger);
     await tryRelayAddresses(sockets, relayAddresses);
     const hasCertificate = certificate !== undefined;
     const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
@@ -129,23 +127,6 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     await administration.close();
     throw error;
   }
-}
-
-/** What the kernel plane can't do, it must not be asked for. @throws TypeError */
-function checkKernel({ engine, limits }: BatchedRelayOptions): void {
-  if (engine?.mobility !== false) {
-    throw new TypeError(
-      "Cannot start the relay: the kernel plane can't follow clients that move; set mobility to false",
-    );
-  }
-  if (limits !== undefined && Object.keys(limits).length > 0) {
-    throw new TypeError("Cannot start the relay: the kernel plane doesn't know limits; leave one of them away");
-  }
-}
-
-function openOffload(options: KernelPlaneOptions, logger: Logger): ChannelOffload {
-  const warn = (fields: Readonly<Record<string, unknown>>, message: string): void => logger.warn(fields, message);
-  return new ChannelOffload({ ...options, system: loadSystem(), warn });
 }
 
 function sourceOf(packet: ForeignPacket): ClientSource {

@@ -53,7 +53,8 @@ export {
   type PacketReceiver,
 } from "./planes/plane.ts";
 export { BatchedPlane, type BatchedPlaneOptions } from "./planes/batched/batched-plane.ts";
-export { BatchedRelay, type BatchedRelayOptions, type KernelPlaneOptions, startBatchedRelay } from "./batched-relay.ts";
+export { BatchedRelay, type BatchedRelayOptions, startBatchedRelay } from "./batched-relay.ts";
+export type { KernelPlaneOptions } from "./kernel/open-offload.ts";
 export { Arena } from "./libc/arena.ts";
 export { SocketFactory, type UdpSocket, type UdpSocketOptions } from "./libc/sockets.ts";
 export { createTimeSource } from "./libc/time-source.ts";

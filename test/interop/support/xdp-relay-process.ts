@@ -18,7 +18,6 @@ const relay = await startBatchedRelay({
     module: new URL("../../../bench/relay/authenticate.ts", import.meta.url).href,
     data: () => ({ username: "u", realm: "r", password: "p" }),
   },
-  engine: { mobility: false },
   kernel: {
     interfaces: [name],
     modes: [mode === "generic" ? "generic" : "native"],

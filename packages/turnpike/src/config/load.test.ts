@@ -187,7 +187,7 @@ key = "0123456789ABCDEF0123456789abcdef"
     [
       "__proto__",
       `[relay]\n__proto__ = { realm = "x" }\n`,
-      `turnpike.toml:2:1: unknown key "relay.__proto__"; known in relay: plane, threads, coalesce_us, listen, realm, relay_addresses, external_addresses, port_range, max_lifetime, channel_lifetime`,
+      `turnpike.toml:2:1: unknown key "relay.__proto__"; known in relay: plane, interface, threads, coalesce_us, listen, realm, relay_addresses, external_addresses, port_range, max_lifetime, channel_lifetime`,
     ],
     [
       "a key of a user",

@@ -24,14 +24,36 @@ export interface ChannelOffloadOptions {
   readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
 }
 
+/** A program on an interface. */
+export interface InterfaceStatus {
+  readonly name: string;
+  readonly mode: XdpMode;
+  /** False after somebody took the program off, or the interface went away. */
+  readonly attached: boolean;
+  /** The program's number, as `bpftool prog` shows it. */
+  readonly program: number;
+}
+
+/** A map of the programs. */
+export interface MapStatus {
+  readonly name: string;
+  /** As `bpftool map` shows it. */
+  readonly id: number;
+  readonly used: number;
+  readonly entries: number;
+}
+
 /** What the offload is doing. */
 export interface OffloadStatus {
-  readonly interfaces: readonly { readonly name: string; readonly mode: XdpMode; readonly attached: boolean }[];
+  readonly interfaces: readonly InterfaceStatus[];
+  readonly maps: readonly MapStatus[];
   readonly channels: number;
   readonly maxChannels: number;
   /** Channels that were left to the sockets since a table was full or refused them. */
   readonly refused: number;
   readonly hops: { readonly known: number; readonly unusable: number };
+  /** What all channels have relayed since the start. */
+  readonly traffic: ChannelCounts;
   /** Packets, by what became of them. */
   readonly outcomes: Readonly<Record<Outcome, number>>;
 }
@@ -124,11 +146,18 @@ export class ChannelOffload {
 
   status(): OffloadStatus {
     return {
-      interfaces: this.#attached.map(({ name, link }) => ({ name, mode: link.mode, attached: link.isAttached() })),
+      interfaces: this.#attached.map(({ name, link, program }) => ({
+        name,
+        mode: link.mode,
+        attached: link.isAttached(),
+        program: program.id,
+      })),
+      maps: this.#mapStatus(),
       channels: this.#table.size,
       maxChannels: this.#options.maxChannels ?? DEFAULT_MAX_CHANNELS,
       refused: this.#table.refused,
       hops: this.#hops.counts,
+      traffic: this.#table.traffic,
       outcomes: this.#outcomes(),
     };
   }
@@ -174,6 +203,17 @@ export class ChannelOffload {
       program.close();
       throw error;
     }
+  }
+
+  #mapStatus(): MapStatus[] {
+    const { routes, states, hops, outcomes } = this.#maps;
+    const { size } = this.#table;
+    return [
+      { map: routes, used: 2 * size },
+      { map: states, used: size },
+      { map: hops, used: this.#hops.counts.known },
+      { map: outcomes, used: OUTCOMES },
+    ].map(({ map: { name, id, entries }, used }) => ({ name, id, used, entries }));
   }
 
   #outcomes(): Record<Outcome, number> {
