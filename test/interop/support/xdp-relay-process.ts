@@ -37,6 +37,6 @@ const relay = await startBatchedRelay({
     totals.bytesFromPeers += event.totals.bytesFromPeers;
   },
 });
-console.log("ready");
 process.on("SIGUSR2", () => console.log(JSON.stringify({ ...relay.stats(), warnings, totals })));
 process.once("SIGTERM", () => void relay.stop());
+console.log("ready");

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { BpfMap, Program, XdpLink, type XdpMode } from "../kernel/bpf.ts";
 import { type Link, Netlink } from "../kernel/netlink.ts";
 import { type System, XdpError } from "../kernel/system.ts";
@@ -73,7 +73,8 @@ export class ChannelOffload {
   readonly #hops: NextHops;
   readonly #table: ChannelTable;
   readonly #cpus = possibleCpus();
-  #closed = false;
+  /** The last status, once it is closed: its descriptors are others' then. */
+  #closed: OffloadStatus | undefined;
   #partialChecksums = 0;
 
   /**
@@ -115,12 +116,12 @@ export class ChannelOffload {
    * @param expiresAtNs On CLOCK_MONOTONIC, as `process.hrtime.bigint()` tells it.
    */
   bind(id: string, channel: ChannelRoute, expiresAtNs: bigint): boolean {
-    return !this.#closed && this.#table.bind(id, channel, expiresAtNs);
+    return this.#closed === undefined && this.#table.bind(id, channel, expiresAtNs);
   }
 
   /** Gives a channel back to the sockets; what it has relayed, or undefined if it wasn't here. */
   unbind(id: string): ChannelCounts | undefined {
-    return this.#table.unbind(id);
+    return this.#closed === undefined ? this.#table.unbind(id) : undefined;
   }
 
   /** What a channel has relayed so far, or undefined if it isn't here. */
@@ -130,7 +131,7 @@ export class ChannelOffload {
 
   /** Follows routes and neighbours, and looks whether the programs are still attached. To be called every half second. */
   refresh(): void {
-    if (this.#closed) return;
+    if (this.#closed !== undefined) return;
     this.#hops.refresh();
     this.#table.sweep();
     for (const each of this.#attached) {
@@ -144,7 +145,9 @@ export class ChannelOffload {
     this.#warnOfPartialChecksums();
   }
 
+  /** What it is doing; after {@link close}, what it has done. */
   status(): OffloadStatus {
+    if (this.#closed !== undefined) return this.#closed;
     return {
       interfaces: this.#attached.map(({ name, link, program }) => ({
         name,
@@ -164,8 +167,9 @@ export class ChannelOffload {
 
   /** Detaches everything. From then on every packet goes through the sockets. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closed !== undefined) return;
+    const status = this.status();
+    this.#closed = { ...status, interfaces: status.interfaces.map((each) => ({ ...each, attached: false })) };
     for (const { link, program } of this.#attached) {
       link.close();
       program.close();
@@ -176,7 +180,10 @@ export class ChannelOffload {
 
   #link(name: string): Link {
     const link = this.#netlink.link(name);
-    if (link === undefined) throw new XdpError(`There is no interface ${name}`, ENODEV);
+    if (link === undefined) {
+      const there = readdirSync("/sys/class/net").toSorted().join(", ");
+      throw new XdpError(`There is no interface ${name} (there are ${there})`, ENODEV);
+    }
     if (link.address.length === 6 && link.address.some((byte) => byte !== 0)) return link;
     throw new XdpError(`Interface ${name} is not an Ethernet one: XDP can't relay on it`, EINVAL);
   }
