@@ -66,7 +66,7 @@ function hintsToPortal({ portal }: Configuration, { runs, environment = {} }: Pu
 /** Tables of URLs that a program never contacts. */
 const UNUSED: Readonly<Record<NonNullable<Purpose["runs"]>, readonly string[]>> = {
   relay: ["portal", "hints"],
-  portal: ["relay", "turn", "peers", "tls", "telemetry", "hints"],
+  portal: ["relay", "turn", "peers", "tls", "hints"],
   serve: ["hints"],
 };
 
@@ -85,18 +85,17 @@ function serverParts(
     .flatMap(([table, value]) => urlsIn(value, table))
     // Said to others, not contacted; and the portal of another program.
     .filter(({ key }) => key !== "portal.public_url" && key !== "portal.url");
-  const variables = hasRelay ? OTLP_VARIABLES : [];
   return {
     urls: [
       ...urls,
-      ...variables.flatMap((key) => {
+      ...OTLP_VARIABLES.flatMap((key) => {
         const value = environment[key];
         return value === undefined || value === ""
           ? []
           : [{ key, value: value.includes("://") ? value : `http://${value}` }];
       }),
       // The metadata service of a cloud is asked by its own address.
-      ...(hasRelay && environment["OTEL_METADATA_DISCOVERY_METHOD"]
+      ...(environment["OTEL_METADATA_DISCOVERY_METHOD"]
         ? [{ key: "OTEL_METADATA_DISCOVERY_METHOD", value: "http://169.254.169.254" }]
         : []),
     ],
@@ -108,10 +107,10 @@ function serverParts(
               key: "relay.listen",
               value: spec.slice(spec.indexOf(":") + 1),
             })),
-            ...bind("telemetry.metrics", telemetry.metrics),
             ...bind("telemetry.health", telemetry.health),
           ]
         : []),
+      ...bind("telemetry.metrics", telemetry.metrics),
       ...(hasPortal ? bind("portal.listen", portal.listen) : []),
     ],
     published: [
