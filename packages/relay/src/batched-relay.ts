@@ -1,23 +1,19 @@
 import { randomBytes } from "node:crypto";
 import { formatIpAddress, formatTransportAddress, type IpAddress } from "@turnpike/stun";
 import { createPeerPolicy, type Listener } from "@turnpike/turn";
-import { ChannelOffload, loadSystem } from "@turnpike/xdp";
+import type { ChannelOffload } from "@turnpike/xdp";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import { createMainAuthenticator, type ThreadAuthenticator } from "./authenticate-module.ts";
-import {
-  type BatchedRelayOptions,
-  checkForwarding,
-  checkKernel,
-  type KernelPlaneOptions,
-} from "./batched-relay-options.ts";
+import { type BatchedRelayOptions, checkForwarding } from "./batched-relay-options.ts";
 import { Administered } from "./control/administered-relay.ts";
 import { type Administration, createAdministration } from "./control/administration.ts";
 import type { EventLoopReactor } from "./event-loop-reactor.ts";
 import { KernelChannels } from "./kernel/kernel-channels.ts";
+import { openOffload } from "./kernel/open-offload.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
@@ -27,7 +23,7 @@ import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { type Clock, createSystemClock } from "./reactor/clock.ts";
 import { ListeningSockets } from "./reactor-worker/listening-sockets.ts";
 import { Gauge } from "./reactor-worker/protocol.ts";
-import { ReactorExchange } from "./reactor-worker/reactor-exchange.ts";
+import { ReactorExchange, STREAM_ENGINE } from "./reactor-worker/reactor-exchange.ts";
 import { ReactorThread } from "./reactor-worker/reactor-thread.ts";
 import { DEFAULT_LISTEN } from "./relay-options.ts";
 import type { Relay, RelayStats } from "./relay.ts";
@@ -42,12 +38,11 @@ const ENGINES = MAX_REACTOR + 1;
  * Starts a relay on the batched plane: this thread opens the listening sockets and administers, each reactor relays on
  * a thread of its own.
  *
- * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses; with `kernel`,
- * `XdpUnavailableError` if this process may not use it, `XdpError` if an interface can't.
+ * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses,
+ * `PlaneUnavailableError` if `kernel` can't be had.
  */
 export async function startBatchedRelay(options: BatchedRelayOptions): Promise<BatchedRelay> {
   checkForwarding(options.threads, options.coalesceUs ?? 0);
-  if (options.kernel !== undefined) checkKernel(options);
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
@@ -69,10 +64,11 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   });
   const { ports, certificate } = parts;
   const hasStreams = specs.some(({ transport }) => transport !== "udp");
-  const offload = options.kernel && openOffload(options.kernel, logger);
   const sockets = new ListeningSockets({ ...options, isShared: hasStreams });
   const administration = createAdministration({ options, clock, logger });
+  let offload: ChannelOffload | undefined;
   try {
+    offload = options.kernel && openOffload(options.kernel, logger);
     await tryRelayAddresses(sockets, relayAddresses);
     const hasCertificate = certificate !== undefined;
     const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
@@ -100,11 +96,6 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     await administration.close();
     throw error;
   }
-}
-
-function openOffload(options: KernelPlaneOptions, logger: Logger): ChannelOffload {
-  const warn = (fields: Readonly<Record<string, unknown>>, message: string): void => logger.warn(fields, message);
-  return new ChannelOffload({ ...options, system: loadSystem(), warn });
 }
 
 interface Parts {
@@ -190,7 +181,7 @@ export class BatchedRelay extends Administered implements Relay {
       nonceKey,
       peers: options.peers ?? {},
       engine: options.engine ?? {},
-      penalties: options.penalties === false ? undefined : (options.penalties ?? {}),
+      penalties: options.penalties ?? {},
       trafficReportSeconds: options.trafficReportSeconds,
       channels: offload !== undefined,
       aggregate: (options.aggregate ?? true) && !joins,
@@ -227,6 +218,13 @@ export class BatchedRelay extends Administered implements Relay {
       setLimits: (limits) => {
         this.#streams?.setLimits(limits);
         for (const reactor of this.reactors) reactor.setLimits(limits);
+      },
+      changeAllocationLimits: (reactor, changes) => {
+        if (reactor === STREAM_ENGINE) this.#streams?.changeAllocationLimits(changes);
+        else exchange.find(reactor)?.changeAllocationLimits(changes);
+      },
+      setPenalties: (settings) => {
+        for (const reactor of this.reactors) reactor.setPenalties(settings);
       },
       tellBan: (event) => {
         for (const reactor of this.reactors) reactor.tellBan(event);

@@ -1,4 +1,5 @@
-import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent } from "@turnpike/turn";
+import type { PenaltySettings } from "@turnpike/authn/penalties";
+import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent, LimitChange } from "@turnpike/turn";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from "node:worker_threads";
 import { type AuthenticateModule, refuseToAnswer } from "../authenticate-module.ts";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
@@ -73,6 +74,7 @@ export class ReactorThread {
   readonly #arena: number;
   readonly #living = new LivingThings();
   #limits: EngineLimits = {};
+  #penalties: PenaltySettings | false;
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
   #reactor = -1;
@@ -85,6 +87,7 @@ export class ReactorThread {
   /** @throws {SystemCallError} if no eventfd can be had. */
   constructor(options: ReactorThreadOptions) {
     this.#options = options;
+    this.#penalties = options.start.penalties;
     const { libc } = options;
     this.#one = new Arena(libc, 64);
     this.#one.words[0] = 1;
@@ -116,7 +119,9 @@ export class ReactorThread {
   /** What lives on the thread. */
   async allocations(): Promise<readonly AllocationDescription[]> {
     const answer = await this.#ask((id) => ({ kind: "describe", id }));
-    return answer?.kind === "described" ? answer.allocations : [];
+    const allocations = answer?.kind === "described" ? answer.allocations : [];
+    const { kernelChannels } = this.#options;
+    return kernelChannels === undefined ? allocations : allocations.map((each) => kernelChannels.describe(each));
   }
 
   /** Ends what is meant; the number of it. What dies with its thread meanwhile is not counted. */
@@ -128,6 +133,15 @@ export class ReactorThread {
   setLimits(limits: EngineLimits): void {
     this.#limits = limits;
     this.#post({ kind: "limits", limits });
+  }
+
+  changeAllocationLimits(changes: readonly LimitChange[]): void {
+    this.#post({ kind: "allocationLimits", changes });
+  }
+
+  setPenalties(settings: PenaltySettings | false): void {
+    this.#penalties = settings;
+    this.#post({ kind: "penalties", settings });
   }
 
   /** Has the thread shut somebody out, or let in again. */
@@ -258,7 +272,7 @@ export class ReactorThread {
         return;
       case "failedAttempt":
         // Its failures count together with those of the others.
-        this.#options.administration.defence?.observe(message.source);
+        this.#options.administration.defence.observe(message.source);
         return;
       case "described":
       case "ended":
@@ -292,6 +306,7 @@ export class ReactorThread {
     const { administration } = this.#options;
     administration.admission.reactorStarted(this.#reactor);
     this.#post({ kind: "limits", limits: this.#limits });
+    this.#post({ kind: "penalties", settings: this.#penalties });
     for (const { subject, secondsLeft, reason } of administration.bans()) {
       this.#post({ kind: "ban", subject, seconds: secondsLeft, reason });
     }
@@ -317,6 +332,10 @@ export class ReactorThread {
 
   #deliver(event: LifecycleEvent): void {
     this.#living.take(event);
+    this.#publish(event);
+  }
+
+  #publish(event: LifecycleEvent): void {
     this.#options.administration.hub.publish(this.#options.kernelChannels?.complete(event) ?? event);
   }
 
@@ -337,7 +356,7 @@ export class ReactorThread {
     }
     portTable.clear(this.#reactor);
     this.#options.administration.admission.reactorEnded(this.#reactor);
-    for (const event of this.#living.end(Date.now())) this.#options.administration.hub.publish(event);
+    for (const event of this.#living.end(Date.now())) this.#publish(event);
     this.#drained?.();
   }
 

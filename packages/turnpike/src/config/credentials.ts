@@ -16,6 +16,8 @@ export interface OauthKey {
   /** The bytes: 32 for A256GCM, 16 for A128GCM. */
   readonly key: Secret;
   readonly algorithm: "A256GCM" | "A128GCM";
+  /** Whom its tokens count for. Default: the relay's name. */
+  readonly actor?: string;
 }
 
 /** Who may use the relay, with the files read that the configuration names. */
@@ -50,7 +52,7 @@ export function readCredentials(loaded: LoadedConfiguration, reading: FileReadin
   const { token, token_file: tokenFile } = turn.webhook;
   const webhookToken =
     token ?? (tokenFile === undefined ? undefined : files.lines(tokenFile, ["turn", "webhook", "token_file"])[0]);
-  const oauthKeys = (turn.oauth.key ?? []).map(({ kid, key, key_file: file, algorithm }, index): OauthKey => {
+  const oauthKeys = (turn.oauth.key ?? []).map(({ kid, key, key_file: file, algorithm, actor }, index): OauthKey => {
     const fromFile = (path: string) => files.lines(path, ["turn", "oauth", "key", index, "key_file"])[0];
     const keyPath = ["turn", "oauth", "key", index, file === undefined ? "key" : "key_file"];
     const bytes = Buffer.from(key ?? (file === undefined ? undefined : fromFile(file)) ?? "", "base64");
@@ -58,7 +60,7 @@ export function readCredentials(loaded: LoadedConfiguration, reading: FileReadin
     if (bytes.length < length) {
       files.problem(keyPath, `must be ${length} bytes in base64, for ${algorithm}`);
     }
-    return { kid, key: new Secret(bytes.subarray(0, length)), algorithm };
+    return { kid, key: new Secret(bytes.subarray(0, length)), algorithm, ...(actor === undefined ? {} : { actor }) };
   });
   files.check();
   return {

@@ -103,6 +103,9 @@ const oauthKey = z
     algorithm: z.enum(["A256GCM", "A128GCM"]).prefault("A256GCM").register(settings, {
       description: "how tokens are encrypted: A256GCM (the default) or A128GCM",
     }),
+    actor: z.string().min(1).max(508).optional().register(settings, {
+      description: "whom its tokens count for in quotas and events (`server_name` unless given)",
+    }),
   })
   .refine(
     (entry) => (entry.key === undefined) !== (entry.key_file === undefined),
