@@ -16,11 +16,13 @@ import { guardRoutes, type RegisteredRoute } from "./access.ts";
 import { credentialRoutes } from "./credential-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { fleetRoutes } from "./fleet-routes.ts";
-import { identityRoutes } from "./identity-routes.ts";
 import { operationsRoutes } from "./operations-routes.ts";
 import { problemOf, sendProblem } from "./problem.ts";
 import { type App, open } from "./routes-types.ts";
+import { sessionRoutes } from "./session-routes.ts";
 import { signInRoutes } from "./sign-in-routes.ts";
+import { tokenRoutes } from "./token-routes.ts";
+import { userRoutes } from "./user-routes.ts";
 
 /** What {@link createApp} may be told. */
 export interface AppOptions {
@@ -117,7 +119,9 @@ export async function createApp(
       credentialRoutes(scope, services);
       fleetRoutes(scope, services);
       eventRoutes(scope, services);
-      identityRoutes(scope, services);
+      sessionRoutes(scope, services);
+      tokenRoutes(scope, services);
+      userRoutes(scope, services);
       signInRoutes(scope, services);
       operationsRoutes(scope, services);
       scope.get("/openapi.json", {

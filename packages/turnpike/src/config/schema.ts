@@ -7,6 +7,7 @@ import { protocolKeys, streams } from "./schema-protocol.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
+  checkAddressPrefix,
   checkEventType,
   checkExternalAddress,
   checkListenSpec,
@@ -216,6 +217,11 @@ const portal = z.strictObject({
     description: "redis://… that the portals of one fleet share",
     defaultText: "none: there is one portal",
     secret: true,
+  }),
+  trusted_proxies: z.array(checkedText(checkAddressPrefix)).prefault([]).register(settings, {
+    flag: "--portal-trusted-proxy",
+    value: "CIDR",
+    description: "a reverse proxy before the portal, whose X-Forwarded-For is believed: an address or prefix",
   }),
   public_url: z.string().min(1).optional().register(settings, {
     flag: "--public-url",
