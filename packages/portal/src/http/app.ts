@@ -17,6 +17,7 @@ import { credentialRoutes } from "./credential-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { fleetRoutes } from "./fleet-routes.ts";
 import { operationsRoutes } from "./operations-routes.ts";
+import { pageRoutes } from "./page-routes.ts";
 import { problemOf, sendProblem } from "./problem.ts";
 import { type App, open } from "./routes-types.ts";
 import { sessionRoutes } from "./session-routes.ts";
@@ -124,6 +125,7 @@ export async function createApp(
       userRoutes(scope, services);
       signInRoutes(scope, services);
       operationsRoutes(scope, services);
+      pageRoutes(scope);
       scope.get("/openapi.json", {
         config: open("says what stands in the documentation").config,
         schema: { hide: true },

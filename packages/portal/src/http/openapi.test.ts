@@ -57,6 +57,6 @@ describe("the OpenAPI document", async () => {
     const schemes = Object.keys(document.components.securitySchemes);
     expect(document.security.flatMap((each) => Object.keys(each))).toEqual(schemes);
     const used = new Set(operations.flatMap(({ operation }) => operation.tags));
-    expect(document.tags.map(({ name }) => name).toSorted()).toEqual([...used].toSorted());
+    expect(new Set(document.tags.map(({ name }) => name))).toEqual(used);
   });
 });
