@@ -1,51 +1,24 @@
 import { OperationContext } from "@turnpike/authn";
-import {
-  type BatchedRelay,
-  type BatchedRelayOptions,
-  loadLibc,
-  prefixSubject,
-  startBatchedRelay,
-} from "@turnpike/relay";
-import type { TransportAddress } from "@turnpike/stun";
+import { type BatchedRelay, type BatchedRelayOptions, loadLibc, prefixSubject } from "@turnpike/relay";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, test } from "vitest";
 import { Ledger } from "../sim/model/ledger.ts";
+import { startBatchedTestRelay } from "../support/batched-relay.ts";
 import { LinkTurnClient } from "../support/link-turn-client.ts";
-import { allocated, ALICE, BOB, bytes, keep, openPeer } from "../support/relay.ts";
-import { UdpTurnClient } from "../support/udp-turn-client.ts";
+import { allocated, ALICE, BOB, bytes, keep, openClient, openPeer } from "../support/relay.ts";
 
 const libc = loadLibc();
 const ctx = OperationContext.internal("test");
 /** How long something may take that is there soon. */
 const SOON = { timeout: 20_000 };
-const AUTHENTICATE = {
-  module: new URL("../support/static-users-module.ts", import.meta.url).href,
-  data: () => ({ alice: "wonderland", bob: "builder" }),
-};
 
 if ("unavailable" in libc) {
   test("elsewhere than on linux-x64 with glibc, the reason is told", () => {
     expect(libc.unavailable.length).toBeGreaterThan(20);
   });
 } else {
-  const start = async (options: Partial<BatchedRelayOptions> = {}): Promise<BatchedRelay> => {
-    const relay = await startBatchedRelay({
-      libc,
-      threads: 4,
-      listen: ["udp:127.0.0.1:0", "udp:[::1]:0"],
-      relayAddresses: ["127.0.0.1", "::1"],
-      authenticate: AUTHENTICATE,
-      peers: { allow: ["127.0.0.0/8", "::1"] },
-      ...options,
-    });
-    keep({ [Symbol.asyncDispose]: () => relay.stop() });
-    return relay;
-  };
-  const open = async (relay: BatchedRelay, credentials = ALICE, family: 4 | 6 = 4): Promise<UdpTurnClient> => {
-    const listener = relay.listening.find(({ local }) => local.family === family);
-    return keep(await UdpTurnClient.open(listener?.local as TransportAddress, credentials));
-  };
-
+  const start = (options: Partial<BatchedRelayOptions> = {}): Promise<BatchedRelay> =>
+    startBatchedTestRelay({ libc, ...options });
   describe("four reactors on threads", () => {
     test("ten clients race for a quota of 3: never more at any instant, never fewer in the end", async () => {
       let [living, most] = [0, 0];
@@ -59,7 +32,7 @@ if ("unavailable" in libc) {
         },
       });
       for (let round = 0; round < 10; round++) {
-        const clients = await Promise.all(Array.from({ length: 10 }, () => open(relay)));
+        const clients = await Promise.all(Array.from({ length: 10 }, () => openClient(relay)));
         const outcomes = await Promise.all(clients.map((client) => client.allocate()));
         expect(outcomes.filter((each) => each === 486)).toHaveLength(7);
         expect(outcomes.filter((each) => typeof each !== "number")).toHaveLength(3);
@@ -72,9 +45,7 @@ if ("unavailable" in libc) {
 
     test("administration reaches all of them", async () => {
       const relay = await start();
-      const clients = await Promise.all(
-        Array.from({ length: 16 }, (_, i) => open(relay, i < 12 ? ALICE : (BOB as never))),
-      );
+      const clients = await Promise.all(Array.from({ length: 16 }, (_, i) => openClient(relay, i < 12 ? ALICE : BOB)));
       const relayed = await Promise.all(clients.map((client) => allocated(client)));
       const described = await relay.allocations({ user: "bob" });
       expect(described.map(({ context }) => context.actor)).toEqual(["bob", "bob", "bob", "bob"]);
@@ -95,28 +66,25 @@ if ("unavailable" in libc) {
           automaticBan: { failures: 12, windowSeconds: 60, banSeconds: 60 },
         },
       });
-      const elsewhere = await open(relay, ALICE, 6);
+      const elsewhere = await openClient(relay, ALICE, 6);
       for (let i = 0; i < 12; i++) {
-        const guesser = await open(relay, { username: "alice", password: `wrong${i}` } as never);
+        const guesser = await openClient(relay, { username: "alice", password: `wrong${i}` });
         expect(await guesser.allocate()).toBe(401);
       }
       await expect.poll(() => relay.bans(), SOON).toMatchObject([{ subject: { prefix: "127.0.0.1/32" } }]);
-      const banned = await Promise.all(Array.from({ length: 16 }, () => open(relay)));
+      const banned = await Promise.all(Array.from({ length: 16 }, () => openClient(relay)));
       await expect
         .poll(async () => {
           for (const client of banned) {
-            if (client.stun.nonce === "") {
-              client.stun.learn(await client.exchange(client.stun.plain("refresh")));
-            }
-            client.send(client.stun.signed("refresh"));
+            client.send(client.stun.plain("refresh"));
           }
-          return relay.stats().penalties?.discarded ?? 0;
+          return relay.stats().penalties.discarded;
         }, SOON)
         .toBeGreaterThan(16);
       await allocated(elsewhere);
       expect(relay.unban(ctx, prefixSubject("127.0.0.1"))).toBe(true);
       await expect.poll(async () => (await relay.allocations()).length, SOON).toBe(1);
-      await allocated(await open(relay));
+      await allocated(await openClient(relay));
     });
 
     test("streams stand under the same quotas, administration and bans as datagrams", async () => {
@@ -130,11 +98,11 @@ if ("unavailable" in libc) {
       if (server === undefined) throw new Error("There is no TCP listener");
       const connect = async (credentials = ALICE): Promise<LinkTurnClient> =>
         keep(await LinkTurnClient.open({ transport: "tcp", server, ca: undefined, credentials }));
-      const [stream, datagrams] = [await connect(), await open(relay)];
+      const [stream, datagrams] = [await connect(), await openClient(relay)];
       expect(await stream.allocate()).toMatchObject({ family: 4 });
       await allocated(datagrams);
       expect(await (await connect()).allocate()).toBe(486);
-      expect(await (await open(relay)).allocate()).toBe(486);
+      expect(await (await openClient(relay)).allocate()).toBe(486);
       expect(await relay.allocations({ user: "alice" })).toHaveLength(2);
       expect(types.filter((type) => type === "allocationCreated")).toHaveLength(2);
       expect(await relay.endUser(ctx, "alice")).toBe(2);
@@ -147,7 +115,7 @@ if ("unavailable" in libc) {
     test("a user's rate holds for all allocations together, wherever they are", async () => {
       const relay = await start({ limits: { userRate: { packetsPerSecond: 10, burstSeconds: 2 } } });
       const peer = await openPeer();
-      const clients = await Promise.all(Array.from({ length: 12 }, () => open(relay)));
+      const clients = await Promise.all(Array.from({ length: 12 }, () => openClient(relay)));
       await Promise.all(clients.map((client) => allocated(client)));
       for (const client of clients) expect(await client.bind(0x4000, peer.local)).toBe("success");
       const startMs = performance.now();
@@ -161,9 +129,66 @@ if ("unavailable" in libc) {
       expect(relayed).toBeLessThanOrEqual(20 + 10 * seconds + 1);
     });
 
+    test("limits change for those who relay, on all threads", async () => {
+      const relay = await start({ listen: ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"] });
+      const peer = await openPeer();
+      const server = relay.listening.find(({ transport }) => transport === "tcp")?.local;
+      if (server === undefined) throw new Error("There is no TCP listener");
+      const stream = keep(await LinkTurnClient.open({ transport: "tcp", server, ca: undefined, credentials: ALICE }));
+      expect(await stream.allocate()).toMatchObject({ family: 4 });
+      const clients = await Promise.all(Array.from({ length: 8 }, () => openClient(relay)));
+      await Promise.all(clients.map((client) => allocated(client)));
+      for (const client of [...clients, stream]) expect(await client.bind(0x4000, peer.local)).toBe("success");
+      relay.configure({
+        limitsFor: async () => ({ allocationRate: { packetsPerSecond: 0.001 }, maxLifetimeSeconds: 60 }),
+      });
+      // Each has one packet in its bucket, and then none for long.
+      await expect
+        .poll(async () => {
+          for (const client of clients) client.sendOn(0x4000, bytes(10));
+          stream.sendOn(0x4000, bytes(10));
+          return (await relay.allocations()).filter(({ totals }) => totals.drops.rate > 0).length;
+        }, SOON)
+        .toBe(9);
+      expect((await relay.allocations()).filter(({ context }) => context.actor === "alice")).toHaveLength(9);
+      expect(await clients[0]!.refresh(600)).toBe("success");
+      expect((await relay.allocations()).filter(({ expiresInSeconds }) => expiresInSeconds <= 60)).toHaveLength(1);
+      relay.configure({});
+      await expect
+        .poll(async () => {
+          for (const client of clients) client.sendOn(0x4000, bytes(10));
+          return Math.min(
+            ...(await relay.allocations())
+              .filter(({ context }) => context.fiveTuple.transport === "udp")
+              .map(({ totals }) => totals.packetsToPeers),
+          );
+        }, SOON)
+        .toBeGreaterThan(2);
+    });
+
+    test("penalties change on all threads", async () => {
+      const relay = await start({ penalties: false });
+      const guess = async (): Promise<unknown> =>
+        (await openClient(relay, { username: "alice", password: "guess" })).allocate();
+      for (let i = 0; i < 4; i++) expect(await guess()).toBe(401);
+      expect(relay.stats().penalties.failures).toBe(0);
+      relay.configure({
+        penalties: {
+          delay: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
+          automaticBan: { failures: 50, windowSeconds: 60, banSeconds: 60 },
+        },
+      });
+      await expect
+        .poll(async () => {
+          expect(await guess()).toBe(401);
+          return relay.stats().penalties.failures;
+        }, SOON)
+        .toBeGreaterThan(4);
+    });
+
     test("a diagnostics channel is heard soon after somebody subscribes; nothing is built before", async () => {
       const relay = await start();
-      const client = await open(relay);
+      const client = await openClient(relay);
       await allocated(client);
       const peer = await openPeer();
       const seen: unknown[] = [];
@@ -188,16 +213,16 @@ if ("unavailable" in libc) {
         onEvent: (event) => ledger.take({ kind: "event", event }),
       });
       const peer = await openPeer();
-      const clients = await Promise.all(Array.from({ length: 8 }, () => open(relay)));
+      const clients = await Promise.all(Array.from({ length: 8 }, () => openClient(relay)));
       await Promise.all(clients.map((client) => allocated(client)));
       for (const client of clients) expect(await client.bind(0x4000, peer.local)).toBe("success");
-      expect(await (await open(relay)).allocate()).toBe(486);
+      expect(await (await openClient(relay)).allocate()).toBe(486);
       await expect.poll(() => ledger.living, SOON).toBe(8);
       await Promise.all(relay.reactors.map((reactor) => reactor.kill()));
       await expect.poll(() => ledger.living, SOON).toBe(0);
       await expect
         .poll(async () => {
-          const client = await open(relay);
+          const client = await openClient(relay);
           const answer = await Promise.race([client.allocate(), new Promise((done) => setTimeout(done, 200))]);
           return typeof answer;
         }, SOON)

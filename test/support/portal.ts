@@ -7,6 +7,7 @@ import {
   PortalLink,
   PortalOrders,
   type Relay,
+  type RelayOptions,
   RelayReporter,
 } from "@turnpike/relay";
 import { formatTransportAddress } from "@turnpike/stun";
@@ -46,9 +47,18 @@ export interface AnswerBody {
   readonly token: string;
   readonly csrfToken: string;
   readonly allocations: readonly { readonly id: string; readonly username: string }[];
-  readonly relays: readonly { readonly id: string; readonly name: string }[];
+  readonly relays: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly linked: boolean;
+    readonly urls: readonly string[];
+  }[];
   readonly tokens: readonly { readonly actor: string }[];
-  readonly entries: readonly { readonly action: string }[];
+  readonly entries: readonly {
+    readonly seq: number;
+    readonly action: string;
+    readonly details: { readonly usernames: readonly string[] };
+  }[];
 }
 
 /** A portal, and requests to it. */
@@ -108,7 +118,11 @@ export interface LinkedTestRelay extends AsyncDisposable {
 }
 
 /** Starts a relay that waits for its portal's init before it serves. */
-export async function startLinkedRelay(portalUrl: string, token: string): Promise<LinkedTestRelay> {
+export async function startLinkedRelay(
+  portalUrl: string,
+  token: string,
+  { limits = {}, admissionStore }: Pick<RelayOptions, "limits" | "admissionStore"> = {},
+): Promise<LinkedTestRelay> {
   const revoked: string[] = [];
   const messages: string[] = [];
   const started: { relay?: Relay } = {};
@@ -157,6 +171,9 @@ export async function startLinkedRelay(portalUrl: string, token: string): Promis
   link.connect({ name: "test", ipv4: "127.0.0.1", port: 3478 });
   await link.ready;
   const relay = await startTestRelay({
+    penalties: false,
+    limits: { ...limits, limitsFor: orders.limitsFor },
+    ...(admissionStore === undefined ? {} : { admissionStore }),
     authenticate: (request) => authenticator.authenticate(request),
     onEvent: (event) => reporter.handleEvent(event),
   });

@@ -1,11 +1,6 @@
 export * from "./link/index.ts";
-export {
-  AdmissionControl,
-  type AdmissionContext,
-  type AdmissionSettings,
-  type LimitsFor,
-  type UserLimits,
-} from "./admission/admission-control.ts";
+export { AdmissionControl, type AdmissionSettings } from "./admission/admission-control.ts";
+export type { AdmissionContext, LimitsFor, UserLimits } from "./admission/user-limits.ts";
 export type { AdmissionStore, Quota, Reservation, Reserved } from "./admission/admission-store.ts";
 export { MemoryAdmissionStore } from "./admission/memory-store.ts";
 export type { QuotaSettings } from "./admission/quotas.ts";
@@ -52,9 +47,11 @@ export {
   type OpenFailure,
   type PacketReceiver,
 } from "./planes/plane.ts";
-export { BatchedPlane, type BatchedPlaneOptions } from "./planes/batched/batched-plane.ts";
-export { BatchedRelay, type BatchedRelayOptions, startBatchedRelay } from "./batched-relay.ts";
+export type { BatchedPlaneOptions } from "./planes/batched/batched-plane-options.ts";
+export { BatchedPlane } from "./planes/batched/batched-plane.ts";
+export type { BatchedRelayOptions } from "./batched-relay-options.ts";
 export type { KernelPlaneOptions } from "./kernel/open-offload.ts";
+export { BatchedRelay, startBatchedRelay } from "./batched-relay.ts";
 export { Arena } from "./libc/arena.ts";
 export { SocketFactory, type UdpSocket, type UdpSocketOptions } from "./libc/sockets.ts";
 export { createTimeSource } from "./libc/time-source.ts";

@@ -1,4 +1,5 @@
 import { Secret, type OperationContext, type UserActor } from "@turnpike/authn";
+import { MAX_QUOTAS_PER_MESSAGE } from "@turnpike/link";
 import { hashPassword, verifyPassword } from "../access/password.ts";
 import type { Role } from "../access/roles.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
@@ -17,6 +18,8 @@ export interface User {
   readonly disabled: boolean;
   /** Whether they can sign in by password. */
   readonly hasPassword: boolean;
+  /** Whether an external verifier vouched for them first: their roles follow it. */
+  readonly isExternal: boolean;
   /** How many allocations they may have at once. Absent: the fleet's default. */
   readonly maxAllocations?: number;
   readonly createdAtUnixMs: number;
@@ -30,6 +33,7 @@ export interface NewUser {
   readonly roles: readonly Role[];
   readonly password?: Secret | undefined;
   readonly maxAllocations?: number | undefined;
+  readonly isExternal?: boolean;
 }
 
 /** What can be changed; null takes it away. */
@@ -69,6 +73,7 @@ export class Users {
       disabled: 0,
       password_hash: user.password === undefined ? null : await hashPassword(user.password),
       max_allocations: user.maxAllocations ?? null,
+      is_external: Number(user.isExternal ?? false),
       created_at: this.#store.clock.unixMs(),
     };
     const details = { kind: user.kind, roles: user.roles };
@@ -79,6 +84,7 @@ export class Users {
         .onConflict((conflict) => conflict.doNothing())
         .executeTakeFirst();
       if (numInsertedOrUpdatedRows === 0n) throw new ConflictError(`There is a user "${user.id}" already.`);
+      if (row.max_allocations !== null) await this.#announceQuota(trx, user.id, row.max_allocations);
       return userOf(row);
     });
   }
@@ -111,6 +117,7 @@ export class Users {
         await trx.deleteFrom("sessions").where("actor_id", "=", id).where("actor_kind", "!=", "relay").execute();
       }
       if (changed.disabled === 1 && row.disabled === 0) await this.#shutOut(trx, id);
+      if (changed.max_allocations !== row.max_allocations) await this.#announceQuota(trx, id, changed.max_allocations);
       return userOf(changed);
     });
   }
@@ -126,6 +133,7 @@ export class Users {
         await trx.deleteFrom(table).where("actor_id", "=", id).where("actor_kind", "!=", "relay").execute();
       }
       await this.#shutOut(trx, id);
+      await this.#announceQuota(trx, id, null);
       return true;
     });
   }
@@ -139,15 +147,29 @@ export class Users {
     return actor?.kind === "user" ? actor : undefined;
   }
 
-  /** How many allocations each user may have at once, where that is said. */
-  async quotas(ctx: OperationContext): Promise<Readonly<Record<string, number>>> {
-    const rows = await this.#store
-      .reader(ctx)
-      .selectFrom("users")
-      .select(["id", "max_allocations"])
-      .where("max_allocations", "is not", null)
-      .execute();
-    return Object.fromEntries(rows.map((row) => [row.id, row.max_allocations ?? 0]));
+  /** How many allocations each user may have at once, where that is said; in parts that fit a message. */
+  async *quotas(ctx: OperationContext): AsyncIterable<Readonly<Record<string, number>>> {
+    let after = "";
+    for (;;) {
+      const rows = await this.#store
+        .reader(ctx)
+        .selectFrom("users")
+        .select(["id", "max_allocations"])
+        .where("max_allocations", "is not", null)
+        .where("id", ">", after)
+        .orderBy("id")
+        .limit(MAX_QUOTAS_PER_MESSAGE)
+        .execute();
+      if (rows.length === 0) return;
+      yield Object.fromEntries(rows.map((row) => [row.id, row.max_allocations ?? 0]));
+      after = rows.at(-1)?.id ?? "";
+    }
+  }
+
+  /** Tells all relays, whichever portal they are linked to. */
+  async #announceQuota(trx: Parameters<typeof putMessage>[1], id: string, quota: number | null): Promise<void> {
+    const payload = { users: { [id]: quota }, partial: true };
+    await putMessage(this.#store, trx, { message: { event: "quota", payload } });
   }
 
   async #shutOut(trx: Parameters<typeof putMessage>[1], id: string): Promise<void> {
@@ -171,6 +193,7 @@ function userOf(row: UsersTable): User {
     roles: readRoles(row.roles),
     disabled: row.disabled !== 0,
     hasPassword: row.password_hash !== null,
+    isExternal: row.is_external !== 0,
     ...(row.max_allocations === null ? {} : { maxAllocations: row.max_allocations }),
     createdAtUnixMs: row.created_at,
   };

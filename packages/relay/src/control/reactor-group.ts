@@ -1,4 +1,5 @@
-import type { AllocationDescription, DeletionReason, EngineLimits } from "@turnpike/turn";
+import type { PenaltySettings } from "@turnpike/authn/penalties";
+import type { AllocationDescription, DeletionReason, EngineLimits, LimitChange } from "@turnpike/turn";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { BanEvent } from "../events/relay-event.ts";
 
@@ -8,6 +9,10 @@ export interface ReactorGroup {
   /** Ends what is meant; the number of it. */
   end(selector: AllocationSelector, reason: DeletionReason): number | Promise<number>;
   setLimits(limits: EngineLimits): void;
+  /** Holds allocations of one reactor to other limits. */
+  changeAllocationLimits(reactor: number, changes: readonly LimitChange[]): void;
+  /** For reactors on other threads, which have penalties of their own. */
+  setPenalties?(settings: PenaltySettings | false): void;
   /** For reactors on other threads, which have lists of bans of their own. */
   tellBan?(event: BanEvent): void;
 }

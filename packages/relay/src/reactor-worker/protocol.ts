@@ -1,13 +1,15 @@
 import type { ChannelOutput } from "../kernel/kernel-channels.ts";
-import type { IpAddress, TransportAddress } from "@turnpike/stun";
+import { AddressRegister, type IpAddress, type TransportAddress } from "@turnpike/stun";
 import type { AttemptSource, BanSubject, PenaltySettings } from "@turnpike/authn/penalties";
-import type {
-  AllocationDescription,
-  DeletionReason,
-  EngineLimits,
-  LifecycleEvent,
-  Listener,
-  NatDiscovery,
+import {
+  type AllocationDescription,
+  ClientSource,
+  type DeletionReason,
+  type EngineLimits,
+  type LifecycleEvent,
+  type LimitChange,
+  type Listener,
+  type NatDiscovery,
 } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
 import type { RelayAddress } from "../addresses/relay-address.ts";
@@ -38,8 +40,8 @@ export interface WorkerStart {
   readonly engine: EngineSettings;
   /** Of an {@link AuthenticateModule}: the module, and its data at this thread's start. */
   readonly authenticate: { readonly module: string; readonly data: unknown };
-  /** Undefined: no penalties for who guesses. */
-  readonly penalties: PenaltySettings | undefined;
+  /** False: no penalties for who guesses. */
+  readonly penalties: PenaltySettings | false;
   readonly trafficReportSeconds: number | undefined;
   readonly aggregate: boolean;
   readonly coalesceUs: number;
@@ -96,6 +98,8 @@ export type ToWorker =
   | { readonly kind: "notice"; readonly notice: unknown }
   | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision }
   | { readonly kind: "limits"; readonly limits: EngineLimits }
+  | { readonly kind: "allocationLimits"; readonly changes: readonly LimitChange[] }
+  | { readonly kind: "penalties"; readonly settings: PenaltySettings | false }
   | { readonly kind: "ban"; readonly subject: BanSubject; readonly seconds: number; readonly reason: string }
   | { readonly kind: "unban"; readonly subject: BanSubject }
   | { readonly kind: "describe"; readonly id: number }
@@ -153,3 +157,13 @@ export const Gauge = {
 } as const;
 
 export const GAUGE_BYTES: number = Object.keys(Gauge).length * Float64Array.BYTES_PER_ELEMENT;
+
+/** Where a packet came from, as an engine takes it. */
+export function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {
+  const remote = new AddressRegister();
+  remote.set(packet.client);
+  const source = new ClientSource(remote);
+  source.listener = packet.listener;
+  source.connection = packet.connection;
+  return source;
+}

@@ -1,8 +1,7 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
-import { AddressRegister } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { ClientSource, createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import { createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
 import { type Authenticate, createThreadAuthenticator } from "../authenticate-module.ts";
 import { selects } from "../allocation-selector.ts";
 import { GuessDefence } from "../defence/guess-defence.ts";
@@ -26,7 +25,7 @@ import { ReservationClaims } from "../reactor/reservation-claims.ts";
 import { AdoptedClients } from "./adopted-clients.ts";
 import { Coalescing } from "./coalescing.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
-import { type ForeignPacket, type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
+import { type FromWorker, Gauge, sourceOf, type ToWorker, type WorkerStart } from "./protocol.ts";
 import { TurnClock } from "./turn-clock.ts";
 
 /** The longest wait for packets, in milliseconds; the second while an authentication runs on this thread's own promises. */
@@ -113,16 +112,14 @@ const clockOffsetMs = commonClockOffsetMs(clock.now().monotonicMs);
 const actorRates = new ActorRates({ clockOffsetMs, memory: start.memory.actorRates });
 const { maxPendingAuthentications: maxPending } = start.engine;
 // A ban by what this reactor sees is in force at once; the main thread, which sees the failures of all, tells of it.
-const defence =
-  start.penalties &&
-  new GuessDefence({
-    clock,
-    random: () => randomInt(2 ** 32) / 2 ** 32,
-    settings: start.penalties,
-    ...(maxPending !== undefined && { maxPending }),
-    onBan: () => {},
-    onFailure: (source) => post({ kind: "failedAttempt", source }),
-  });
+const defence = new GuessDefence({
+  clock,
+  random: () => randomInt(2 ** 32) / 2 ** 32,
+  settings: start.penalties,
+  ...(maxPending !== undefined && { maxPending }),
+  onBan: () => {},
+  onFailure: (source) => post({ kind: "failedAttempt", source }),
+});
 /** Notes who waits for promises of this thread; what waits for a penalty's end needs the clock alone. */
 const tracked: Authenticate = (request, settle) => {
   const { questionId } = request;
@@ -133,7 +130,7 @@ const tracked: Authenticate = (request, settle) => {
   if (decided.kind === "pending") pending.add(questionId);
   return decided;
 };
-const authenticate = defence?.guard(tracked) ?? tracked;
+const authenticate = defence.guard(tracked);
 
 const engine = new TurnServer({
   mobility: true,
@@ -157,7 +154,7 @@ const engine = new TurnServer({
   admission: true,
   // The main thread tells of the end of what lives here, should this thread die.
   events: (type) => type === "allocationCreated" || type === "allocationDeleted" || interest.wants(type),
-  gate: new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates }),
+  gate: defence.gate(new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates })),
   metersFor: createMeters(actorRates),
   ...(start.trafficReportSeconds !== undefined && { trafficReportSeconds: start.trafficReportSeconds }),
 });
@@ -270,11 +267,17 @@ function handle(message: ToWorker): void {
     case "limits":
       engine.setLimits(message.limits);
       return;
+    case "allocationLimits":
+      reactor.administer(() => engine.changeAllocationLimits(message.changes));
+      return;
+    case "penalties":
+      defence.configure(message.settings);
+      return;
     case "ban":
-      defence?.ban(message);
+      defence.ban(message);
       return;
     case "unban":
-      defence?.unban(message.subject);
+      defence.unban(message.subject);
       return;
     case "describe":
       post({ kind: "described", id: message.id, allocations: [...engine.describeAllocations(clock.now())] });
@@ -341,15 +344,6 @@ function takeNotice(notice: unknown): void {
   }
 }
 
-function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {
-  const remote = new AddressRegister();
-  remote.set(packet.client);
-  const source = new ClientSource(remote);
-  source.listener = packet.listener;
-  source.connection = packet.connection;
-  return source;
-}
-
 /** Shows the main thread what this reactor holds, and gives it the events of the turn. */
 function show(): void {
   gauges[Gauge.allocations] = engine.allocationCount;
@@ -359,11 +353,9 @@ function show(): void {
   gauges[Gauge.portsSetAside] = leases.setAsideCount;
   gauges[Gauge.suppressedReplies] = engine.suppressedReplies;
   gauges[Gauge.internalErrors] = reactor.internalErrors;
-  if (defence !== undefined) {
-    gauges[Gauge.penaltyDiscarded] = defence.discarded;
-    gauges[Gauge.penaltyWaiting] = defence.waiting;
-    gauges[Gauge.penaltySources] = defence.sources;
-  }
+  gauges[Gauge.penaltyDiscarded] = defence.discarded;
+  gauges[Gauge.penaltyWaiting] = defence.waiting;
+  gauges[Gauge.penaltySources] = defence.sources;
   if (events.length > 0) {
     post({ kind: "events", events });
     events = [];

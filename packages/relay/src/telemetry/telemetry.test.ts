@@ -39,6 +39,7 @@ function stats(): RelayStats {
       outcomes: { ...OUTCOME },
     },
     events: { handlerErrors: 0, handlersRunning: 0, handlerDrops: 0, streamDrops: 0 },
+    penalties: { failures: 0, discarded: 0, automaticBans: 0, waiting: 0, sources: 0, bans: 0 },
     heldBack: { requests: 0, challenges: 0, allocations: 0 },
     streams: {
       connections: 0,

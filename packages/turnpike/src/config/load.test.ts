@@ -31,6 +31,19 @@ describe("loadConfiguration", () => {
       port_range: [49_152, 65_535],
       max_lifetime: 3600,
       channel_lifetime: 600,
+      mobility: true,
+      strict_channels: false,
+      trusted_proxies: [],
+      nat_discovery: { ports: [3478, 3479] },
+    });
+    expect(configuration.streams).toEqual({
+      max_queue_bytes: 262_144,
+      max_connections: 65_536,
+      max_connections_per_prefix: 2048,
+      handshake_timeout: 10,
+      idle_timeout: 60,
+      connect_timeout: 30,
+      half_closed_timeout: 120,
     });
     expect(configuration.turn).toEqual({
       user: [],
@@ -39,7 +52,10 @@ describe("loadConfiguration", () => {
       webhook: {},
       oauth: {},
     });
-    expect(configuration.authn).toEqual({ schemes_turn: ["portal", "static", "shared-secret", "oauth", "webhook"] });
+    expect(configuration.authn).toEqual({
+      schemes_external: ["session-cookie", "access-token"],
+      schemes_turn: ["portal", "static", "shared-secret", "oauth", "webhook"],
+    });
     expect(configuration.penalties).toEqual({ delay: "constant", ban_failures: 100, ban_window: 600, ban_time: 600 });
     expect(configuration.log).toEqual({ level: "info", events: [] });
   });
@@ -111,6 +127,23 @@ key = "AAAA"
       `[authn]\nschemes_turn = ["static", "statik"]`,
       "2:27: authn.schemes_turn[1]: must be one of: portal, static, shared-secret, oauth, webhook",
     ],
+    [
+      `[relay.nat_discovery]\naddresses = ["192.0.2.1"]`,
+      "2:13: relay.nat_discovery.addresses: must be two addresses of this machine",
+    ],
+    [
+      `[relay.nat_discovery]\naddresses = ["192.0.2.1", "192.0.2.1"]`,
+      "2:13: relay.nat_discovery.addresses: names an address a second time",
+    ],
+    [
+      `[relay.nat_discovery]\naddresses = ["192.0.2.1", "192.0.2.2"]\nports = [3478, 3478]`,
+      "3:9: relay.nat_discovery.ports: the two ports must differ",
+    ],
+    [
+      `[relay.nat_discovery]\nports = [3478, 3480]`,
+      "2:9: relay.nat_discovery.ports: has no effect without relay.nat_discovery.addresses",
+    ],
+    [`[streams]\nconnect_timeout = 5`, "2:19: streams.connect_timeout: must be at least 30"],
     [`[authn]\nschemes_turn = ["static", "static"]`, "2:16: authn.schemes_turn: names a scheme a second time"],
     [
       `[authn]\nschemes_turn = ["webhook"]\n[turn]\nshared_secrets = ["s"]`,
@@ -186,8 +219,8 @@ key = "0123456789ABCDEF0123456789abcdef"
     ],
     [
       "__proto__",
-      `[relay]\n__proto__ = { realm = "x" }\n`,
-      `turnpike.toml:2:1: unknown key "relay.__proto__"; known in relay: plane, interface, threads, coalesce_us, listen, realm, relay_addresses, external_addresses, port_range, max_lifetime, channel_lifetime`,
+      `[log]\n__proto__ = { level = "info" }\n`,
+      `turnpike.toml:2:1: unknown key "log.__proto__"; known in log: level, format, events`,
     ],
     [
       "a key of a user",

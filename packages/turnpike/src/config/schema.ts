@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { checkedText, secretText } from "./checked-text.ts";
 import { hints } from "./hints-schema.ts";
+import { externalAuth, externalAuthCache } from "./schema-external-auth.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
+import { protocolKeys, streams } from "./schema-protocol.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
@@ -92,6 +94,7 @@ const relay = z.strictObject({
     value: "SECONDS",
     description: "how long a channel binding lasts unless refreshed (RFC 8656 §12)",
   }),
+  ...protocolKeys,
 });
 
 const user = z
@@ -168,8 +171,9 @@ const peers = z.strictObject({
 const portal = z.strictObject({
   url: z.string().min(1).optional().register(settings, {
     flag: "--portal",
-    value: "URL",
-    description: "the portal that a relay links to: https://HOST; it serves once the portal said init",
+    value: "URL-OR-HINTS",
+    description:
+      "the portal that a relay links to: https://HOST, hints such as tor:NAME.onion:80, or a reference; [hints] rules the way; it serves once the portal said init",
     defaultText: "none: the relay stands alone",
   }),
   token: secretText().optional().register(settings, {
@@ -232,7 +236,7 @@ const telemetry = z.strictObject({
   metrics: z.string().min(1).optional().register(settings, {
     flag: "--metrics",
     value: "ADDRESS:PORT",
-    description: "where a relay's /metrics is served for Prometheus; off for nowhere",
+    description: "where /metrics of relay and portal is served for Prometheus; off for nowhere",
     defaultText: "`127.0.0.1:9641`, if the port is free",
   }),
   health: z.string().min(1).optional().register(settings, {
@@ -357,7 +361,10 @@ export const configurationSchema = z
   .strictObject({
     relay: relay.prefault({}),
     tls: tls.prefault({}),
+    streams: streams.prefault({}),
     authn: authn.prefault({}),
+    external_auth: externalAuth.prefault({}),
+    external_auth_cache: externalAuthCache.prefault({}),
     turn: turn.prefault({}),
     penalties: penalties.prefault({}),
     peers: peers.prefault({}),
@@ -367,6 +374,12 @@ export const configurationSchema = z
     quota: quota.prefault({}),
     control: control.prefault({}),
     log: log.prefault({}),
+  })
+  .superRefine((configuration, context) => {
+    if (configuration.authn.schemes_external.includes("basic") && configuration.external_auth.kind === undefined) {
+      const message = '"basic" needs external_auth.kind: nobody else knows the passwords';
+      context.addIssue({ code: "custom", path: ["authn", "schemes_external"], message });
+    }
   })
   .superRefine(({ authn: { schemes_turn: schemes }, turn: configured }, context) => {
     const needs = [

@@ -3,6 +3,7 @@ import type { TurnAuthenticator } from "@turnpike/authn/turn";
 import {
   type AuthenticateModule,
   isRelayEventType,
+  type LimitsFor,
   plainEvent,
   type RelayLimits,
   type RelayOptions,
@@ -17,6 +18,8 @@ export function relayOptionsOf(options: {
   /** Tells what challenges offer. */
   readonly authenticator: TurnAuthenticator;
   readonly authenticate: AuthenticateModule;
+  /** What a portal says of its users. */
+  readonly limitsFor?: LimitsFor | undefined;
   readonly logger: Logger;
   /** Who else hears of events. */
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
@@ -47,15 +50,21 @@ export function relayOptionsOf(options: {
     portRange: { min, max },
     peers,
     penalties: penaltiesOf(configuration.penalties),
+    streams: streamLimitsOf(configuration),
+    trustedProxies: relay.trusted_proxies,
+    ...(relay.tcp_relay === undefined ? {} : { tcpRelay: relay.tcp_relay }),
+    ...natDiscoveryOf(configuration),
     engine: {
       maxLifetimeSeconds: relay.max_lifetime,
       channelLifetimeSeconds: relay.channel_lifetime,
+      mobility: relay.mobility,
+      strictChannels: relay.strict_channels,
       onCredentialExpiry: turn.on_credential_expiry,
       passwordAlgorithms: authenticator.passwordAlgorithms,
       usernameAnonymity: authenticator.usernameAnonymity,
       ...(thirdPartyAuthorization === undefined ? {} : { thirdPartyAuthorization }),
     },
-    limits: limitsOf(configuration),
+    limits: limitsOf(configuration, options.limitsFor),
     ...(log.events.length === 0
       ? {}
       : { eventLog: log.events.includes("all") ? {} : { types: log.events.filter(isRelayEventType) } }),
@@ -79,7 +88,26 @@ function eventListener(
   };
 }
 
-function penaltiesOf(penalties: Configuration["penalties"]): Exclude<RelayOptions["penalties"], undefined> {
+function streamLimitsOf({ streams }: Configuration): Exclude<RelayOptions["streams"], undefined> {
+  return {
+    maxOutputQueueBytes: streams.max_queue_bytes,
+    maxConnections: streams.max_connections,
+    maxConnectionsPerPrefix: streams.max_connections_per_prefix,
+    handshakeTimeoutMs: streams.handshake_timeout * 1000,
+    idleTimeoutMs: streams.idle_timeout * 1000,
+    connectTimeoutMs: streams.connect_timeout * 1000,
+    halfClosedTimeoutMs: streams.half_closed_timeout * 1000,
+  };
+}
+
+function natDiscoveryOf({ relay: { nat_discovery: discovery } }: Configuration): Pick<RelayOptions, "natDiscovery"> {
+  const [first, second] = discovery.addresses ?? [];
+  if (first === undefined || second === undefined) return {};
+  return { natDiscovery: { addresses: [first, second], ports: discovery.ports } };
+}
+
+/** What wrong credentials cost, at a relay and at a portal. */
+export function penaltiesOf(penalties: Configuration["penalties"]): Exclude<RelayOptions["penalties"], undefined> {
   const { delay, ban_failures: failures, ban_window: windowSeconds, ban_time: banSeconds } = penalties;
   if (delay === "none" && failures === 0) return false;
   return { delay: DELAYS[delay], automaticBan: failures === 0 ? false : { failures, windowSeconds, banSeconds } };
@@ -91,7 +119,7 @@ const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>
   none: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
 };
 
-function limitsOf({ quota }: Configuration): RelayLimits {
+function limitsOf({ quota }: Configuration, limitsFor: LimitsFor | undefined): RelayLimits {
   const quotas = {
     ...(quota.user === undefined ? {} : { user: quota.user }),
     ...(quota.total === undefined ? {} : { total: quota.total }),
@@ -105,6 +133,7 @@ function limitsOf({ quota }: Configuration): RelayLimits {
   return {
     quotas,
     perSource,
+    ...(limitsFor === undefined ? {} : { limitsFor }),
     ...(quota.user_bandwidth === undefined ? {} : { userRate: { bytesPerSecond: quota.user_bandwidth } }),
     ...(quota.allocation_bandwidth === undefined
       ? {}

@@ -13,7 +13,8 @@ import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { authenticatorData, type AuthenticatorData, createAuthenticator } from "./authenticator.ts";
 import type { LinkParts } from "./link.ts";
-import { answerQuestion, createSlowAnswers, type Question } from "./questions.ts";
+import type { Question } from "./ask-for-answers.ts";
+import { answerQuestion, createSlowAnswers } from "./questions.ts";
 import { relayOptionsOf } from "./relay-options.ts";
 import type { Notice } from "./thread-authenticator.ts";
 
@@ -90,6 +91,7 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- asked by the module alone
       answer: (question) => answerQuestion(answers, question as Question),
     },
+    limitsFor: link?.orders.limitsFor,
     logger,
     onEvent: options.onEvent,
   });
