@@ -3,6 +3,7 @@ import { checkedText, secretText } from "./checked-text.ts";
 import { hints } from "./hints-schema.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { protocolKeys, streams } from "./schema-protocol.ts";
+import { redirect } from "./schema-redirect.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
@@ -361,8 +362,13 @@ export const configurationSchema = z
     portal: portal.prefault({}),
     telemetry: telemetry.prefault({}),
     quota: quota.prefault({}),
+    redirect: redirect.prefault({}),
     control: control.prefault({}),
     log: log.prefault({}),
+  })
+  .refine(({ redirect: { least_loaded: wanted }, quota: { store } }) => !wanted || store !== undefined, {
+    path: ["redirect", "least_loaded"],
+    message: "needs quota.store: the relays of a fleet tell each other by it how full they are",
   })
   .superRefine(({ authn: { schemes_turn: schemes }, turn: configured }, context) => {
     const needs = [
