@@ -1,4 +1,4 @@
-import { askRelay, ControlError, type ControlRequest, followRelay } from "@turnpike/relay";
+import { askRelay, ControlError, type ControlRequest, followRelay, RELAY_EVENT_TYPES } from "@turnpike/relay";
 import { type Command, InvalidArgumentError } from "commander";
 import { CommandError } from "../errors.ts";
 import { defaultSocket } from "../wiring/control.ts";
@@ -54,9 +54,10 @@ export function addCtlCommand(program: Command, world: World): void {
   ctl
     .command("events")
     .description("follow events, one JSON object a line")
-    .option("--type <TYPE>", "only of this type; repeatable", collect, [])
+    .option("--type <TYPE>", "only of this type; repeatable", collect)
     .option("--user <NAME>", "only of this user")
-    .action(async ({ type, user }: { readonly type: readonly string[]; readonly user?: string }) => {
+    .addHelpText("after", `\nTypes: ${RELAY_EVENT_TYPES.join(", ")}`)
+    .action(async ({ type, user }: { readonly type?: readonly string[]; readonly user?: string }) => {
       const ended = new AbortController();
       const unlisten = world.onStopSignal(() => ended.abort());
       const query = { type, user };
@@ -120,7 +121,9 @@ function addBanCommand({ ctl, ask, print }: Parts): void {
 function socketOf(ctl: Command, world: World): string {
   const path = ctl.opts<{ readonly socket?: string }>().socket ?? defaultSocket(world);
   if (path === undefined) {
-    throw new CommandError("ctl: which relay? Give --socket PATH: XDG_RUNTIME_DIR is not set", { exitCode: 2 });
+    throw new CommandError("ctl: which relay? Give --socket PATH, its --control-socket: XDG_RUNTIME_DIR is not set", {
+      exitCode: 2,
+    });
   }
   return path;
 }
@@ -134,7 +137,7 @@ async function guarded<T>(action: () => Promise<T>): Promise<T> {
   }
 }
 
-function collect(text: string, previous: readonly string[]): readonly string[] {
+function collect(text: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, text];
 }
 
