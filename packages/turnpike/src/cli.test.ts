@@ -74,13 +74,20 @@ describe("turnpike", () => {
       "--username and --credential (or --credential-file) go together",
     ],
     [["check", "turn:127.0.0.1:1", "--ca", "/nowhere"], "--ca: /nowhere can't be read: no such file"],
+    [["check", "turns:127.0.0.1:1", "--ca", "key.pem"], "Cannot use ca: expected certificates as PEM"],
+    [["check", "turns:127.0.0.1:1?transport=udp", "--ca", "key.pem"], "Cannot use ca: expected certificates as PEM"],
+    [["check", "turns:127.0.0.1:1", "--pin", "abc"], 'Cannot use pin "abc": expected SHA-256 in Base64'],
+    [["check", "turn:127.0.0.1:1", "--timeout", "0"], "Use a number above 0, up to 3600."],
+    [["bench", "turns:127.0.0.1:1", "--ca", "key.pem"], "Cannot use ca: expected certificates as PEM"],
+    [["bench", "stun:127.0.0.1:1"], "Cannot put load on a stun: URI: expected turn: or turns:"],
     [["bench", "turn:127.0.0.1:1", "--rate", "fast"], "Use a number."],
     [["bench", "turn:127.0.0.1:1", "--flows", "0"], "Cannot use flows 0: expected a whole number from 1 to 10000"],
-    [["bench", "turn:127.0.0.1:1", "--transport", "sctp"], "Allowed choices are udp, tcp, tls, ws, wss."],
+    [["bench", "turn:127.0.0.1:1", "--transport", "sctp"], "Allowed choices are udp, tcp, tls, dtls, ws, wss."],
     [["relay", "extra"], "turnpike: too many arguments for 'relay'"],
     [["credentials", "mint", "--ttl", "soon"], "Use a whole number of seconds, at least 1."],
   ])("refuses %j with exit code 2", async (args, message) => {
-    const { code, out, err } = await turnpike(args);
+    const files = { "key.pem": "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n" };
+    const { code, out, err } = await turnpike(args, { files });
     expect({ code, out }).toEqual({ code: 2, out: "" });
     expect(err).toContain(message);
   });

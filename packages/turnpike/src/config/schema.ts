@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { checkedText, secretText } from "./checked-text.ts";
 import { hints } from "./hints-schema.ts";
+import { externalAuth, externalAuthCache } from "./schema-external-auth.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { protocolKeys, streams } from "./schema-protocol.ts";
 import { redirect } from "./schema-redirect.ts";
@@ -228,7 +229,7 @@ const telemetry = z.strictObject({
   metrics: z.string().min(1).optional().register(settings, {
     flag: "--metrics",
     value: "ADDRESS:PORT",
-    description: "where a relay's /metrics is served for Prometheus; off for nowhere",
+    description: "where /metrics of relay and portal is served for Prometheus; off for nowhere",
     defaultText: "`127.0.0.1:9641`, if the port is free",
   }),
   health: z.string().min(1).optional().register(settings, {
@@ -355,6 +356,8 @@ export const configurationSchema = z
     tls: tls.prefault({}),
     streams: streams.prefault({}),
     authn: authn.prefault({}),
+    external_auth: externalAuth.prefault({}),
+    external_auth_cache: externalAuthCache.prefault({}),
     turn: turn.prefault({}),
     penalties: penalties.prefault({}),
     peers: peers.prefault({}),
@@ -369,6 +372,12 @@ export const configurationSchema = z
   .refine(({ redirect: { least_loaded: wanted }, quota: { store } }) => !wanted || store !== undefined, {
     path: ["redirect", "least_loaded"],
     message: "needs quota.store: the relays of a fleet tell each other by it how full they are",
+  })
+  .superRefine((configuration, context) => {
+    if (configuration.authn.schemes_external.includes("basic") && configuration.external_auth.kind === undefined) {
+      const message = '"basic" needs external_auth.kind: nobody else knows the passwords';
+      context.addIssue({ code: "custom", path: ["authn", "schemes_external"], message });
+    }
   })
   .superRefine(({ authn: { schemes_turn: schemes }, turn: configured }, context) => {
     const needs = [

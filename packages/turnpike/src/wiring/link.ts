@@ -11,10 +11,13 @@ import {
   type Relay,
   RelayReporter,
 } from "@turnpike/relay";
+import { type Telemetry, traceOrders } from "@turnpike/relay/telemetry";
 import { formatIpAddress, formatTransportAddress, sameIp, withPort } from "@turnpike/stun";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
 import type { World } from "../world.ts";
+
+type Tracer = Telemetry["tracer"];
 
 /** Which portal, and what with. */
 export interface LinkTarget {
@@ -36,6 +39,8 @@ export interface LinkParts {
   setRelay(relay: Relay): void;
   /** Calls `listener` whenever the portal has sent other fleet secrets. */
   onFleetSecrets(listener: () => void): void;
+  /** Where what the portal wants is traced. */
+  setTracer(tracer: Tracer): void;
   /** What refuses credentials, and ends what lives by them. */
   setRevocations(revocations: RevocationList): void;
   /** Tells the portal that no new allocations are taken. */
@@ -63,6 +68,7 @@ export function createLink(options: {
     relay?: Relay;
     revocations?: RevocationList;
     onFleetSecrets?: () => void;
+    tracer?: Tracer;
     isDraining: boolean;
     isReady: boolean;
   } = { isDraining: false, isReady: false };
@@ -83,7 +89,10 @@ export function createLink(options: {
     logger,
     onReady: () => reporter.handleReady(),
     onAway: () => reporter.handleAway(),
-    onMessage: (message) => orders.handle(message),
+    onMessage: traceOrders(
+      (message) => orders.handle(message),
+      () => state.tracer,
+    ),
   });
   const reporter = new RelayReporter({
     link,
@@ -101,9 +110,14 @@ export function createLink(options: {
     reporter,
     isUp: () => link.isUp,
     async connect() {
-      link.connect(parametersOf(configuration, world));
-      await link.ready;
-      state.isReady = true;
+      const span = state.tracer?.startSpan("portal.link");
+      try {
+        link.connect(parametersOf(configuration, world));
+        await link.ready;
+        state.isReady = true;
+      } finally {
+        span?.setAttribute("turnpike.link.up", state.isReady).end();
+      }
     },
     setRelay(relay) {
       state.relay = relay;
@@ -112,6 +126,9 @@ export function createLink(options: {
     },
     onFleetSecrets(listener) {
       state.onFleetSecrets = listener;
+    },
+    setTracer(tracer) {
+      state.tracer = tracer;
     },
     setRevocations(revocations) {
       state.revocations = revocations;

@@ -104,7 +104,8 @@ function natDiscoveryOf({ relay: { nat_discovery: discovery } }: Configuration):
   return { natDiscovery: { addresses: [first, second], ports: discovery.ports } };
 }
 
-function penaltiesOf(penalties: Configuration["penalties"]): Exclude<RelayOptions["penalties"], undefined> {
+/** What wrong credentials cost, at a relay and at a portal. */
+export function penaltiesOf(penalties: Configuration["penalties"]): Exclude<RelayOptions["penalties"], undefined> {
   const { delay, ban_failures: failures, ban_window: windowSeconds, ban_time: banSeconds } = penalties;
   if (delay === "none" && failures === 0) return false;
   return { delay: DELAYS[delay], automaticBan: failures === 0 ? false : { failures, windowSeconds, banSeconds } };
