@@ -6,10 +6,8 @@ import { handleBinding } from "./binding.ts";
 import {
   type Answer,
   type ClientSource,
-  type EngineLimits,
   type Forward,
   type IcmpReport,
-  type LimitChange,
   type Now,
   type Output,
   type ServerEngine,
@@ -23,6 +21,7 @@ import type { AllocationContext, DeletionReason, Totals } from "./events.ts";
 import { HandOver } from "./hand-over.ts";
 import { reportIcmp } from "./icmp.ts";
 import { refuseUnknownAttributes } from "./known-attributes.ts";
+import type { EngineLimits, LimitChange } from "./limits.ts";
 import { Mobility } from "./mobility.ts";
 import { PendingAuthentications } from "./pending-authentications.ts";
 import { bindChannel, createPermission } from "./permissions.ts";
