@@ -107,7 +107,9 @@ describe("Chromium", () => {
     it("carries messages, audio and video, between relayed candidates only", async () => {
       const relay = await startTestRelay({ listen: ["tcp:127.0.0.1:0"], tls: certificate });
       const port = relay.listening[0]?.local.port ?? 0;
-      const iceServers = [{ urls: `${scheme}:127.0.0.1:${port}?transport=tcp`, username: ALICE.username, credential: ALICE.password }];
+      const iceServers = [
+        { urls: `${scheme}:127.0.0.1:${port}?transport=tcp`, username: ALICE.username, credential: ALICE.password },
+      ];
       const configuration = JSON.stringify({ iceTransportPolicy: "relay", iceServers });
       const page = await openPage(browser);
       const data: DataResult = await page.evaluate(`exchange(${configuration}, ${COUNT})`);
