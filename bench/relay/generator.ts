@@ -137,7 +137,8 @@ function openFlow(channel: number): Flow {
 function allocate(fd: number, channel: number): Flow | undefined {
   const stun = new StunClient({ username: "u", password: "p" }, new SeededRandom(randomInt(2 ** 31)));
   const transport = attribute(requestedTransport, 17);
-  const ask = (request: Uint8Array): StunMessage => stunOf(exchange(fd, request, (bytes) => decodeMessage(bytes).ok));
+  const ask = (request: Uint8Array): StunMessage =>
+    stunOf(exchange(fd, request, (bytes) => decodeMessage(bytes).ok && isAnswer(bytes, request)));
   stun.learn(ask(stun.plain("allocate", [transport])));
   const relayed: TransportAddress | number = relayedOf(ask(stun.signed("allocate", [transport])));
   if (relayed === 437) return undefined;
@@ -147,6 +148,11 @@ function allocate(fd: number, channel: number): Flow | undefined {
   if (outcome !== "success") throw new Error(`The relay refused a channel: ${outcome}`);
   const end = stun.signed("refresh", [attribute(lifetime, 0)]);
   return { fd, channel, port: relayed.port, address: relayed.w3, release: () => send(fd, end) };
+}
+
+/** Whether it has the request's transaction ID: a busy relay may answer a request twice. */
+function isAnswer(bytes: Uint8Array, request: Uint8Array): boolean {
+  return Buffer.compare(bytes.subarray(8, 20), request.subarray(8, 20)) === 0;
 }
 
 function wire(fd: number, channel: number): Flow {
