@@ -39,6 +39,7 @@ export interface AuthenticatorData {
           readonly kid: string;
           readonly key: Uint8Array;
           readonly algorithm: OauthAlgorithm;
+          readonly actor?: string;
         }[];
         readonly isJwtTaken: boolean;
       }
