@@ -24,7 +24,6 @@ const relay = await (async () => {
     // All clients of a measurement have one address, and so one share of challenges.
     engine: { unauthenticatedBytesPerSecond: 1e9 },
     ...(name !== undefined && {
-      engine: { mobility: false, unauthenticatedBytesPerSecond: 1e9 },
       kernel: { interfaces: [name], modes: [mode === "generic" ? "generic" : "native"] },
     }),
     authenticate,
