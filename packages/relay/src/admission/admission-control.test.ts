@@ -159,7 +159,12 @@ test("limitsFor that never answers refuses after a while, and holds up nobody wh
   const { ask, clock, control, logger } = setUp({});
   for (let i = 0; i < 20; i++) ask();
   let asked = 0;
-  control.configure({ limitsFor: () => (asked++, never) });
+  control.configure({
+    limitsFor: () => {
+      asked++;
+      return never;
+    },
+  });
   const { decision } = ask();
   expect([asked, clock.pending]).toEqual([17, 17]);
   clock.advance(10_000);

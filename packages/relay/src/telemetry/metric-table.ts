@@ -43,6 +43,7 @@ export const EVENT_REASONS: readonly string[] = [
   "credentialRevoked",
   "credentialExpired",
   "relaySocketError",
+  "reactorFailed",
   "shutdown",
   "other",
 ];

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { readExternalAuth } from "../config/external-auth-files.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
 import { openPortal, untilSignal } from "../wiring/portal.ts";
+import { refuseToReveal } from "../wiring/reveal.ts";
 import { withTelemetry } from "../wiring/telemetry.ts";
 import { loggerOf } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
@@ -19,6 +20,7 @@ export function addPortalCommand(program: Command, world: World): void {
     table === "portal" ||
     table === "log" ||
     table === "penalties" ||
+    (table === "hints" && key === "reveal_ip_address") ||
     (table === "telemetry" && key !== "health") ||
     table === "external_auth" ||
     table === "external_auth_cache" ||
@@ -27,6 +29,7 @@ export function addPortalCommand(program: Command, world: World): void {
   addConfigurationFlags(command, isForPortal).action(async () => {
     const loaded = configurationOf(command, world);
     const { configuration } = loaded;
+    refuseToReveal(configuration, { runs: "portal", environment: world.environment });
     const externalAuth = readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
     const signalled = untilSignal(world);

@@ -23,7 +23,7 @@ export function addServeCommand(program: Command, world: World): void {
   addConfigurationFlags(serve, isForRelay).action(async () => {
     const loaded = configurationOf(serve, world);
     const { configuration } = loaded;
-    refuseToReveal(configuration, { relay: true });
+    refuseToReveal(configuration, { runs: "serve", environment: world.environment });
     const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
     if (!configuration.authn.schemes_turn.includes("portal")) {
       const where = loaded.placeOf(["authn", "schemes_turn"]);

@@ -8,6 +8,7 @@ import { redirect } from "./schema-redirect.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
+  checkAddressPrefix,
   checkEventType,
   checkExternalAddress,
   checkListenSpec,
@@ -20,15 +21,22 @@ const port = () => z.int().min(1).max(65_535);
 
 const relay = z.strictObject({
   plane: z
-    .enum(["auto", "portable", "batched"])
+    .enum(["auto", "portable", "batched", "kernel"])
     .prefault("auto")
     .register(settings, {
       flag: "--plane",
       value: "WHAT",
       description:
-        "how UDP is forwarded: batched (many packets a system call, on threads; Linux x64 with glibc), portable, or " +
-        "auto: batched if this machine passes its self-test",
+        "how UDP is forwarded: batched (many packets a system call, on threads; Linux x64 with glibc), kernel (batched, " +
+        "and channels in the kernel by XDP; needs --interface, CAP_BPF and CAP_NET_ADMIN), portable, or auto: batched if " +
+        "this machine passes its self-test",
     }),
+  interface: z.string().min(1).max(15).optional().register(settings, {
+    flag: "--interface",
+    value: "NAME",
+    description: "with --plane kernel: the Ethernet interface that clients and peers come by",
+    defaultText: "none",
+  }),
   threads: z.int().min(1).max(64).optional().register(settings, {
     flag: "--threads",
     value: "N",
@@ -165,8 +173,9 @@ const peers = z.strictObject({
 const portal = z.strictObject({
   url: z.string().min(1).optional().register(settings, {
     flag: "--portal",
-    value: "URL",
-    description: "the portal that a relay links to: https://HOST; it serves once the portal said init",
+    value: "URL-OR-HINTS",
+    description:
+      "the portal that a relay links to: https://HOST, hints such as tor:NAME.onion:80, or a reference; [hints] rules the way; it serves once the portal said init",
     defaultText: "none: the relay stands alone",
   }),
   token: secretText().optional().register(settings, {
@@ -209,6 +218,11 @@ const portal = z.strictObject({
     description: "redis://… that the portals of one fleet share",
     defaultText: "none: there is one portal",
     secret: true,
+  }),
+  trusted_proxies: z.array(checkedText(checkAddressPrefix)).prefault([]).register(settings, {
+    flag: "--portal-trusted-proxy",
+    value: "CIDR",
+    description: "a reverse proxy before the portal, whose X-Forwarded-For is believed: an address or prefix",
   }),
   public_url: z.string().min(1).optional().register(settings, {
     flag: "--public-url",

@@ -3,7 +3,9 @@ import {
   aliasedSettings,
   createStampSecret,
   createSystemClock,
+  type LinkConnector,
   type LinkParameters,
+  type LinkTimes,
   parseExternalAddress,
   parseListenSpec,
   PortalLink,
@@ -23,8 +25,11 @@ type Tracer = Telemetry["tracer"];
 export interface LinkTarget {
   readonly url: string;
   readonly token: string;
-  /** Whether the token may travel in clear: to the portal of this very process. */
+  /** Whether the token may travel in clear: to the portal of this very process, or inside of TLS or Tor. */
   readonly allowCleartext?: boolean;
+  /** What opens the connection. Default: the system's sockets. */
+  readonly connector?: LinkConnector | undefined;
+  readonly times?: LinkTimes | undefined;
 }
 
 /** Everything of a relay's link to its portal. */
@@ -87,6 +92,8 @@ export function createLink(options: {
     token: target.token,
     stampSecret,
     logger,
+    ...(target.connector && { connector: target.connector }),
+    ...(target.times && { times: target.times }),
     onReady: () => reporter.handleReady(),
     onAway: () => reporter.handleAway(),
     onMessage: traceOrders(

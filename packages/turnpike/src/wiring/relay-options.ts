@@ -32,6 +32,9 @@ export function relayOptionsOf(options: {
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
     throw new TypeError("Cannot use one of --cert and --key without the other");
   }
+  if ((relay.plane === "kernel") !== (relay.interface !== undefined)) {
+    throw new TypeError("Cannot use one of --plane kernel and --interface without the other");
+  }
   const [min, max] = relay.port_range;
   const { thirdPartyAuthorization } = authenticator;
   return {
@@ -40,6 +43,7 @@ export function relayOptionsOf(options: {
       plane: relay.plane,
       ...(relay.threads === undefined ? {} : { threads: relay.threads }),
       coalesceUs: relay.coalesce_us,
+      ...(relay.interface === undefined ? {} : { interface: relay.interface }),
     },
     ...(relay.listen === undefined ? {} : { listen: relay.listen }),
     ...(tls.cert === undefined || tls.key === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
