@@ -5,6 +5,7 @@ import { ActorRates } from "../limits/actor-rates.ts";
 import { ActorSlots } from "../limits/actor-slots.ts";
 import { SourceRates } from "../limits/source-rates.ts";
 import { RecordingLogger } from "../testing/recording-logger.ts";
+import { VirtualClock } from "../testing/virtual-clock.ts";
 import { AdmissionControl, type AdmissionControlOptions, type AdmissionSettings } from "./admission-control.ts";
 import type { AdmissionStore, Reserved } from "./admission-store.ts";
 import { MemoryAdmissionStore } from "./memory-store.ts";
@@ -16,6 +17,7 @@ function setUp(settings: AdmissionSettings, options: Partial<AdmissionControlOpt
   const sourceRates = new SourceRates({ clockOffsetMs: 0 });
   const store = new MemoryAdmissionStore();
   const logger = new RecordingLogger();
+  const clock = new VirtualClock();
   const changes: [number, readonly LimitChange[]][] = [];
   const control = new AdmissionControl({
     relayId: "r1",
@@ -24,7 +26,7 @@ function setUp(settings: AdmissionSettings, options: Partial<AdmissionControlOpt
     sourceRates,
     slots: new ActorSlots(rates),
     changeLimits: (reactor, told) => void changes.push([reactor, told]),
-    monotonicMs: () => 1000,
+    clock,
     logger,
     ...options,
   });
@@ -41,7 +43,7 @@ function setUp(settings: AdmissionSettings, options: Partial<AdmissionControlOpt
     };
     return { asker: { reactor, questionId }, decision: control.admit({ reactor, questionId }, context, SERVING) };
   };
-  return { control, store, sourceRates, rates, logger, changes, ask };
+  return { clock, control, store, sourceRates, rates, logger, changes, ask };
 }
 
 /** A store that answers when the test says so. */
@@ -150,6 +152,29 @@ describe("quotas", () => {
     expect(await decision).toMatchObject(expected);
     expect(logger.messages("error")).toEqual(["Quotas can't be checked"]);
   });
+});
+
+test("limitsFor that never answers refuses after a while, and holds up nobody who lives", async () => {
+  const never = new Promise<undefined>(() => {});
+  const { ask, clock, control, logger } = setUp({});
+  for (let i = 0; i < 20; i++) ask();
+  let asked = 0;
+  control.configure({
+    limitsFor: () => {
+      asked++;
+      return never;
+    },
+  });
+  const { decision } = ask();
+  expect([asked, clock.pending]).toEqual([17, 17]);
+  clock.advance(10_000);
+  expect(await decision).toMatchObject({ admitted: false, code: 508 });
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+  expect(asked).toBe(21);
+  expect(logger.messages("error")).toContain("limitsFor failed: the allocation is refused");
+  clock.advance(10_000);
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+  expect([asked, clock.pending, control.count]).toEqual([21, 0, 20]);
 });
 
 test("limitsFor that fails refuses; a redirect policy that fails keeps the client", async () => {

@@ -3,6 +3,7 @@ import type { AllocationLimits, LimitChange, Rate } from "@turnpike/turn";
 import type { Logger } from "../logger.ts";
 import type { ActorSlots } from "../limits/actor-slots.ts";
 import type { SourceRates } from "../limits/source-rates.ts";
+import type { Clock } from "../reactor/clock.ts";
 import type { AdmissionDecision } from "../reactor/reactor.ts";
 import { SampledLog } from "../sampled-log.ts";
 import type { AdmissionStore, Reserved } from "./admission-store.ts";
@@ -32,7 +33,7 @@ export interface AdmissionControlOptions {
   readonly slots: ActorSlots;
   /** Holds allocations of a reactor to other limits. */
   readonly changeLimits: (reactor: number, changes: readonly LimitChange[]) => void;
-  readonly monotonicMs: () => number;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -62,6 +63,8 @@ interface Admitted {
 
 /** Questions to a slow `limitsFor` about those who live, at a time. */
 const REVIEWS_AT_ONCE = 16;
+/** What takes longer is no answer: its client retransmits for 39.5 s (RFC 8489 §6.2.1). */
+const LIMITS_TIMEOUT_MS = 10_000;
 
 const QUOTA_TEXTS: Readonly<Record<string, string>> = {
   user: "Allocation Quota Reached",
@@ -85,7 +88,7 @@ export class AdmissionControl {
 
   constructor(options: AdmissionControlOptions) {
     this.#options = options;
-    this.#log = new SampledLog(options);
+    this.#log = new SampledLog({ logger: options.logger, monotonicMs: () => this.#nowMs });
   }
 
   /** Allocations that were admitted and not released. */
@@ -127,8 +130,7 @@ export class AdmissionControl {
     context: AdmissionContext,
     load: { readonly draining: boolean },
   ): AdmissionDecision | Promise<AdmissionDecision> {
-    const { sourceRates, monotonicMs } = this.#options;
-    if (!sourceRates.admitsAllocation(context.client, monotonicMs())) {
+    if (!this.#options.sourceRates.admitsAllocation(context.client, this.#nowMs)) {
       return refusal(486, "Allocation Quota Reached: too many allocations a second from this network");
     }
     const redirection = this.#redirect(context, load);
@@ -182,7 +184,7 @@ export class AdmissionControl {
     };
     try {
       const limits = this.#settings.limitsFor?.(request.context);
-      return limits instanceof Promise ? limits.then(proceed).catch(fail) : proceed(limits);
+      return limits instanceof Promise ? this.#inTime(limits).then(proceed).catch(fail) : proceed(limits);
     } catch (error) {
       return fail(error);
     }
@@ -223,8 +225,8 @@ export class AdmissionControl {
     }
     const userRate = limits?.userRate ?? this.#settings.userRate;
     const hasSlot = this.#needsSlot(userRate);
-    const { slots, monotonicMs } = this.#options;
-    const actorSlot = hasSlot ? slots.acquire(context.actor, userRate, monotonicMs()) : undefined;
+    const { slots } = this.#options;
+    const actorSlot = hasSlot ? slots.acquire(context.actor, userRate, this.#nowMs) : undefined;
     if (hasSlot && actorSlot === undefined) {
       this.#giveBack(lease);
       return refusal(508, "Insufficient Capacity: too many users with limits");
@@ -259,7 +261,7 @@ export class AdmissionControl {
       try {
         const limits = limitsFor?.(admitted.context);
         if (limits instanceof Promise) {
-          void limits
+          void this.#inTime(limits)
             .then((late) => {
               if (generation !== this.#generation) return;
               const lateChanges = new Map<number, LimitChange[]>();
@@ -285,14 +287,14 @@ export class AdmissionControl {
     const limits = checkUserLimits(given);
     const admitted = this.#admitted.get(key);
     if (admitted === undefined) return;
-    const { slots, monotonicMs } = this.#options;
+    const { slots } = this.#options;
     const { actor } = admitted.context;
     const userRate = limits?.userRate ?? this.#settings.userRate;
     let actorSlot: number | undefined;
     if (admitted.hasSlot) {
-      actorSlot = slots.configure(actor, userRate, monotonicMs());
+      actorSlot = slots.configure(actor, userRate, this.#nowMs);
     } else if (this.#needsSlot(userRate)) {
-      actorSlot = slots.acquire(actor, userRate, monotonicMs());
+      actorSlot = slots.acquire(actor, userRate, this.#nowMs);
       if (actorSlot === undefined) throw new Error("Too many users with limits");
       admitted.hasSlot = true;
     }
@@ -307,6 +309,19 @@ export class AdmissionControl {
 
   #tell(changes: ReadonlyMap<number, readonly LimitChange[]>): void {
     for (const [reactor, told] of changes) this.#options.changeLimits(reactor, told);
+  }
+
+  #inTime<T>(answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.#options.clock.schedule(LIMITS_TIMEOUT_MS, () =>
+        reject(new Error(`limitsFor has not answered within ${LIMITS_TIMEOUT_MS / 1000} s`)),
+      );
+      answer.then(resolve, reject).finally(cancel);
+    });
+  }
+
+  get #nowMs(): number {
+    return this.#options.clock.now().monotonicMs;
   }
 
   #reviewFailed(error: unknown): void {

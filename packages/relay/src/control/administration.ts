@@ -115,7 +115,7 @@ export class Administration {
       sourceRates: this.sourceRates,
       slots: new ActorSlots(this.actorRates),
       changeLimits: (reactor, changes) => this.#reactors?.changeAllocationLimits(reactor, changes),
-      monotonicMs,
+      clock,
       logger,
     });
     this.configure(options.limits ?? {});

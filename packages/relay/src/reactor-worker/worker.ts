@@ -108,6 +108,8 @@ const authenticator = await createThreadAuthenticator({
 });
 
 const interest = new EventInterest(start.memory.interest);
+// Read anew: what was read before the modules were loaded would put this thread's buckets ahead of all others'.
+clock.tick();
 const clockOffsetMs = commonClockOffsetMs(clock.now().monotonicMs);
 const actorRates = new ActorRates({ clockOffsetMs, memory: start.memory.actorRates });
 const { maxPendingAuthentications: maxPending } = start.engine;
