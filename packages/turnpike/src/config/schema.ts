@@ -4,6 +4,7 @@ import { hints } from "./hints-schema.ts";
 import { externalAuth, externalAuthCache } from "./schema-external-auth.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { protocolKeys, streams } from "./schema-protocol.ts";
+import { redirect } from "./schema-redirect.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
@@ -378,8 +379,13 @@ export const configurationSchema = z
     portal: portal.prefault({}),
     telemetry: telemetry.prefault({}),
     quota: quota.prefault({}),
+    redirect: redirect.prefault({}),
     control: control.prefault({}),
     log: log.prefault({}),
+  })
+  .refine(({ redirect: { least_loaded: wanted }, quota: { store } }) => !wanted || store !== undefined, {
+    path: ["redirect", "least_loaded"],
+    message: "needs quota.store: the relays of a fleet tell each other by it how full they are",
   })
   .superRefine((configuration, context) => {
     if (configuration.authn.schemes_external.includes("basic") && configuration.external_auth.kind === undefined) {
