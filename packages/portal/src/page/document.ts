@@ -84,7 +84,8 @@ h2 { font-size: 1.05rem; margin: 0 0 0.6rem; }
 section, #sign-in { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 1rem; margin: 1rem 0; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th { text-align: left; color: var(--faint); font-weight: 500; }
-th, td { padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line); vertical-align: middle; }
+td:has(> button) { text-align: right; }
 td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 form { display: flex; flex-wrap: wrap; gap: 0.8rem; align-items: end; margin-top: 0.8rem; }
 #sign-in h2 { width: 100%; }

@@ -21,16 +21,23 @@ export function runPage(): void {
   let events: readonly Item[] = [];
   let isRefreshDue = false;
 
-  const one = <Element extends HTMLElement>(selector: string): Element => {
-    const found = document.querySelector<Element>(selector);
-    if (found === null) throw new TypeError(`There is no ${selector}`);
+  const one = (selector: string): HTMLElement => {
+    const found = document.querySelector(selector);
+    if (!(found instanceof HTMLElement)) throw new TypeError(`There is no ${selector}`);
+    return found;
+  };
+  const formOf = (selector: string): HTMLFormElement => {
+    const found = one(selector);
+    if (!(found instanceof HTMLFormElement)) throw new TypeError(`${selector} is no form`);
     return found;
   };
   const say = (text: string): void => {
     one("#message").textContent = text;
   };
-  const textOf = (value: unknown): string =>
-    value === undefined || value === null ? "" : Array.isArray(value) ? value.map(String).join(" ") : String(value);
+  const textOf = (value: unknown): string => {
+    if (Array.isArray(value)) return value.map(textOf).join(" ");
+    return typeof value === "string" ? value : typeof value === "number" ? String(value) : "";
+  };
   const timeOf = (value: unknown): string => (typeof value === "string" ? new Date(value).toLocaleString() : "");
   const column = (title: string, key: string): Column => [title, (item) => textOf(item[key])];
   const time = (title: string, key: string): Column => [title, (item) => timeOf(item[key])];
@@ -192,7 +199,7 @@ export function runPage(): void {
   };
 
   const onSubmit = (selector: string, work: (value: (name: string) => string) => Promise<unknown>): void => {
-    const form = one<HTMLFormElement>(selector);
+    const form = formOf(selector);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       say("");
@@ -229,13 +236,16 @@ export function runPage(): void {
       ...number("maxAllocations", value("maxAllocations")),
       ...given("password", value("password")),
     };
-    if ((await ask("POST", "/v1/users", body)) !== undefined) one<HTMLFormElement>("#users form").reset();
+    if ((await ask("POST", "/v1/users", body)) !== undefined) formOf("#users form").reset();
     await showUsers();
   });
   onSubmit("#tokens form", async (value) => {
     const body = { label: value("label"), ...number("lifetimeSeconds", value("days"), 86_400) };
     const made = await ask("POST", "/v1/tokens", body);
-    if (made !== undefined) show("#tokens pre", `${textOf(made["token"])}\n\nShown this once.`);
+    if (made !== undefined) {
+      show("#tokens pre", textOf(made["token"]));
+      say("The new token is shown this once: keep it somewhere safe.");
+    }
     await showTokens();
   });
   one("#sign-out").addEventListener("click", () => void ask("POST", "/v1/logout").then(() => location.reload()));
