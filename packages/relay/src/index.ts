@@ -12,6 +12,7 @@ export type { QuotaSettings } from "./admission/quotas.ts";
 export {
   type FleetRelay,
   redirectByPrefix,
+  redirectInTurn,
   type RedirectPolicy,
   type RedirectQuestion,
   type RedirectTarget,

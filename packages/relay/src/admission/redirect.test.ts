@@ -1,6 +1,12 @@
 import { formatTransportAddress, transportAddress } from "@turnpike/stun";
 import { expect, test } from "vitest";
-import { type FleetRelay, redirectByPrefix, redirectionFor, redirectToLeastLoaded } from "./redirect.ts";
+import {
+  type FleetRelay,
+  redirectByPrefix,
+  redirectInTurn,
+  redirectionFor,
+  redirectToLeastLoaded,
+} from "./redirect.ts";
 
 function question(client = "198.51.100.7", allocations = 0, draining = false) {
   return {
@@ -53,4 +59,18 @@ test("to the least loaded: only over a margin, only from some load on, and alway
   expect(redirectionFor(policy, question("2001:db8::1", 9))).toBeUndefined();
   expect(serverOf(redirectionFor(policy, question(undefined, 0, true)))).toBe("192.0.2.3:3478");
   expect(() => redirectToLeastLoaded({ relays: () => [], margin: 0.5 })).toThrow(RangeError);
+});
+
+test("in turn: one server after the other of the client's family, while draining or always", () => {
+  const servers = ["192.0.2.1:3478", "[2001:db8::1]:3478", "192.0.2.2:3478"];
+  const draining = redirectInTurn({ servers, domain: "relay.example" });
+  expect(redirectionFor(draining, question())).toBeUndefined();
+  const always = redirectInTurn({ servers, when: "always" });
+  const told = ["a", "b", "c"].map(() => serverOf(redirectionFor(always, question())));
+  expect(told).toEqual(["192.0.2.1:3478", "192.0.2.2:3478", "192.0.2.1:3478"]);
+  expect(serverOf(redirectionFor(always, question("2001:db8::7")))).toBe("[2001:db8::1]:3478");
+  expect(redirectionFor(draining, question(undefined, 0, true))).toMatchObject({ alternateDomain: "relay.example" });
+  const ipv4 = redirectInTurn({ servers: ["192.0.2.1:3478"], when: "always" });
+  expect(redirectionFor(ipv4, question("2001:db8::7"))).toBeUndefined();
+  expect(() => redirectInTurn({ servers: [] })).toThrow("no server is named");
 });

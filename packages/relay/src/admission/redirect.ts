@@ -43,6 +43,27 @@ export function redirectByPrefix(
   return ({ client }) => table.find(({ range }) => rangeContains(range, client))?.target;
 }
 
+/** Sends clients to one server after the other, each to one of its own address family. @throws TypeError for no server */
+export function redirectInTurn(
+  options: RedirectTarget & {
+    /** While this relay drains (the default), or always. */
+    readonly when?: "draining" | "always";
+  },
+): RedirectPolicy {
+  const { servers, domain, when = "draining" } = options;
+  checkTarget(options);
+  const ofFamily = (family: 4 | 6): string[] => servers.filter((server) => parseServer(server).family === family);
+  const queues = { 4: ofFamily(4), 6: ofFamily(6) };
+  return ({ client, load }) => {
+    if (when === "draining" && !load.draining) return undefined;
+    const queue = queues[client.family];
+    const server = queue.shift();
+    if (server === undefined) return undefined;
+    queue.push(server);
+    return domain === undefined ? { servers: [server] } : { servers: [server], domain };
+  };
+}
+
 /** Another relay of the fleet. */
 export interface FleetRelay extends RedirectTarget {
   /** Its living allocations, as it told last. */

@@ -35,6 +35,10 @@ describe("loadConfiguration", () => {
       strict_channels: false,
       trusted_proxies: [],
       nat_discovery: { ports: [3478, 3479] },
+      nonce_lifetime: 600,
+      alternate_servers: [],
+      redirect: "draining",
+      drain_timeout: 3600,
     });
     expect(configuration.streams).toEqual({
       max_queue_bytes: 262_144,
@@ -291,7 +295,7 @@ key = "0123456789ABCDEF0123456789abcdef"
     [
       "--listen",
       ["udp:1.2.3.4:65536"],
-      `--listen: relay.listen[0]: Cannot listen on "udp:1.2.3.4:65536": expected udp:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
+      "--listen: relay.listen[0]: there is no port 65536: ports go from 0 (any free one) to 65535",
     ],
     [
       "--listen",

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { turnHintServer } from "@turnpike/client";
 import { createAddressPolicy, InvalidHintError, parseHint, parseTarget } from "@turnpike/hints";
 import { isRelayEventType, parseExternalAddress, parseListenSpec, RELAY_EVENT_TYPES } from "@turnpike/relay";
+import { parseTransportAddress } from "@turnpike/stun";
 import { createPeerPolicy } from "@turnpike/turn";
 
 /** A value is not of its form. The message says what is wrong and what would be right, without the key's name. */
@@ -16,10 +17,39 @@ export interface UserEntry {
   readonly key?: string;
 }
 
-/** Transports of RFC 8656 and beyond that are named by `--listen`, but not served. */
 /** Checks `TRANSPORT:ADDRESS:PORT`; IPv6 addresses stand in brackets. */
 export function checkListenSpec(text: string): string {
+  const port = outOfRangePort(text);
+  if (port !== undefined)
+    throw new InvalidValueError(`there is no port ${port}: ports go from 0 (any free one) to 65535`);
   return checkBy(parseListenSpec, text);
+}
+
+/** The listening addresses that a port alone stands for. */
+export function listenOnPort(port: string): readonly string[] {
+  if (!/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > LAST_PORT) {
+    throw new InvalidValueError("must be a port from 1 to 65535");
+  }
+  return ["udp", "tcp"].flatMap((transport) => [`${transport}:0.0.0.0:${port}`, `${transport}:[::]:${port}`]);
+}
+
+/** Checks `ADDRESS:PORT` of another relay. */
+export function checkServerAddress(text: string): string {
+  const port = outOfRangePort(text);
+  if (port !== undefined) throw new InvalidValueError(`there is no port ${port}: ports go from 1 to 65535`);
+  const address = parseTransportAddress(text);
+  if (address !== undefined && address.port > 0) return text;
+  throw new InvalidValueError(
+    `${JSON.stringify(text)}: write ADDRESS:PORT, such as 203.0.113.7:3478 or [2001:db8::7]:3478`,
+  );
+}
+
+const LAST_PORT = 65_535;
+
+/** The port at the end of a text, if it is a number that no port has. */
+function outOfRangePort(text: string): string | undefined {
+  const digits = /:(\d{1,20})$/.exec(text)?.[1];
+  return digits !== undefined && Number(digits) > LAST_PORT ? digits : undefined;
 }
 
 /** Checks an IPv4 or IPv6 address without a zone. */

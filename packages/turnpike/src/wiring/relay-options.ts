@@ -4,6 +4,7 @@ import {
   type AuthenticateModule,
   isRelayEventType,
   plainEvent,
+  redirectInTurn,
   type RelayLimits,
   type RelayOptions,
 } from "@turnpike/relay";
@@ -50,6 +51,7 @@ export function relayOptionsOf(options: {
     engine: {
       maxLifetimeSeconds: relay.max_lifetime,
       channelLifetimeSeconds: relay.channel_lifetime,
+      nonceLifetimeSeconds: relay.nonce_lifetime,
       mobility: relay.mobility,
       strictChannels: relay.strict_channels,
       onCredentialExpiry: turn.on_credential_expiry,
@@ -111,7 +113,9 @@ const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>
   none: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
 };
 
-function limitsOf({ quota }: Configuration): RelayLimits {
+/** What of a configuration `relay.configure` takes. @throws TypeError */
+export function limitsOf({ quota, relay }: Configuration): RelayLimits {
+  const { alternate_servers: servers, alternate_domain: domain, redirect: when } = relay;
   const quotas = {
     ...(quota.user === undefined ? {} : { user: quota.user }),
     ...(quota.total === undefined ? {} : { total: quota.total }),
@@ -125,6 +129,10 @@ function limitsOf({ quota }: Configuration): RelayLimits {
   return {
     quotas,
     perSource,
+    maxLifetimeSeconds: relay.max_lifetime,
+    ...(servers.length === 0
+      ? {}
+      : { redirect: redirectInTurn({ servers, when, ...(domain === undefined ? {} : { domain }) }) }),
     ...(quota.user_bandwidth === undefined ? {} : { userRate: { bytesPerSecond: quota.user_bandwidth } }),
     ...(quota.allocation_bandwidth === undefined
       ? {}

@@ -12,6 +12,7 @@ import { CommandError } from "../errors.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { usesColors, type World } from "../world.ts";
 import { openControl } from "./control.ts";
+import { withDiscoveredAddresses } from "./discovery.ts";
 import { createLink, type LinkParts, type LinkTarget } from "./link.ts";
 import { type Observation, openObservation } from "./observation.ts";
 import { startConfiguredRelay } from "./start-relay.ts";
@@ -41,9 +42,10 @@ export function loggerOf(configuration: Configuration, world: World): Logger {
 
 /** Runs a relay until a signal stops it. @throws CommandError if it can't be started. */
 export async function runRelay(options: RunRelayOptions): Promise<void> {
-  const { configuration, credentials, world } = options;
-  const logger = options.logger ?? loggerOf(configuration, world);
-  const link = linkOf(options, logger);
+  const { credentials, world } = options;
+  const logger = options.logger ?? loggerOf(options.configuration, world);
+  const configuration = await withDiscoveredAddresses(options.configuration, { world, logger });
+  const link = linkOf({ ...options, configuration }, logger);
   const observation = await openObservation({ configuration, world, logger, link });
   // Signals are listened to before anything can be asked of the relay.
   const starting = start({ configuration, credentials, logger, link, observation });
@@ -54,7 +56,7 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
     await options.onReady?.(relay);
   };
   try {
-    await Promise.all([untilStopped({ starting, world, logger, link, observation }), announce()]);
+    await Promise.all([untilStopped({ starting, configuration, world, logger, link, observation }), announce()]);
   } finally {
     link?.stop();
     await control?.close();
@@ -99,22 +101,30 @@ async function start(options: {
   }
 }
 
-/** The first signal drains, the second stops at once, a third ends the process whatever it is doing. */
+/**
+ * The first signal drains, as long as the configuration lets it; the second stops at once, a third ends the process
+ * whatever it is doing.
+ */
 async function untilStopped(options: {
   readonly starting: Promise<Relay>;
+  readonly configuration: Configuration;
   readonly world: World;
   readonly logger: Logger;
   readonly link: LinkParts | undefined;
   readonly observation: Observation;
 }): Promise<void> {
-  const { starting, world, logger, link, observation } = options;
+  const { starting, configuration, world, logger, link, observation } = options;
+  const { drain_timeout: drainSeconds } = configuration.relay;
   const { promise: second, resolve: stopAtOnce } = Promise.withResolvers<void>();
   const { promise: first, resolve: drain } = Promise.withResolvers<void>();
   let signals = 0;
   const unlisten = world.onStopSignal((signal) => {
     signals++;
     if (signals === 1) {
-      logger.info({ signal }, "Waiting until the last allocation has ended; a second signal stops at once");
+      logger.info(
+        { signal, drainSeconds },
+        "Waiting until the last allocation has ended; a second signal stops at once",
+      );
       drain();
       link?.stopWaiting();
       observation.setDraining();
@@ -130,10 +140,29 @@ async function untilStopped(options: {
     await first;
     const drained = relay.drain();
     link?.announceDrain();
-    await Promise.race([drained, second]);
+    const isDrained = await untilDrained({ drained, second, timeoutMs: drainSeconds * 1000 });
+    if (!isDrained) {
+      const { allocations } = relay.stats();
+      logger.info({ drainSeconds, allocations }, "The time to drain is over: what is left is ended");
+    }
     await relay.stop();
     logger.debug({ stats: relay.stats() }, "What the relay has done");
   } finally {
     unlisten();
+  }
+}
+
+/** False if the time was over before. */
+async function untilDrained(options: {
+  readonly drained: Promise<void>;
+  readonly second: Promise<void>;
+  readonly timeoutMs: number;
+}): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => resolve(false), options.timeoutMs);
+  try {
+    return await Promise.race([options.drained.then(() => true), options.second.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
