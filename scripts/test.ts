@@ -6,7 +6,7 @@ const CHECKS = ["build", "check:format", "check:lint", "check:types", "check:hou
 
 const tally = new Tally();
 for (const check of CHECKS) tally.run(`npm run ${check}`, "npm", ["run", "--silent", check]);
-tally.runVitest(["unit", "whole"]);
+tally.runVitest(["unit", "whole", "e2e"]);
 for (const room of publishedRooms()) {
   tally.run(`publint packages/${room}`, "publint", [`packages/${room}`, "--strict", "--pack", "npm"]);
   const problems = misPacked(room);

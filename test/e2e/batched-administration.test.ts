@@ -1,51 +1,24 @@
 import { OperationContext } from "@turnpike/authn";
-import {
-  type BatchedRelay,
-  type BatchedRelayOptions,
-  loadLibc,
-  prefixSubject,
-  startBatchedRelay,
-} from "@turnpike/relay";
-import type { TransportAddress } from "@turnpike/stun";
+import { type BatchedRelay, type BatchedRelayOptions, loadLibc, prefixSubject } from "@turnpike/relay";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, test } from "vitest";
 import { Ledger } from "../sim/model/ledger.ts";
+import { startBatchedTestRelay } from "../support/batched-relay.ts";
 import { LinkTurnClient } from "../support/link-turn-client.ts";
-import { allocated, ALICE, BOB, bytes, keep, openPeer } from "../support/relay.ts";
-import { UdpTurnClient } from "../support/udp-turn-client.ts";
+import { allocated, ALICE, BOB, bytes, keep, openClient, openPeer } from "../support/relay.ts";
 
 const libc = loadLibc();
 const ctx = OperationContext.internal("test");
 /** How long something may take that is there soon. */
 const SOON = { timeout: 20_000 };
-const AUTHENTICATE = {
-  module: new URL("../support/static-users-module.ts", import.meta.url).href,
-  data: () => ({ alice: "wonderland", bob: "builder" }),
-};
 
 if ("unavailable" in libc) {
   test("elsewhere than on linux-x64 with glibc, the reason is told", () => {
     expect(libc.unavailable.length).toBeGreaterThan(20);
   });
 } else {
-  const start = async (options: Partial<BatchedRelayOptions> = {}): Promise<BatchedRelay> => {
-    const relay = await startBatchedRelay({
-      libc,
-      threads: 4,
-      listen: ["udp:127.0.0.1:0", "udp:[::1]:0"],
-      relayAddresses: ["127.0.0.1", "::1"],
-      authenticate: AUTHENTICATE,
-      peers: { allow: ["127.0.0.0/8", "::1"] },
-      ...options,
-    });
-    keep({ [Symbol.asyncDispose]: () => relay.stop() });
-    return relay;
-  };
-  const open = async (relay: BatchedRelay, credentials = ALICE, family: 4 | 6 = 4): Promise<UdpTurnClient> => {
-    const listener = relay.listening.find(({ local }) => local.family === family);
-    return keep(await UdpTurnClient.open(listener?.local as TransportAddress, credentials));
-  };
-
+  const start = (options: Partial<BatchedRelayOptions> = {}): Promise<BatchedRelay> =>
+    startBatchedTestRelay({ libc, ...options });
   describe("four reactors on threads", () => {
     test("ten clients race for a quota of 3: never more at any instant, never fewer in the end", async () => {
       let [living, most] = [0, 0];
@@ -59,7 +32,7 @@ if ("unavailable" in libc) {
         },
       });
       for (let round = 0; round < 10; round++) {
-        const clients = await Promise.all(Array.from({ length: 10 }, () => open(relay)));
+        const clients = await Promise.all(Array.from({ length: 10 }, () => openClient(relay)));
         const outcomes = await Promise.all(clients.map((client) => client.allocate()));
         expect(outcomes.filter((each) => each === 486)).toHaveLength(7);
         expect(outcomes.filter((each) => typeof each !== "number")).toHaveLength(3);
@@ -72,9 +45,7 @@ if ("unavailable" in libc) {
 
     test("administration reaches all of them", async () => {
       const relay = await start();
-      const clients = await Promise.all(
-        Array.from({ length: 16 }, (_, i) => open(relay, i < 12 ? ALICE : (BOB as never))),
-      );
+      const clients = await Promise.all(Array.from({ length: 16 }, (_, i) => openClient(relay, i < 12 ? ALICE : BOB)));
       const relayed = await Promise.all(clients.map((client) => allocated(client)));
       const described = await relay.allocations({ user: "bob" });
       expect(described.map(({ context }) => context.actor)).toEqual(["bob", "bob", "bob", "bob"]);
@@ -95,13 +66,13 @@ if ("unavailable" in libc) {
           automaticBan: { failures: 12, windowSeconds: 60, banSeconds: 60 },
         },
       });
-      const elsewhere = await open(relay, ALICE, 6);
+      const elsewhere = await openClient(relay, ALICE, 6);
       for (let i = 0; i < 12; i++) {
-        const guesser = await open(relay, { username: "alice", password: `wrong${i}` } as never);
+        const guesser = await openClient(relay, { username: "alice", password: `wrong${i}` });
         expect(await guesser.allocate()).toBe(401);
       }
       await expect.poll(() => relay.bans(), SOON).toMatchObject([{ subject: { prefix: "127.0.0.1/32" } }]);
-      const banned = await Promise.all(Array.from({ length: 16 }, () => open(relay)));
+      const banned = await Promise.all(Array.from({ length: 16 }, () => openClient(relay)));
       await expect
         .poll(async () => {
           for (const client of banned) {
@@ -116,7 +87,7 @@ if ("unavailable" in libc) {
       await allocated(elsewhere);
       expect(relay.unban(ctx, prefixSubject("127.0.0.1"))).toBe(true);
       await expect.poll(async () => (await relay.allocations()).length, SOON).toBe(1);
-      await allocated(await open(relay));
+      await allocated(await openClient(relay));
     });
 
     test("streams stand under the same quotas, administration and bans as datagrams", async () => {
@@ -130,11 +101,11 @@ if ("unavailable" in libc) {
       if (server === undefined) throw new Error("There is no TCP listener");
       const connect = async (credentials = ALICE): Promise<LinkTurnClient> =>
         keep(await LinkTurnClient.open({ transport: "tcp", server, ca: undefined, credentials }));
-      const [stream, datagrams] = [await connect(), await open(relay)];
+      const [stream, datagrams] = [await connect(), await openClient(relay)];
       expect(await stream.allocate()).toMatchObject({ family: 4 });
       await allocated(datagrams);
       expect(await (await connect()).allocate()).toBe(486);
-      expect(await (await open(relay)).allocate()).toBe(486);
+      expect(await (await openClient(relay)).allocate()).toBe(486);
       expect(await relay.allocations({ user: "alice" })).toHaveLength(2);
       expect(types.filter((type) => type === "allocationCreated")).toHaveLength(2);
       expect(await relay.endUser(ctx, "alice")).toBe(2);
@@ -147,7 +118,7 @@ if ("unavailable" in libc) {
     test("a user's rate holds for all allocations together, wherever they are", async () => {
       const relay = await start({ limits: { userRate: { packetsPerSecond: 10, burstSeconds: 2 } } });
       const peer = await openPeer();
-      const clients = await Promise.all(Array.from({ length: 12 }, () => open(relay)));
+      const clients = await Promise.all(Array.from({ length: 12 }, () => openClient(relay)));
       await Promise.all(clients.map((client) => allocated(client)));
       for (const client of clients) expect(await client.bind(0x4000, peer.local)).toBe("success");
       const startMs = performance.now();
@@ -163,7 +134,7 @@ if ("unavailable" in libc) {
 
     test("a diagnostics channel is heard soon after somebody subscribes; nothing is built before", async () => {
       const relay = await start();
-      const client = await open(relay);
+      const client = await openClient(relay);
       await allocated(client);
       const peer = await openPeer();
       const seen: unknown[] = [];
@@ -188,16 +159,16 @@ if ("unavailable" in libc) {
         onEvent: (event) => ledger.take({ kind: "event", event }),
       });
       const peer = await openPeer();
-      const clients = await Promise.all(Array.from({ length: 8 }, () => open(relay)));
+      const clients = await Promise.all(Array.from({ length: 8 }, () => openClient(relay)));
       await Promise.all(clients.map((client) => allocated(client)));
       for (const client of clients) expect(await client.bind(0x4000, peer.local)).toBe("success");
-      expect(await (await open(relay)).allocate()).toBe(486);
+      expect(await (await openClient(relay)).allocate()).toBe(486);
       await expect.poll(() => ledger.living, SOON).toBe(8);
       await Promise.all(relay.reactors.map((reactor) => reactor.kill()));
       await expect.poll(() => ledger.living, SOON).toBe(0);
       await expect
         .poll(async () => {
-          const client = await open(relay);
+          const client = await openClient(relay);
           const answer = await Promise.race([client.allocate(), new Promise((done) => setTimeout(done, 200))]);
           return typeof answer;
         }, SOON)

@@ -1,70 +1,23 @@
 import { readdirSync } from "node:fs";
-import { type BatchedRelay, type BatchedRelayOptions, loadLibc, startBatchedRelay, testLibc } from "@turnpike/relay";
-import { type EncodedAttribute, getAttribute, icmp, sameTransportAddress, type TransportAddress } from "@turnpike/stun";
+import { type BatchedRelay, type BatchedRelayOptions, loadLibc, testLibc } from "@turnpike/relay";
+import { getAttribute, icmp, sameTransportAddress, type TransportAddress } from "@turnpike/stun";
 import type { LifecycleEvent } from "@turnpike/turn";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { stunOf } from "../sim/support/stun-client.ts";
+import { startBatchedTestRelay } from "../support/batched-relay.ts";
 import { freePorts } from "../support/free-ports.ts";
+import { allocated, ALICE, bytes, openClient, openPeer } from "../support/relay.ts";
 import { UdpPeer } from "../support/udp-peer.ts";
-import { ipv6Wanted, UdpTurnClient } from "../support/udp-turn-client.ts";
+import { ipv6Wanted, type UdpTurnClient } from "../support/udp-turn-client.ts";
 
-const ALICE = { username: "alice", password: "wonderland" };
-const AUTHENTICATE = {
-  module: new URL("../support/static-users-module.ts", import.meta.url).href,
-  data: () => ({ alice: "wonderland" }),
-};
 const libc = loadLibc();
-const open: AsyncDisposable[] = [];
-
-afterEach(async () => {
-  for (const each of open.splice(0).toReversed()) await each[Symbol.asyncDispose]();
-});
-
-function keep<T extends AsyncDisposable>(each: T): T {
-  open.push(each);
-  return each;
-}
-
-const bytes = (length: number, seed = 1): Uint8Array =>
-  Uint8Array.from({ length }, (_, index) => (index * 7 + seed) & 0xff);
-
 if ("unavailable" in libc) {
   test("elsewhere than on linux-x64 with glibc, the reason is told", () => {
     expect(libc.unavailable.length).toBeGreaterThan(20);
   });
 } else {
-  const start = async (options: Partial<BatchedRelayOptions> = {}): Promise<BatchedRelay> => {
-    const relay = await startBatchedRelay({
-      libc,
-      threads: 4,
-      listen: ["udp:127.0.0.1:0", "udp:[::1]:0"],
-      relayAddresses: ["127.0.0.1", "::1"],
-      authenticate: AUTHENTICATE,
-      peers: { allow: ["127.0.0.0/8", "::1"] },
-      ...options,
-    });
-    keep({
-      async [Symbol.asyncDispose]() {
-        const { internalErrors } = relay.stats();
-        await relay.stop();
-        expect(relay.stats()).toMatchObject({ allocations: 0, relaySockets: 0, portsInUse: 0 });
-        expect(internalErrors).toBe(0);
-      },
-    });
-    return relay;
-  };
-  const serverOf = (relay: BatchedRelay, family: 4 | 6 = 4): TransportAddress => {
-    const listener = relay.listening.find(({ local }) => local.family === family);
-    if (listener === undefined) throw new Error(`The relay does not listen on IPv${family}`);
-    return listener.local;
-  };
-  const openClient = async (relay: BatchedRelay, family: 4 | 6 = 4): Promise<UdpTurnClient> =>
-    keep(await UdpTurnClient.open(serverOf(relay, family), ALICE));
-  const allocated = async (client: UdpTurnClient, ...attributes: readonly EncodedAttribute[]) => {
-    const relayed = await client.allocate(...attributes);
-    if (typeof relayed === "number") throw new TypeError(`Not allocated: ${relayed}`);
-    return relayed;
-  };
+  const start = (options: Partial<BatchedRelayOptions> = {}): Promise<BatchedRelay> =>
+    startBatchedTestRelay({ libc, ...options });
 
   test("the self-test trusts this machine's calls", () => {
     expect(testLibc(libc)).toMatchObject({ kind: "trusted", aggregates: true });
@@ -84,7 +37,7 @@ if ("unavailable" in libc) {
       const delay = { kind: "constant", minSeconds: 0.2, maxSeconds: 0.2 } as const;
       const automaticBan = { failures: 2, windowSeconds: 60, banSeconds: 60 };
       const relay = await start({ threads: 1, penalties: { delay, automaticBan } });
-      const guesser = keep(await UdpTurnClient.open(serverOf(relay), { username: "alice", password: "wrong" }));
+      const guesser = await openClient(relay, { username: "alice", password: "wrong" });
       expect(await guesser.allocate()).toBe(401);
       expect(await guesser.allocate()).toBe(401);
       guesser.send(guesser.stun.signed("allocate"));
@@ -98,8 +51,8 @@ if ("unavailable" in libc) {
       [6, "::1", [ipv6Wanted]],
     ] as const)("relays both ways, by indications and by channels, over IPv%i", async (family, address, wanted) => {
       const relay = await start();
-      const client = await openClient(relay, family);
-      const peer = keep(await UdpPeer.open(address));
+      const client = await openClient(relay, ALICE, family);
+      const peer = await openPeer(address);
       const relayed = await allocated(client, ...wanted);
       expect(await client.permit(peer.local)).toBe("success");
       client.sendTo(peer.local, bytes(100));
@@ -128,7 +81,7 @@ if ("unavailable" in libc) {
       "tells a client of an unreachable IPv%i peer (RFC 8656 §11.5)",
       async (family, address, wanted, told) => {
         const relay = await start({ threads: 1 });
-        const client = await openClient(relay, family);
+        const client = await openClient(relay, ALICE, family);
         const gone = await UdpPeer.open(address);
         await gone.close();
         await allocated(client, ...wanted);
@@ -136,7 +89,7 @@ if ("unavailable" in libc) {
         client.sendTo(gone.local, bytes(10));
         const report = getAttribute(stunOf((await client.receive()).bytes), icmp);
         expect(report).toMatchObject({ ok: true, value: told });
-        const peer = keep(await UdpPeer.open(address));
+        const peer = await openPeer(address);
         client.sendTo(peer.local, bytes(11));
         expect((await peer.receive()).bytes.length).toBe(11);
         expect(relay.stats().traffic.icmpErrors).toBe(1);
@@ -157,9 +110,10 @@ if ("unavailable" in libc) {
       expect(relay.stats()).toMatchObject({ allocations: 64, relaySockets: 64, portsInUse: 64 });
       // 64 clients on one reactor of four: once in 10^38 runs.
       expect(relay.reactors.filter((reactor) => reactor.gauge(0) > 0).length).toBeGreaterThan(1);
-      expect(await (await openClient(relay)).allocate()).toBe(508);
+      const late = await openClient(relay);
+      expect(await late.allocate()).toBe(508);
       await relay.stop();
-      await Promise.all(open.splice(-65).map((client) => client[Symbol.asyncDispose]()));
+      await Promise.all([...clients, late].map((client) => client.close()));
       expect(readdirSync("/dev/fd").length).toBe(before);
       const ended = events.filter((event) => event.type === "allocationDeleted");
       expect(ended.map(({ reason }) => reason)).toEqual(Array.from({ length: 64 }, () => "shutdown"));
@@ -170,7 +124,7 @@ if ("unavailable" in libc) {
       const before = readdirSync("/dev/fd").length;
       const events: LifecycleEvent[] = [];
       const relay = await start({ onEvent: (event) => events.push(event) });
-      const peer = keep(await UdpPeer.open());
+      const peer = await openPeer();
       const owned: { client: UdpTurnClient; relayed: TransportAddress; reactor: number }[] = [];
       for (let index = 0; index < 40; index++) {
         const counts = relay.reactors.map((reactor) => reactor.gauge(0));
@@ -209,7 +163,7 @@ if ("unavailable" in libc) {
       for (const { client } of lost) expect(await client.allocate()).toMatchObject({ family: 4 });
       expect(relay.stats()).toMatchObject({ allocations: 40, portsInUse: 40 });
       await relay.stop();
-      await Promise.all(open.splice(1).map((each) => each[Symbol.asyncDispose]()));
+      await Promise.all([peer, ...owned.map(({ client }) => client)].map((each) => each.close()));
       expect(readdirSync("/dev/fd").length).toBe(before);
     });
 

@@ -1,4 +1,4 @@
-import { type BatchedRelay, loadLibc, startBatchedRelay } from "@turnpike/relay";
+import { type BatchedRelay, loadLibc } from "@turnpike/relay";
 import {
   attribute,
   getAttribute,
@@ -11,6 +11,7 @@ import {
 import type { ClientTransport } from "@turnpike/turn";
 import { expect, test, vi } from "vitest";
 import { outcomeOf } from "../sim/support/stun-client.ts";
+import { startBatchedTestRelay } from "../support/batched-relay.ts";
 import { TestCertificate } from "../support/certificate.ts";
 import { LinkTurnClient } from "../support/link-turn-client.ts";
 import { ALICE, bytes, keep, openPeer } from "../support/relay.ts";
@@ -25,29 +26,13 @@ if ("unavailable" in libc) {
     expect(libc.unavailable.length).toBeGreaterThan(20);
   });
 } else {
-  const start = async (threads: number): Promise<BatchedRelay> => {
-    const relay = await startBatchedRelay({
+  const start = (threads: number): Promise<BatchedRelay> =>
+    startBatchedTestRelay({
       libc,
       threads,
       listen: ["udp:127.0.0.1:0", "tcp:127.0.0.1:0", "dtls:127.0.0.1:0"],
       tls: certificate,
-      relayAddresses: ["127.0.0.1"],
-      authenticate: {
-        module: new URL("../support/static-users-module.ts", import.meta.url).href,
-        data: () => ({ alice: "wonderland" }),
-      },
-      peers: { allow: ["127.0.0.0/8"] },
     });
-    keep({
-      async [Symbol.asyncDispose]() {
-        const { internalErrors } = relay.stats();
-        await relay.stop();
-        expect(relay.stats()).toMatchObject({ allocations: 0, relaySockets: 0, portsInUse: 0 });
-        expect(internalErrors).toBe(0);
-      },
-    });
-    return relay;
-  };
   const serverOf = (relay: BatchedRelay, transport: ClientTransport): TransportAddress => {
     const found = relay.listening.find((each) => each.transport === transport);
     if (found === undefined) throw new Error(`The relay does not listen on ${transport}`);

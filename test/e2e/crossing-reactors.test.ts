@@ -1,5 +1,5 @@
 /** Requests of which the kernel takes the second five-tuple to another reactor than the first. */
-import { type BatchedRelay, loadLibc, startBatchedRelay } from "@turnpike/relay";
+import { type BatchedRelay, loadLibc } from "@turnpike/relay";
 import {
   attribute,
   evenPort,
@@ -11,6 +11,7 @@ import {
   xorRelayedAddress,
 } from "@turnpike/stun";
 import { describe, expect, test } from "vitest";
+import { startBatchedTestRelay } from "../support/batched-relay.ts";
 import { ALICE, allocated, keep, openPeer, serverOf } from "../support/relay.ts";
 import { UdpTurnClient } from "../support/udp-turn-client.ts";
 
@@ -22,28 +23,7 @@ if ("unavailable" in libc) {
     expect(libc.unavailable.length).toBeGreaterThan(20);
   });
 } else {
-  const start = async (): Promise<BatchedRelay> => {
-    const relay = await startBatchedRelay({
-      libc,
-      threads: 2,
-      listen: ["udp:127.0.0.1:0"],
-      relayAddresses: ["127.0.0.1"],
-      authenticate: {
-        module: new URL("../support/static-users-module.ts", import.meta.url).href,
-        data: () => ({ alice: ALICE.password }),
-      },
-      peers: { allow: ["127.0.0.0/8"] },
-    });
-    keep({
-      async [Symbol.asyncDispose]() {
-        const { internalErrors } = relay.stats();
-        await relay.stop();
-        expect(relay.stats()).toMatchObject({ allocations: 0, relaySockets: 0, reservedPorts: 0, portsInUse: 0 });
-        expect(internalErrors).toBe(0);
-      },
-    });
-    return relay;
-  };
+  const start = (): Promise<BatchedRelay> => startBatchedTestRelay({ libc, threads: 2 });
 
   /** Which reactor the kernel takes a client to: the one that gets a short allocation of it. */
   const reactorOf = async (relay: BatchedRelay, client: UdpTurnClient): Promise<number> => {

@@ -71,7 +71,7 @@ describe("a portal and its relay", () => {
     const living = (): number => linked.reduce((sum, { relay }) => sum + relay.stats().allocations, 0);
     expect(living()).toBe(1);
     expect((await test.request("POST", `/v1/credentials/${names[0]}/revoke`)).status).toBe(204);
-    await expect.poll(living, { timeout: 1_000 }).toBe(0);
+    await expect.poll(living, { timeout: 20_000 }).toBe(0);
     expect(await client.refresh(600)).not.toBe("success");
     for (const { revoked } of linked) await expect.poll(() => revoked.toSorted()).toEqual(names.toSorted());
     expect(await (await clientOf(two)).allocate()).toBe(401);
@@ -91,15 +91,45 @@ describe("a portal and its relay", () => {
     const [allocation] = await listed("alice");
     expect((await test.request("DELETE", "/v1/allocations/other")).status).toBe(404);
     expect((await test.request("DELETE", `/v1/allocations/${allocation!.id}`)).status).toBe(202);
-    await expect.poll(() => linked.relay.stats().allocations, { timeout: 1_000 }).toBe(1);
+    await expect.poll(() => linked.relay.stats().allocations, { timeout: 20_000 }).toBe(1);
     await test.request("PATCH", "/v1/users/carol", { body: { disabled: true } });
-    await expect.poll(() => linked.relay.stats().allocations, { timeout: 1_000 }).toBe(0);
+    await expect.poll(() => linked.relay.stats().allocations, { timeout: 20_000 }).toBe(0);
     await expect.poll(async () => (await listed("carol")).length).toBe(0);
     const { body } = await test.request("POST", "/v1/credentials", { body: { user: "dave" } });
     const [relay] = (await test.request("GET", "/v1/relays")).body.relays;
     expect((await test.request("POST", `/v1/relays/${relay!.id}/drain`)).status).toBe(202);
     await expect.poll(() => linked.messages).toContain("drain");
     expect(await (await clientOf(body.iceServers)).allocate()).toBe(508);
+  });
+
+  it("hold a user to a quota, however many credentials they are minted", async () => {
+    const test = await startTestPortal({ defaultMaxAllocations: 1 });
+    await test.request("POST", "/v1/users", { body: { id: "alice", roles: [], maxAllocations: 3 } });
+    const linked = await link(test);
+    const mint = async (user: string, label = "phone"): Promise<readonly IceServer[]> =>
+      (await test.request("POST", "/v1/credentials", { body: { user, label } })).body.iceServers;
+    const allocate = async (user: string, label?: string): Promise<unknown> =>
+      (await clientOf(await mint(user, label))).allocate();
+    const isAllocation = expect.objectContaining({ family: 4 });
+    // A name that differs in case is the same user's.
+    const outcomes = [];
+    for (const user of ["alice", "ALICE", "alice", "Alice", "alice"]) outcomes.push(await allocate(user));
+    expect(outcomes).toEqual([isAllocation, isAllocation, isAllocation, 486, 486]);
+    expect([await allocate("bob"), await allocate("bob")]).toEqual([isAllocation, 486]);
+
+    await test.request("PATCH", "/v1/users/alice", { body: { maxAllocations: 4 } });
+    await expect.poll(() => linked.messages.filter((event) => event === "quota").length).toBe(3);
+    expect([await allocate("alice", "laptop"), await allocate("alice")]).toEqual([isAllocation, 486]);
+    const phone = await mint("alice");
+    expect((await test.request("POST", `/v1/credentials/${phone[0]!.username}/revoke`)).status).toBe(204);
+    const living = async (): Promise<readonly string[]> =>
+      (await linked.relay.allocations()).map(({ context }) => context.actor).toSorted();
+    await expect.poll(living).toEqual(["alice", "bob"]);
+    expect(await allocate("alice", "laptop")).toEqual(isAllocation);
+
+    await test.request("DELETE", "/v1/users/alice");
+    await expect.poll(living).toEqual(["bob"]);
+    await expect.poll(() => linked.messages.filter((event) => event === "quota").length).toBe(4);
   });
 
   it("replays what is revoked to a relay before it serves", async () => {

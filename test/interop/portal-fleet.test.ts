@@ -1,6 +1,8 @@
 /** Portals on a real PostgreSQL and a real Redis, which are killed in turn. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { accessTokenStoreContract, sessionStoreContract } from "@turnpike/authn/testing";
 import { transportAddress } from "@turnpike/stun";
+import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SessionStore } from "../../packages/portal/src/store/session-store.ts";
 import { openStore, type Store } from "../../packages/portal/src/store/store.ts";
@@ -48,6 +50,28 @@ describe("PostgreSQL keeps the contracts of authentication's stores", () => {
   it.each(sessions.map((each) => [each.name, each] as const))("sessions: %s", (_, each) => each.run());
   const tokens = accessTokenStoreContract(async () => new TokenStore(await emptied()));
   it.each(tokens.map((each) => [each.name, each] as const))("tokens: %s", (_, each) => each.run());
+});
+
+describe("a connection to PostgreSQL that breaks", () => {
+  it("between two statements of a transaction fails the transaction, and neither the portal nor the next one", async () => {
+    const store = await emptied();
+    const outside = new Client({ connectionString: postgres.url });
+    await outside.connect();
+    const inTransaction = "pg_stat_activity where state = 'idle in transaction'";
+    const asked = store.mutate(internal, { action: "test", target: "test" }, async (trx) => {
+      await trx.insertInto("settings").values({ key: "half", value: "done" }).execute();
+      expect((await outside.query(`select pg_terminate_backend(pid) from ${inTransaction}`)).rowCount).toBe(1);
+      await expect.poll(async () => (await outside.query(`select pid from ${inTransaction}`)).rowCount).toBe(0);
+      await nextTurn();
+      await trx.insertInto("settings").values({ key: "other half", value: "done" }).execute();
+    });
+    await expect(asked).rejects.toThrow();
+    await outside.end();
+    const kept = store.reader(internal).selectFrom("settings").select("key").where("key", "in", ["half", "other half"]);
+    expect(await kept.execute()).toEqual([]);
+    const carol = await new Users(store).create(internal, { id: "carol", kind: "user", roles: [] });
+    expect(carol).toMatchObject({ id: "carol" });
+  });
 });
 
 async function clientOf([entry]: readonly IceServer[]): Promise<UdpTurnClient> {

@@ -7,6 +7,7 @@ import {
   PortalLink,
   PortalOrders,
   type Relay,
+  type RelayOptions,
   RelayReporter,
 } from "@turnpike/relay";
 import { formatTransportAddress } from "@turnpike/stun";
@@ -108,7 +109,11 @@ export interface LinkedTestRelay extends AsyncDisposable {
 }
 
 /** Starts a relay that waits for its portal's init before it serves. */
-export async function startLinkedRelay(portalUrl: string, token: string): Promise<LinkedTestRelay> {
+export async function startLinkedRelay(
+  portalUrl: string,
+  token: string,
+  { limits = {}, admissionStore }: Pick<RelayOptions, "limits" | "admissionStore"> = {},
+): Promise<LinkedTestRelay> {
   const revoked: string[] = [];
   const messages: string[] = [];
   const started: { relay?: Relay } = {};
@@ -157,6 +162,9 @@ export async function startLinkedRelay(portalUrl: string, token: string): Promis
   link.connect({ name: "test", ipv4: "127.0.0.1", port: 3478 });
   await link.ready;
   const relay = await startTestRelay({
+    penalties: false,
+    limits: { ...limits, limitsFor: orders.limitsFor },
+    ...(admissionStore === undefined ? {} : { admissionStore }),
     authenticate: (request) => authenticator.authenticate(request),
     onEvent: (event) => reporter.handleEvent(event),
   });

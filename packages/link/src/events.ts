@@ -143,12 +143,17 @@ export interface LinkRevocation {
 /** Revocations in one message, at most. */
 export const MAX_REVOCATIONS_PER_MESSAGE = 500;
 
-/** How many allocations users may have at once. */
+/** Users in one message of quotas, at most. */
+export const MAX_QUOTAS_PER_MESSAGE = 500;
+
+/** How many allocations users may have at once. Replaces what was said before, unless it is `partial`. */
 export interface QuotaPayload {
-  /** Of users who are not named. Absent: no limit. */
+  /** Of users who are not named. Absent: no limit. Not in a part. */
   readonly default?: number | undefined;
-  /** By actor. Replaces what was said before. */
-  readonly users: Readonly<Record<string, number>>;
+  /** By actor. Null: as if they had never been named. */
+  readonly users: Readonly<Record<string, number | null>>;
+  /** True: what was said before holds for all whom this doesn't name. */
+  readonly partial?: boolean | undefined;
 }
 
 /** What a portal tells a relay, beside `init` and `disconnect`. */
@@ -180,7 +185,11 @@ const portalMessage: z.ZodType<PortalMessage> = z.discriminatedUnion("event", [
   z.object({ event: z.literal("drain"), payload: z.object({}) }),
   z.object({
     event: z.literal("quota"),
-    payload: z.object({ default: count.optional(), users: z.record(text(512), count) }),
+    payload: z.object({
+      default: count.optional(),
+      users: z.record(text(512), count.nullable()),
+      partial: z.boolean().optional(),
+    }),
   }),
   z.object({
     event: z.literal("fleet_secrets"),

@@ -16,6 +16,7 @@ export {
   type LinkRevocation,
   MAX_ALLOCATIONS_PER_MESSAGE,
   MAX_EVENTS_PER_MESSAGE,
+  MAX_QUOTAS_PER_MESSAGE,
   MAX_REVOCATIONS_PER_MESSAGE,
   type PortalMessage,
   type PresencePayload,

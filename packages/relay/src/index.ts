@@ -53,8 +53,10 @@ export {
   type OpenFailure,
   type PacketReceiver,
 } from "./planes/plane.ts";
-export { BatchedPlane, type BatchedPlaneOptions } from "./planes/batched/batched-plane.ts";
-export { BatchedRelay, type BatchedRelayOptions, type KernelPlaneOptions, startBatchedRelay } from "./batched-relay.ts";
+export type { BatchedPlaneOptions } from "./planes/batched/batched-plane-options.ts";
+export { BatchedPlane } from "./planes/batched/batched-plane.ts";
+export type { BatchedRelayOptions, KernelPlaneOptions } from "./batched-relay-options.ts";
+export { BatchedRelay, startBatchedRelay } from "./batched-relay.ts";
 export { Arena } from "./libc/arena.ts";
 export { SocketFactory, type UdpSocket, type UdpSocketOptions } from "./libc/sockets.ts";
 export { createTimeSource } from "./libc/time-source.ts";

@@ -9,7 +9,8 @@ import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import { createMainAuthenticator } from "./authenticate-module.ts";
-import { checkForwarding, MAX_THREADS, startBatchedRelay } from "./batched-relay.ts";
+import { checkForwarding, MAX_THREADS } from "./batched-relay-options.ts";
+import { startBatchedRelay } from "./batched-relay.ts";
 import { Administered, type AdministeredRelay } from "./control/administered-relay.ts";
 import { type Administration, type AdministrationStats, createAdministration } from "./control/administration.ts";
 import { EventLoopReactor } from "./event-loop-reactor.ts";
@@ -57,7 +58,6 @@ export interface Relay extends AdministeredRelay {
   /** What relay sockets are bound to, and what peers are told. */
   readonly relayAddresses: readonly RelayAddress[];
   stats(): RelayStats;
-  /**
   /** Tells the authenticators of all threads something, such as a revocation: see `ThreadAuthenticator.take`. */
   tellAuthenticators(notice: unknown): void;
   /** Reads the certificate's files again, at once. False if the one before stays in use, or there is none. */

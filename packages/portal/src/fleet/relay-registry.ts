@@ -33,7 +33,12 @@ export interface JoiningRelay {
 interface Link {
   readonly joined: JoiningRelay;
   relay: LinkedRelay;
+  /** The outbox's messages for a relay that isn't told all of before yet: it must not be told the older last. */
+  waiting: PortalMessage[] | undefined;
 }
+
+/** A relay that joins while more than this comes to pass starts again. */
+const MAX_WAITING = 10_000;
 
 /** The relays that are linked to this portal: what they say goes to the fleet, what the fleet says goes to them. */
 export class RelayRegistry {
@@ -50,20 +55,27 @@ export class RelayRegistry {
   }
 
   /**
-   * Takes a relay in, and tells it all that it must know before it serves. From here on it gets the outbox's messages,
-   * so that what is revoked meanwhile reaches it as well.
+   * Takes a relay in, and tells it all that it must know before it serves. What is put into the outbox meanwhile
+   * reaches it last.
    */
   async join(ctx: OperationContext, joined: JoiningRelay): Promise<void> {
     this.#links.get(joined.id)?.joined.close();
     const { id, name, stampSecret, urls } = joined;
     const { portalId, unixMs } = this.#options;
     const relay: LinkedRelay = { id, name, portalId, stampSecret, urls, linkedAtUnixMs: unixMs() };
-    this.#links.set(id, { joined, relay });
-    for await (const revocations of this.#options.credentials.revocations(ctx)) {
+    const link: Link = { joined, relay, waiting: [] };
+    this.#links.set(id, link);
+    const { credentials, users, defaultMaxAllocations, fleetSecrets } = this.#options;
+    for await (const revocations of credentials.revocations(ctx)) {
       joined.send({ event: "revoke", payload: { revocations } });
     }
-    joined.send(await this.#quota(ctx));
-    joined.send({ event: "fleet_secrets", payload: { secrets: this.#options.fleetSecrets } });
+    const ofOthers = defaultMaxAllocations === undefined ? {} : { default: defaultMaxAllocations };
+    joined.send({ event: "quota", payload: { ...ofOthers, users: {} } });
+    for await (const part of users.quotas(ctx))
+      joined.send({ event: "quota", payload: { users: part, partial: true } });
+    joined.send({ event: "fleet_secrets", payload: { secrets: fleetSecrets } });
+    for (const message of link.waiting ?? []) joined.send(message);
+    link.waiting = undefined;
     await this.#options.fleet.putRelay(relay);
     this.#publish([{ type: "relayLinked", atUnixMs: unixMs(), relayId: id }]);
   }
@@ -108,8 +120,11 @@ export class RelayRegistry {
 
   /** Passes a message of the outbox on to whom it is for. */
   deliver({ relayId, message }: OutboxEntry): void {
-    for (const { joined } of this.#links.values()) {
-      if (relayId === undefined || relayId === joined.id) joined.send(message);
+    for (const { joined, waiting } of this.#links.values()) {
+      if (relayId !== undefined && relayId !== joined.id) continue;
+      if (waiting === undefined) joined.send(message);
+      else if (waiting.length < MAX_WAITING) waiting.push(message);
+      else joined.close();
     }
   }
 
@@ -118,25 +133,9 @@ export class RelayRegistry {
     for (const { relay } of this.#links.values()) await this.#options.fleet.putRelay(relay);
   }
 
-  /** Tells all relays of changed quotas. */
-  async announceQuotas(ctx: OperationContext): Promise<void> {
-    if (this.#links.size === 0) return;
-    const message = await this.#quota(ctx);
-    for (const { joined } of this.#links.values()) joined.send(message);
-  }
-
   async #update(link: Link, presence: PresencePayload): Promise<void> {
     link.relay = { ...link.relay, presence, urls: presence.urls };
     await this.#options.fleet.putRelay(link.relay);
-  }
-
-  async #quota(ctx: OperationContext): Promise<PortalMessage> {
-    const { defaultMaxAllocations, users } = this.#options;
-    const payload = {
-      users: await users.quotas(ctx),
-      ...(defaultMaxAllocations === undefined ? {} : { default: defaultMaxAllocations }),
-    };
-    return { event: "quota", payload };
   }
 
   #publish(events: readonly FleetEvent[]): void {

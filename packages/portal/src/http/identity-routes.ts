@@ -191,7 +191,7 @@ function sessionRoutes(app: App, { sessions }: Services): void {
 }
 
 function userRoutes(app: App, services: Services): void {
-  const { users, registry, tail, fleet } = services;
+  const { users, tail, fleet } = services;
   const params = z.object({ id: userId });
 
   app.get("/v1/users", {
@@ -237,7 +237,8 @@ function userRoutes(app: App, services: Services): void {
         ...rest,
         ...(password === undefined ? {} : { password: new Secret(password) }),
       });
-      if (made.maxAllocations !== undefined) await registry.announceQuotas(ctx);
+      await tail.poke();
+      await fleet.poke();
       return reply.code(201).send(toUser(made));
     },
   });
@@ -258,7 +259,6 @@ function userRoutes(app: App, services: Services): void {
       const { password, ...rest } = request.body;
       const secret = typeof password === "string" ? new Secret(password) : password;
       const changed = await users.update(ctx, request.params.id, { ...rest, password: secret });
-      if (rest.maxAllocations !== undefined) await registry.announceQuotas(ctx);
       await tail.poke();
       await fleet.poke();
       return toUser(changed);

@@ -132,6 +132,9 @@ function openPool(connectionString: string): Pool {
   });
   // A connection that breaks while it is idle is made anew with the next question.
   pool.on("error", () => {});
+  // The pool listens to idle connections only. One that breaks between two statements of a transaction says so itself;
+  // its next statement fails, and with it the transaction.
+  pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
 }
 

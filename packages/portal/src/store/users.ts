@@ -1,4 +1,5 @@
 import { Secret, type OperationContext, type UserActor } from "@turnpike/authn";
+import { MAX_QUOTAS_PER_MESSAGE } from "@turnpike/link";
 import { hashPassword, verifyPassword } from "../access/password.ts";
 import type { Role } from "../access/roles.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
@@ -79,6 +80,7 @@ export class Users {
         .onConflict((conflict) => conflict.doNothing())
         .executeTakeFirst();
       if (numInsertedOrUpdatedRows === 0n) throw new ConflictError(`There is a user "${user.id}" already.`);
+      if (row.max_allocations !== null) await this.#announceQuota(trx, user.id, row.max_allocations);
       return userOf(row);
     });
   }
@@ -111,6 +113,7 @@ export class Users {
         await trx.deleteFrom("sessions").where("actor_id", "=", id).where("actor_kind", "!=", "relay").execute();
       }
       if (changed.disabled === 1 && row.disabled === 0) await this.#shutOut(trx, id);
+      if (changed.max_allocations !== row.max_allocations) await this.#announceQuota(trx, id, changed.max_allocations);
       return userOf(changed);
     });
   }
@@ -126,6 +129,7 @@ export class Users {
         await trx.deleteFrom(table).where("actor_id", "=", id).where("actor_kind", "!=", "relay").execute();
       }
       await this.#shutOut(trx, id);
+      await this.#announceQuota(trx, id, null);
       return true;
     });
   }
@@ -139,15 +143,29 @@ export class Users {
     return actor?.kind === "user" ? actor : undefined;
   }
 
-  /** How many allocations each user may have at once, where that is said. */
-  async quotas(ctx: OperationContext): Promise<Readonly<Record<string, number>>> {
-    const rows = await this.#store
-      .reader(ctx)
-      .selectFrom("users")
-      .select(["id", "max_allocations"])
-      .where("max_allocations", "is not", null)
-      .execute();
-    return Object.fromEntries(rows.map((row) => [row.id, row.max_allocations ?? 0]));
+  /** How many allocations each user may have at once, where that is said; in parts that fit a message. */
+  async *quotas(ctx: OperationContext): AsyncIterable<Readonly<Record<string, number>>> {
+    let after = "";
+    for (;;) {
+      const rows = await this.#store
+        .reader(ctx)
+        .selectFrom("users")
+        .select(["id", "max_allocations"])
+        .where("max_allocations", "is not", null)
+        .where("id", ">", after)
+        .orderBy("id")
+        .limit(MAX_QUOTAS_PER_MESSAGE)
+        .execute();
+      if (rows.length === 0) return;
+      yield Object.fromEntries(rows.map((row) => [row.id, row.max_allocations ?? 0]));
+      after = rows.at(-1)?.id ?? "";
+    }
+  }
+
+  /** Tells all relays, whichever portal they are linked to. */
+  async #announceQuota(trx: Parameters<typeof putMessage>[1], id: string, quota: number | null): Promise<void> {
+    const payload = { users: { [id]: quota }, partial: true };
+    await putMessage(this.#store, trx, { message: { event: "quota", payload } });
   }
 
   async #shutOut(trx: Parameters<typeof putMessage>[1], id: string): Promise<void> {

@@ -5,7 +5,6 @@ function setUp(): { orders: PortalOrders; told: unknown[]; relay: Parameters<Por
   const told: unknown[] = [];
   const orders = new PortalOrders({
     revoke: (revocation) => void told.push(["revoke", revocation.value]),
-    setQuota: (quota) => void told.push(["quota", quota]),
     onDrain: () => void told.push(["onDrain"]),
   });
   const relay = {
@@ -54,11 +53,23 @@ describe("PortalOrders", () => {
     expect(orders.isDraining).toBe(true);
   });
 
-  it("keeps the fleet's secrets, and passes quotas on", () => {
-    const { orders, told } = setUp();
+  it("keeps the fleet's secrets", () => {
+    const { orders } = setUp();
     orders.handle({ event: "fleet_secrets", payload: { secrets: ["north"] } });
     expect(orders.fleetSecrets).toEqual(["north"]);
-    orders.handle({ event: "quota", payload: { users: { alice: 3 } } });
-    expect(told).toEqual([["quota", { users: { alice: 3 } }]]);
+  });
+
+  it("keeps quotas: of the users that are named, and of all others", () => {
+    const { orders } = setUp();
+    const of = (actor: string): number | undefined => orders.limitsFor({ actor })?.allocations;
+    expect(of("alice")).toBeUndefined();
+    orders.handle({ event: "quota", payload: { users: { alice: 3, bob: 0 } } });
+    expect(["alice", "bob", "carol", "constructor"].map(of)).toEqual([3, 0, undefined, undefined]);
+    orders.handle({ event: "quota", payload: { default: 5, users: { alice: 3 } } });
+    expect(["alice", "bob"].map(of)).toEqual([3, 5]);
+    orders.handle({ event: "quota", payload: { partial: true, users: { bob: 7, alice: null } } });
+    expect(["alice", "bob", "carol"].map(of)).toEqual([5, 7, 5]);
+    orders.handle({ event: "quota", payload: { users: {} } });
+    expect(of("bob")).toBeUndefined();
   });
 });

@@ -1,13 +1,12 @@
 import type { LinkRevocation, PortalMessage, QuotaPayload } from "@turnpike/link";
 import type { DeletionReason } from "@turnpike/turn";
+import type { UserLimits } from "../admission/admission-control.ts";
 import type { AllocationSelector } from "../allocation-selector.ts";
 
 /** What {@link PortalOrders} acts on. */
 export interface PortalOrdersOptions {
   /** Refuses what is revoked, and ends what lives by it: a `RevocationList` whose `onRevoked` ends allocations. */
   readonly revoke: (revocation: LinkRevocation) => void;
-  /** Called when the portal has said how many allocations users may have. */
-  readonly setQuota?: (quota: QuotaPayload) => void;
   /** Called when the portal has sent other fleet secrets: see {@link PortalOrders.fleetSecrets}. */
   readonly onFleetSecrets?: () => void;
   /** Called once, when the portal wants no new allocations here. */
@@ -29,6 +28,8 @@ export class PortalOrders {
   #relay: OrderedRelay | undefined;
   #isDraining = false;
   #fleetSecrets: readonly string[] = [];
+  readonly #quotas = new Map<string, number>();
+  #defaultQuota: number | undefined;
 
   constructor(options: PortalOrdersOptions) {
     this.#options = options;
@@ -42,6 +43,15 @@ export class PortalOrders {
   get isDraining(): boolean {
     return this.#isDraining;
   }
+
+  /**
+   * What the portal said last of how many allocations a user may have, for a relay's `limits.limitsFor`. What lives
+   * stays; whom the portal doesn't limit the relay's own `quotas.user` does.
+   */
+  readonly limitsFor = ({ actor }: { readonly actor: string }): UserLimits | undefined => {
+    const allocations = this.#quotas.get(actor) ?? this.#defaultQuota;
+    return allocations === undefined ? undefined : { allocations };
+  };
 
   /** The relay that serves. */
   setRelay(relay: OrderedRelay): void {
@@ -68,11 +78,22 @@ export class PortalOrders {
         this.#options.onDrain?.();
         return;
       case "quota":
-        this.#options.setQuota?.(message.payload);
+        this.#takeQuotas(message.payload);
         return;
       case "fleet_secrets":
         this.#fleetSecrets = message.payload.secrets;
         this.#options.onFleetSecrets?.();
+    }
+  }
+
+  #takeQuotas({ users, partial = false, default: ofOthers }: QuotaPayload): void {
+    if (!partial) {
+      this.#quotas.clear();
+      this.#defaultQuota = ofOthers;
+    }
+    for (const [actor, allocations] of Object.entries(users)) {
+      if (allocations === null) this.#quotas.delete(actor);
+      else this.#quotas.set(actor, allocations);
     }
   }
 }

@@ -1,13 +1,14 @@
 import type { ChannelOutput } from "../kernel/kernel-channels.ts";
-import type { IpAddress, TransportAddress } from "@turnpike/stun";
+import { AddressRegister, type IpAddress, type TransportAddress } from "@turnpike/stun";
 import type { AttemptSource, BanSubject, PenaltySettings } from "@turnpike/authn/penalties";
-import type {
-  AllocationDescription,
-  DeletionReason,
-  EngineLimits,
-  LifecycleEvent,
-  Listener,
-  NatDiscovery,
+import {
+  type AllocationDescription,
+  ClientSource,
+  type DeletionReason,
+  type EngineLimits,
+  type LifecycleEvent,
+  type Listener,
+  type NatDiscovery,
 } from "@turnpike/turn";
 import type { MessagePort } from "node:worker_threads";
 import type { RelayAddress } from "../addresses/relay-address.ts";
@@ -153,3 +154,13 @@ export const Gauge = {
 } as const;
 
 export const GAUGE_BYTES: number = Object.keys(Gauge).length * Float64Array.BYTES_PER_ELEMENT;
+
+/** Where a packet came from, as an engine takes it. */
+export function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {
+  const remote = new AddressRegister();
+  remote.set(packet.client);
+  const source = new ClientSource(remote);
+  source.listener = packet.listener;
+  source.connection = packet.connection;
+  return source;
+}

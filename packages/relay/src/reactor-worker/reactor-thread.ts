@@ -1,5 +1,5 @@
 import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent } from "@turnpike/turn";
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from "node:worker_threads";
 import { type AuthenticateModule, refuseToAnswer } from "../authenticate-module.ts";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 import { Arena } from "../libc/arena.ts";
@@ -15,8 +15,11 @@ import type { AllocationSelector } from "../allocation-selector.ts";
 import type { BanEvent } from "../events/relay-event.ts";
 import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
+import { Lives } from "./lives.ts";
 import { LivingThings } from "./living-things.ts";
 import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
+import { startWorker } from "./start-worker.ts";
+import { type Reply, ThreadQuestions } from "./thread-questions.ts";
 
 /** What a reactor wants of others. */
 export type ForeignMessage = Extract<
@@ -29,8 +32,6 @@ export type ForeignInput = Extract<
   ToWorker,
   { kind: "handedOver" | "clientPacket" | "clientClosed" | "surrender" | "claimed" | "notice" }
 >;
-
-type Reply = Extract<FromWorker, { kind: "described" | "ended" }>;
 
 /** What all threads of a relay have in common, and the main thread's ends of it. */
 export interface ReactorThreadOptions {
@@ -51,18 +52,8 @@ export interface ReactorThreadOptions {
   readonly kernelChannels?: KernelChannels;
 }
 
-/** After a death, the next life begins at once; after deaths in a row, this long later at first, then twice as long. */
-const FIRST_DELAY_MS = 100;
-const LONGEST_DELAY_MS = 10_000;
-/** A thread that lived this long did not die of its start. */
-const SOUND_LIFE_MS = 10_000;
 /** A thread that has not stopped by then is ended from outside. */
 const STOP_TIMEOUT_MS = 5000;
-const WORKER_FILE = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js";
-/** On the sources, a worker resolves the other rooms as its parent does. */
-const WORKER_OPTIONS = import.meta.url.endsWith(".ts")
-  ? { execArgv: ["--conditions=@turnpike/source", "--disable-warning=ExperimentalWarning"] }
-  : {};
 
 /**
  * The main thread's handle of one reactor on a thread of its own. If the thread dies, its allocations are gone: their
@@ -85,12 +76,9 @@ export class ReactorThread {
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
   #reactor = -1;
-  #startedMs = 0;
-  #deaths = 0;
+  readonly #lives = new Lives();
   #restart: NodeJS.Timeout | undefined;
-  /** What was asked of the thread. Each is called once, at the latest when the thread has ended. */
-  readonly #asked = new Map<number, (answer: Reply | undefined) => void>();
-  #lastAsked = 0;
+  readonly #questions = new ThreadQuestions();
   #drained: (() => void) | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -112,7 +100,7 @@ export class ReactorThread {
 
   /** How often in a row the thread has died soon after its start. */
   get deaths(): number {
-    return this.#deaths;
+    return this.#lives.deaths;
   }
 
   /** One of its {@link Gauge}s. */
@@ -184,7 +172,7 @@ export class ReactorThread {
     const { start, portTable, hairpin, descriptors, authenticate, administration } = this.#options;
     const { port1, port2 } = new MessageChannel();
     this.#reactor = this.#options.nextReactor();
-    this.#startedMs = performance.now();
+    this.#lives.begin(performance.now());
     this.#gauges.fill(0);
     this.#control.fill(0);
     const data: WorkerStart = {
@@ -207,12 +195,7 @@ export class ReactorThread {
       },
       port: port2,
     };
-    const worker = new Worker(new URL(WORKER_FILE, import.meta.url), {
-      ...WORKER_OPTIONS,
-      name: `reactor ${this.#reactor}`,
-      workerData: data,
-      transferList: [port2],
-    });
+    const worker = startWorker(data);
     this.#worker = worker;
     this.#port = port1;
     let death = new Error("The thread ended");
@@ -279,7 +262,7 @@ export class ReactorThread {
         return;
       case "described":
       case "ended":
-        this.#asked.get(message.id)?.(message);
+        this.#questions.settle(message);
         return;
       case "ask":
         void this.#answer(message.id, message.question);
@@ -301,14 +284,7 @@ export class ReactorThread {
   /** Undefined if the thread ends, or has ended. */
   #ask(message: (id: number) => ToWorker): Promise<Reply | undefined> {
     if (this.#port === undefined) return Promise.resolve(undefined);
-    const id = ++this.#lastAsked;
-    return new Promise((resolve) => {
-      this.#asked.set(id, (answer) => {
-        this.#asked.delete(id);
-        resolve(answer);
-      });
-      this.#post(message(id));
-    });
+    return this.#questions.ask((id) => this.#post(message(id)));
   }
 
   /** Tells a thread that has begun to serve what holds for all. */
@@ -348,7 +324,7 @@ export class ReactorThread {
   #bury(): void {
     this.#worker = undefined;
     this.#port = undefined;
-    for (const asked of this.#asked.values()) asked(undefined);
+    this.#questions.abandon();
     this.#gauges.fill(0);
     this.#registry.closeAll(this.#options.libc);
     this.#options.kernelChannels?.forget(this.#reactor);
@@ -366,9 +342,7 @@ export class ReactorThread {
   }
 
   #revive(death: Error): void {
-    const soundLife = performance.now() - this.#startedMs > SOUND_LIFE_MS;
-    this.#deaths = soundLife ? 1 : this.#deaths + 1;
-    const delayMs = this.#deaths === 1 ? 0 : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (this.#deaths - 2));
+    const delayMs = this.#lives.end(performance.now());
     const fields = { reactor: this.#reactor, err: death, delayMs };
     this.#options.logger.error(fields, "A reactor died: its allocations are gone, it is started again");
     const live = (): void =>

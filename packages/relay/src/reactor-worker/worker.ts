@@ -1,8 +1,7 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
-import { AddressRegister } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { ClientSource, createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import { createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
 import { type Authenticate, createThreadAuthenticator } from "../authenticate-module.ts";
 import { selects } from "../allocation-selector.ts";
 import { GuessDefence } from "../defence/guess-defence.ts";
@@ -26,7 +25,7 @@ import { ReservationClaims } from "../reactor/reservation-claims.ts";
 import { AdoptedClients } from "./adopted-clients.ts";
 import { Coalescing } from "./coalescing.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
-import { type ForeignPacket, type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
+import { type FromWorker, Gauge, sourceOf, type ToWorker, type WorkerStart } from "./protocol.ts";
 import { TurnClock } from "./turn-clock.ts";
 
 /** The longest wait for packets, in milliseconds; the second while an authentication runs on this thread's own promises. */
@@ -339,15 +338,6 @@ function takeNotice(notice: unknown): void {
   } catch (error) {
     logger.error({ err: error }, "The authenticator of a thread could not take a notice");
   }
-}
-
-function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {
-  const remote = new AddressRegister();
-  remote.set(packet.client);
-  const source = new ClientSource(remote);
-  source.listener = packet.listener;
-  source.connection = packet.connection;
-  return source;
 }
 
 /** Shows the main thread what this reactor holds, and gives it the events of the turn. */

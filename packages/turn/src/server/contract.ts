@@ -196,7 +196,10 @@ export type Output =
   | { readonly kind: "commitAdmission"; readonly questionId: number }
   /** The allocation that was admitted is gone, or never came to be: give its share back. */
   | { readonly kind: "releaseAdmission"; readonly questionId: number }
-  /** A channel may be taken over by a faster path from now on, until `channelUnbound`. */
+  /**
+   * A channel may be taken over by a faster path from now on, until `channelUnbound`. Neither is said of allocations with
+   * meters or a MOBILITY-TICKET: the engine must see each of their packets.
+   */
   | {
       readonly kind: "channelBound";
       readonly allocation: number;

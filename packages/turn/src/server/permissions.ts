@@ -3,6 +3,7 @@ import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import { Channel, Permission, type Allocation } from "./allocation.ts";
 import type { Now } from "./contract.ts";
 import { PERMISSION_LIFETIME_MS, type Core, type IncomingRequest } from "./core.ts";
+import { outputBound } from "./channel-outputs.ts";
 import { embeddedIpv4, isLoopback } from "./peer-policy.ts";
 import { keepAddress } from "./registry.ts";
 import { failure, success, type Answering } from "./reply.ts";
@@ -141,21 +142,6 @@ function announce(core: Core, channel: Channel, type: "channelCreated" | "channe
     channel: channel.number,
     peer: channel.peer,
     relayed: channel.relay.relayed,
-  });
-}
-
-function outputBound(core: Core, channel: Channel): void {
-  const { allocation } = channel;
-  core.output({
-    kind: "channelBound",
-    allocation: allocation.id,
-    channel: channel.number,
-    listener: allocation.client.listener,
-    client: allocation.client.remote,
-    socket: channel.relay.socket,
-    relayed: channel.relay.relayed,
-    peer: channel.destination,
-    expiresAtMs: Math.min(channel.expiresAtMs, channel.permission.expiresAtMs),
   });
 }
 

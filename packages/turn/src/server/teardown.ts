@@ -1,4 +1,5 @@
 import type { Allocation, Channel, Permission, RelayLeg } from "./allocation.ts";
+import { outputUnbound } from "./channel-outputs.ts";
 import { CHANNEL_COOLDOWN_MS, type Core } from "./core.ts";
 import type { Now } from "./contract.ts";
 import type { DeletionReason, Totals } from "./events.ts";
@@ -71,9 +72,7 @@ export function totalsOf(allocation: Allocation, now: Now): Totals {
 /** A permission ran out. Channels to its peer stay bound, but carry nothing until it is installed again. */
 export function expirePermission(core: Core, permission: Permission, now: Now): void {
   for (const channel of permission.channels ?? []) {
-    if (channel.bound) {
-      core.output({ kind: "channelUnbound", allocation: channel.allocation.id, channel: channel.number });
-    }
+    if (channel.bound) outputUnbound(core, channel);
   }
   deletePermission(core, permission, now);
 }
@@ -91,7 +90,7 @@ export function expireChannel(core: Core, channel: Channel, now: Now): void {
 }
 
 function unbind(core: Core, channel: Channel, now: Now): void {
-  core.output({ kind: "channelUnbound", allocation: channel.allocation.id, channel: channel.number });
+  outputUnbound(core, channel);
   if (!core.wants("channelDeleted")) return;
   core.event({
     type: "channelDeleted",

@@ -13,7 +13,9 @@ export function addPortalCommand(program: Command, world: World): void {
     .description("run the portal: users, tokens, minting and the fleet's relays; SIGTERM or SIGINT stops it")
     .option("--sign-in-link <USER>", "print a link that signs this user in once, and go on")
     .addHelpText("after", ENVIRONMENT_HELP);
-  addConfigurationFlags(command, ({ path }) => path[0] === "portal" || path[0] === "log").action(async () => {
+  const isForPortal = ({ path: [table, key] }: { readonly path: readonly (string | number)[] }): boolean =>
+    table === "portal" || table === "log" || (table === "quota" && key === "user");
+  addConfigurationFlags(command, isForPortal).action(async () => {
     const { configuration } = configurationOf(command, world);
     const logger = loggerOf(configuration, world);
     const signalled = untilSignal(world);

@@ -22,6 +22,7 @@ export async function openPortal(options: {
       listen: portal.listen,
       logger,
       version: world.version,
+      ...(configuration.quota.user === undefined ? {} : { defaultMaxAllocations: configuration.quota.user }),
       ...(portal.fleet === undefined ? {} : { fleet: portal.fleet }),
       ...(portal.public_url === undefined ? {} : { publicUrl: portal.public_url }),
     });

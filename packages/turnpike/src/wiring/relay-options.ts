@@ -3,6 +3,7 @@ import type { TurnAuthenticator } from "@turnpike/authn/turn";
 import {
   type AuthenticateModule,
   isRelayEventType,
+  type LimitsFor,
   plainEvent,
   redirectInTurn,
   type RelayLimits,
@@ -18,6 +19,8 @@ export function relayOptionsOf(options: {
   /** Tells what challenges offer. */
   readonly authenticator: TurnAuthenticator;
   readonly authenticate: AuthenticateModule;
+  /** What a portal says of its users. */
+  readonly limitsFor?: LimitsFor | undefined;
   readonly logger: Logger;
   /** Who else hears of events. */
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
@@ -59,7 +62,7 @@ export function relayOptionsOf(options: {
       usernameAnonymity: authenticator.usernameAnonymity,
       ...(thirdPartyAuthorization === undefined ? {} : { thirdPartyAuthorization }),
     },
-    limits: limitsOf(configuration),
+    limits: limitsOf(configuration, options.limitsFor),
     ...(log.events.length === 0
       ? {}
       : { eventLog: log.events.includes("all") ? {} : { types: log.events.filter(isRelayEventType) } }),
@@ -114,7 +117,7 @@ const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>
 };
 
 /** What of a configuration `relay.configure` takes. @throws TypeError */
-export function limitsOf({ quota, relay }: Configuration): RelayLimits {
+export function limitsOf({ quota, relay }: Configuration, limitsFor: LimitsFor | undefined): RelayLimits {
   const { alternate_servers: servers, alternate_domain: domain, redirect: when } = relay;
   const quotas = {
     ...(quota.user === undefined ? {} : { user: quota.user }),
@@ -133,6 +136,7 @@ export function limitsOf({ quota, relay }: Configuration): RelayLimits {
     ...(servers.length === 0
       ? {}
       : { redirect: redirectInTurn({ servers, when, ...(domain === undefined ? {} : { domain }) }) }),
+    ...(limitsFor === undefined ? {} : { limitsFor }),
     ...(quota.user_bandwidth === undefined ? {} : { userRate: { bytesPerSecond: quota.user_bandwidth } }),
     ...(quota.allocation_bandwidth === undefined
       ? {}

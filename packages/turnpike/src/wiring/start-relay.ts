@@ -90,6 +90,7 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- asked by the module alone
       answer: (question) => answerQuestion(answers, question as Question),
     },
+    limitsFor: link?.orders.limitsFor,
     logger,
     onEvent: options.onEvent,
   });

@@ -4,7 +4,8 @@ import { expect, test } from "vitest";
 import * as L from "../../libc/layout.ts";
 import { type Libc, loadLibc } from "../../libc/libc.ts";
 import type { Opened, PacketReceiver } from "../plane.ts";
-import { BatchedPlane, type BatchedPlaneOptions } from "./batched-plane.ts";
+import type { BatchedPlaneOptions } from "./batched-plane-options.ts";
+import { BatchedPlane } from "./batched-plane.ts";
 
 const LOOPBACK: TransportAddress = { family: 4, w0: 0, w1: 0, w2: 0xffff, w3: 0x7f000001, port: 0 };
 const libc = loadLibc();

@@ -4,6 +4,8 @@ import * as L from "../../libc/layout.ts";
 import type { Libc } from "../../libc/libc.ts";
 import { SOCKADDR_SPACE, writeSocketAddress } from "../../libc/socket-address.ts";
 import { PlaneCounter as Counter } from "../counters.ts";
+import { ControlMessages } from "./control-messages.ts";
+import { count, countFailure, isSegmentationError, isSoftError } from "./send-errors.ts";
 
 /** Packets that may wait between two flushes. */
 const PACKETS = 8192;
@@ -14,8 +16,6 @@ const VECTORS = 4096;
 /** The kernel takes 64 segments everywhere, 128 since 6.9; an aggregate must also fit one IP datagram. */
 const MAX_SEGMENTS = 64;
 const MAX_AGGREGATE = 65_000;
-const CONTROL_SPACE = 128;
-const CONTROL_ENTRY = 24;
 /** A ChannelData header that stands apart from its payload. */
 const DETACHED_HEADER = 4;
 /** How often a message is tried again after an error that an earlier packet caused. */
@@ -63,7 +63,7 @@ export class SendQueue {
 
   readonly #headers: number;
   readonly #vectors: number;
-  readonly #controls: number;
+  readonly #controls: ControlMessages;
   readonly #detached: number;
   readonly #option: number;
   /** Segments of each message that was built, to count and to take apart. */
@@ -88,7 +88,7 @@ export class SendQueue {
     this.#destinations = arena.reserve(PACKETS * SOCKADDR_SPACE);
     this.#headers = arena.reserve(MESSAGES * L.mmsghdr.size);
     this.#vectors = arena.reserve(VECTORS * L.iovec.size);
-    this.#controls = arena.reserve(MESSAGES * CONTROL_SPACE);
+    this.#controls = new ControlMessages(arena, MESSAGES);
     this.#detached = arena.reserve(PACKETS * DETACHED_HEADER);
     this.#option = arena.reserve(8);
     for (let message = 0; message < MESSAGES; message++) {
@@ -99,7 +99,8 @@ export class SendQueue {
   /** Bytes of arena that a queue takes. */
   static readonly SPACE: number =
     PACKETS * (SOCKADDR_SPACE + DETACHED_HEADER) +
-    MESSAGES * (L.mmsghdr.size + CONTROL_SPACE) +
+    MESSAGES * L.mmsghdr.size +
+    ControlMessages.space(MESSAGES) +
     VECTORS * L.iovec.size +
     8 * 64;
 
@@ -240,7 +241,13 @@ export class SendQueue {
       words[(header + L.msghdr.iovLength) >> 2] = vector - firstVector;
       this.#segments[message] = segments;
       this.#payload[message] = total;
-      this.#setControl(message, socket, first, segments > 1 ? size : 0);
+      this.#controls.write(
+        message,
+        header,
+        this.#sockets.ipv6[socket] === 1,
+        segments > 1 ? size : 0,
+        this.#traffic[first] ?? -1,
+      );
       message++;
     }
     this.#send(socket, message);
@@ -279,31 +286,6 @@ export class SendQueue {
     if (((words[a] ?? 0) & 0xffff) === L.AF_INET) return true;
     for (let i = 2; i < DESTINATION_WORDS; i++) if (words[a + i] !== words[b + i]) return false;
     return true;
-  }
-
-  #setControl(message: number, socket: number, packet: number, segmentSize: number): void {
-    const header = this.#headers + message * L.mmsghdr.size;
-    const words = this.#arena.words;
-    const start = this.#controls + message * CONTROL_SPACE;
-    const traffic = this.#traffic[packet] ?? -1;
-    let at = start;
-    if (segmentSize > 0) at = this.#putControl(at, L.IPPROTO_UDP, L.UDP_SEGMENT, segmentSize, 2);
-    if (traffic > 0) {
-      const ipv6 = this.#sockets.ipv6[socket] === 1;
-      const level = ipv6 ? L.IPPROTO_IPV6 : L.IPPROTO_IP;
-      at = this.#putControl(at, level, ipv6 ? L.IPV6_TCLASS : L.IP_TOS, traffic, 4);
-    }
-    words[(header + L.msghdr.controlLength) >> 2] = at - start;
-    if (at !== start) this.#arena.setPointer(header + L.msghdr.control, start);
-  }
-
-  #putControl(at: number, level: number, type: number, value: number, size: number): number {
-    const words = this.#arena.words;
-    this.#arena.setLength(at + L.cmsghdr.length, L.cmsghdr.data + size);
-    words[(at + L.cmsghdr.level) >> 2] = level;
-    words[(at + L.cmsghdr.type) >> 2] = type;
-    words[(at + L.cmsghdr.data) >> 2] = value;
-    return at + CONTROL_ENTRY;
   }
 
   #send(socket: number, messages: number): void {
@@ -358,13 +340,9 @@ export class SendQueue {
     count(this.#counters, Counter.aggregatesRefused, 1);
     const words = this.#arena.words;
     const header = this.#headers + message * L.mmsghdr.size;
-    const control = this.#controls + message * CONTROL_SPACE;
-    const size = words[(control + L.cmsghdr.data) >> 2] ?? 0;
+    const size = this.#controls.dropSegmentSize(message, header);
     // EIO: no aggregate will ever pass on this route; else smaller ones may.
     this.#sockets.segmentLimits[socket] = errno === L.EIO ? 0 : size - 1;
-    const controlLength = (words[(header + L.msghdr.controlLength) >> 2] ?? 0) - CONTROL_ENTRY;
-    words[(header + L.msghdr.controlLength) >> 2] = controlLength;
-    if (controlLength > 0) this.#arena.setPointer(header + L.msghdr.control, control + CONTROL_ENTRY);
     const vectors = words[(header + L.msghdr.iovLength) >> 2] ?? 0;
     const perPacket = vectors / (this.#segments[message] ?? 1);
     const fd = this.#sockets.fds[socket] ?? -1;
@@ -398,25 +376,4 @@ export class SendQueue {
       4,
     );
   }
-}
-
-/** Errors that an earlier packet of the socket caused, told once at the next call. */
-function isSoftError(errno: number): boolean {
-  return errno === L.ECONNREFUSED || errno === L.EHOSTUNREACH || errno === L.ENETUNREACH || errno === L.EHOSTDOWN;
-}
-
-function isSegmentationError(errno: number): boolean {
-  return errno === L.EINVAL || errno === L.EMSGSIZE || errno === L.EIO;
-}
-
-function countFailure(counters: Float64Array, errno: number, packets: number): void {
-  count(counters, Counter.sendErrors, packets);
-  if (errno === L.EAGAIN) count(counters, Counter.sendBufferFull, packets);
-  else if (errno === L.ENOBUFS || errno === L.ENOMEM) count(counters, Counter.sendNoBuffers, packets);
-  else if (errno === L.EMSGSIZE) count(counters, Counter.sendTooLarge, packets);
-  else if (errno === L.EPERM || errno === L.EACCES) count(counters, Counter.sendForbidden, packets);
-}
-
-function count(counters: Float64Array, index: number, by: number): void {
-  counters[index] = (counters[index] ?? 0) + by;
 }
