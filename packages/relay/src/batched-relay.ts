@@ -228,6 +228,10 @@ export class BatchedRelay extends Administered implements Relay {
         this.#streams?.setLimits(limits);
         for (const reactor of this.reactors) reactor.setLimits(limits);
       },
+      setPeers: (rules) => {
+        this.#streams?.setPeers(rules);
+        for (const reactor of this.reactors) reactor.setPeers(rules);
+      },
       tellBan: (event) => {
         for (const reactor of this.reactors) reactor.tellBan(event);
       },

@@ -34,8 +34,12 @@ const world: World = {
     };
   },
   fileState: (path) => {
-    const found = statSync(path, { throwIfNoEntry: false, bigint: true });
-    return found && [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join(":");
+    try {
+      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+      return [dev, ino, size, mtimeNs, ctimeNs].join(":");
+    } catch {
+      return undefined;
+    }
   },
   every: (intervalMs, callback) => {
     const timer = setInterval(callback, intervalMs).unref();

@@ -1,6 +1,7 @@
 import type { AllocationDescription, DeletionReason, EngineLimits } from "@turnpike/turn";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { BanEvent } from "../events/relay-event.ts";
+import type { PeerRules } from "../relay-options.ts";
 
 /** The reactors of a relay, as administration needs them: on this thread, or on others. */
 export interface ReactorGroup {
@@ -8,6 +9,7 @@ export interface ReactorGroup {
   /** Ends what is meant; the number of it. */
   end(selector: AllocationSelector, reason: DeletionReason): number | Promise<number>;
   setLimits(limits: EngineLimits): void;
+  setPeers(rules: PeerRules): void;
   /** For reactors on other threads, which have lists of bans of their own. */
   tellBan?(event: BanEvent): void;
 }

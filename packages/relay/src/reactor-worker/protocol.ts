@@ -97,6 +97,7 @@ export type ToWorker =
   | { readonly kind: "notice"; readonly notice: unknown }
   | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision }
   | { readonly kind: "limits"; readonly limits: EngineLimits }
+  | { readonly kind: "peers"; readonly rules: PeerRules }
   | { readonly kind: "ban"; readonly subject: BanSubject; readonly seconds: number; readonly reason: string }
   | { readonly kind: "unban"; readonly subject: BanSubject }
   | { readonly kind: "describe"; readonly id: number }

@@ -1,9 +1,12 @@
 import { OperationContext } from "@turnpike/authn";
 import type { FirstStart } from "@turnpike/portal";
 import type { Command } from "commander";
-import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP } from "../options.ts";
+import { addConfigurationFlags, ENVIRONMENT_HELP } from "../options.ts";
+import { createConfigurationSource } from "../wiring/configuration-source.ts";
 import { openPortal, untilSignal } from "../wiring/portal.ts";
+import { createReloader } from "../wiring/reload.ts";
 import { loggerOf } from "../wiring/run-relay.ts";
+import { connectServiceManager } from "../wiring/service-manager.ts";
 import type { World } from "../world.ts";
 
 /** Adds `turnpike portal`. */
@@ -16,8 +19,20 @@ export function addPortalCommand(program: Command, world: World): void {
   const isForPortal = ({ path: [table, key] }: { readonly path: readonly (string | number)[] }): boolean =>
     table === "portal" || table === "log" || (table === "quota" && key === "user");
   addConfigurationFlags(command, isForPortal).action(async () => {
-    const { configuration } = configurationOf(command, world);
+    const source = createConfigurationSource(command, { world, readsCredentials: false });
+    const initial = source.read();
+    const { configuration } = initial.loaded;
     const logger = loggerOf(configuration, world);
+    const service = connectServiceManager({ world, logger });
+    const reloader = createReloader({
+      source,
+      initial,
+      concerned: isForPortal,
+      live: ["log.level"],
+      world,
+      logger,
+      service,
+    });
     const signalled = untilSignal(world);
     const portal = await openPortal({ configuration, world, logger });
     const { signInLink } = command.opts<{ readonly signInLink?: string }>();
@@ -26,8 +41,16 @@ export function addPortalCommand(program: Command, world: World): void {
       const ctx = OperationContext.internal("sign-in-link", { logger });
       world.out(`Sign in once, within an hour:\n  ${await portal.createSignInUrl(ctx, signInLink)}\n`);
     }
+    service.ready();
+    reloader.begin(({ loaded }) => {
+      logger.level = loaded.configuration.log.level;
+      return [];
+    });
     await signalled;
+    service.stopping(0);
     await portal.stop();
+    reloader.close();
+    service.close();
   });
 }
 

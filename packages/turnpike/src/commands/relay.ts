@@ -1,6 +1,7 @@
 import type { Command } from "commander";
-import { readCredentials } from "../config/credentials.ts";
-import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
+import type { LoadedConfiguration } from "../config/load.ts";
+import { addConfigurationFlags, ENVIRONMENT_HELP, isForRelay } from "../options.ts";
+import { createConfigurationSource } from "../wiring/configuration-source.ts";
 import { linkTargetOf } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import { runRelay } from "../wiring/run-relay.ts";
@@ -11,14 +12,13 @@ export function addRelayCommand(program: Command, world: World): void {
   const relay = program
     .command("relay")
     .description(
-      "run the relay; with --portal it links first and waits for init; SIGTERM or SIGINT drains it, a second one stops it at once",
+      "run the relay; with --portal it links first and waits for init; SIGTERM or SIGINT drains it, a second one stops it at once; SIGHUP reloads its configuration",
     )
     .addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(relay, isForRelay).action(async () => {
-    const loaded = configurationOf(relay, world);
-    refuseToReveal(loaded.configuration, { relay: true });
-    const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
-    const { configuration } = loaded;
-    await runRelay({ configuration, credentials, world, portal: linkTargetOf(configuration, world) });
+    const check = ({ configuration }: LoadedConfiguration): void => refuseToReveal(configuration, { relay: true });
+    const source = createConfigurationSource(relay, { world, check });
+    const initial = source.read();
+    await runRelay({ source, initial, world, portal: linkTargetOf(initial.loaded.configuration, world) });
   });
 }

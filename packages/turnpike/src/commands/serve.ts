@@ -2,9 +2,10 @@ import { OperationContext } from "@turnpike/authn";
 import type { Portal } from "@turnpike/portal";
 import type { Relay } from "@turnpike/relay";
 import type { Command } from "commander";
-import { readCredentials } from "../config/credentials.ts";
+import type { LoadedConfiguration } from "../config/load.ts";
 import { CommandError } from "../errors.ts";
-import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
+import { addConfigurationFlags, ENVIRONMENT_HELP, isForRelay } from "../options.ts";
+import { createConfigurationSource } from "../wiring/configuration-source.ts";
 import { urlsOf } from "../wiring/link.ts";
 import { openPortal } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
@@ -19,22 +20,17 @@ export function addServeCommand(program: Command, world: World): void {
     .description("run relay and portal in one process, and print their URLs and the iceServers for a WebRTC page")
     .addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(serve, isForRelay).action(async () => {
-    const loaded = configurationOf(serve, world);
-    const { configuration } = loaded;
-    refuseToReveal(configuration, { relay: true });
-    const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
-    if (!configuration.authn.schemes_turn.includes("portal")) {
-      const where = loaded.placeOf(["authn", "schemes_turn"]);
-      throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });
-    }
+    const source = createConfigurationSource(serve, { world, check: checkForServe });
+    const initial = source.read();
+    const { configuration } = initial.loaded;
     const logger = loggerOf(configuration, world);
     const portal = await openPortal({ configuration, world, logger });
     const ctx = OperationContext.internal("serve", { logger });
     try {
       const token = await portal.createRelayToken(ctx, "local", { replace: true });
       await runRelay({
-        configuration,
-        credentials,
+        source,
+        initial,
         world,
         logger,
         // Of this very process: what it sends leaves the machine as little as what it thinks.
@@ -45,6 +41,13 @@ export function addServeCommand(program: Command, world: World): void {
       await portal.stop();
     }
   });
+}
+
+function checkForServe({ configuration, placeOf }: LoadedConfiguration): void {
+  refuseToReveal(configuration, { relay: true });
+  if (configuration.authn.schemes_turn.includes("portal")) return;
+  const where = placeOf(["authn", "schemes_turn"]);
+  throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });
 }
 
 /** The portal's URL from inside. */

@@ -76,12 +76,12 @@ function eventListener(
   logger: Logger,
   onEvent: ((event: LifecycleEvent) => void) | undefined,
 ): Pick<RelayOptions, "onEvent"> {
-  const logs = logger.isLevelEnabled("debug");
-  if (!logs && onEvent === undefined) return {};
+  if (onEvent === undefined && !logger.isLevelEnabled("debug")) return {};
   return {
     onEvent: (event) => {
       onEvent?.(event);
-      if (logs) logger.debug(plainEvent(event), event.type);
+      // The level may change while the relay runs.
+      if (logger.isLevelEnabled("debug")) logger.debug(plainEvent(event), event.type);
     },
   };
 }
