@@ -14,7 +14,7 @@ export function bandwidth(bytesPerSecond: ReadonlyMap<string, number>): RelayLim
   };
 }
 
-/** New rates: allocations that come from here on are held to them, and with them all others of their user. */
+/** New rates: whoever relays is held to them at once. */
 export function change(relay: Relay, bytesPerSecond: ReadonlyMap<string, number>): void {
   relay.configure(bandwidth(bytesPerSecond));
 }

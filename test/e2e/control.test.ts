@@ -98,13 +98,42 @@ describe("the relay's administration", () => {
     await allocated(first);
     expect(await second.allocate()).toBe(486);
     expect(() => relay.configure({ quotas: { user: -1 } })).toThrow(RangeError);
-    expect(() => relay.configure({ totalRate: { bytesPerSecond: 0 } })).toThrow(RangeError);
+    for (const limits of [
+      { totalRate: { bytesPerSecond: 0 } },
+      { userRate: { packetsPerSecond: -1 } },
+      { allocationRate: { burstSeconds: Number.NaN } },
+      { maxLifetimeSeconds: 0 },
+      { unauthenticatedBytesPerSecond: -1 },
+      { perSource: { requestsPerSecond: 0 } },
+      { penalties: { capacity: 0 } },
+      { quotas: { ipv4PrefixLength: 33 } },
+    ]) {
+      expect(() => relay.configure({ quotas: { user: 5 }, ...limits })).toThrow(RangeError);
+    }
     expect(await second.allocate()).toBe(486);
     relay.configure({ quotas: { user: 2 }, maxPermissionsPerAllocation: 0 });
     await allocated(second);
     expect(await second.permit((await openPeer()).local)).toBe(508);
     relay.configure({});
     expect(await second.permit((await openPeer()).local)).toBe("success");
+  });
+
+  test("penalties can change while the relay runs; users are known in any spelling", async () => {
+    const relay = await startTestRelay({ penalties: false });
+    const guess = async (): Promise<unknown> => (await openClient(relay, { ...ALICE, password: "guess" })).allocate();
+    for (let i = 0; i < 5; i++) expect(await guess()).toBe(401);
+    const delay = { kind: "constant", minSeconds: 0, maxSeconds: 0 } as const;
+    relay.configure({ penalties: { delay, automaticBan: { failures: 2, windowSeconds: 60, banSeconds: 60 } } });
+    for (let i = 0; i < 2; i++) expect(await guess()).toBe(401);
+    expect(relay.bans()).toMatchObject([{ subject: { prefix: "127.0.0.1/32" } }]);
+    relay.configure({});
+    const [client] = [await openClient(relay, ALICE, 6), relay.unban(ctx, prefixSubject("127.0.0.1"))];
+    await allocated(client);
+    expect(await relay.allocations({ user: "ALICE" })).toHaveLength(1);
+    expect(await relay.ban(ctx, { subject: { kind: "user", user: "Alice" }, seconds: 60, reason: "" })).toBe(1);
+    expect(relay.unban(ctx, { kind: "user", user: "aLICE" })).toBe(true);
+    await allocated(client);
+    expect(await relay.endUser(ctx, "\uff21lice")).toBe(1);
   });
 
   test("a redirect policy answers 300, also while draining", async () => {

@@ -48,7 +48,6 @@ test("examples/user-bandwidth.ts: a user's rate, and another one while it relays
   const drops = async (): Promise<number> => (await relay.allocations())[0]?.totals.drops.rate ?? 0;
   await expect.poll(drops, SOON).toBeGreaterThan(20);
   change(relay, new Map([["alice", 50_000_000]]));
-  await allocated(await openClient(relay));
   const before = await drops();
   for (let i = 0; i < 100; i++) client.sendOn(0x4000, bytes(1000));
   const relayed = async (): Promise<number> => (await relay.allocations())[0]?.totals.packetsToPeers ?? 0;

@@ -182,6 +182,26 @@ describe.each(["portable", "batched"])("a relay on the %s plane", (plane) => {
   });
 });
 
+describe("penalties", () => {
+  it("hold as they were changed to", async () => {
+    const head = `[relay]\nlisten = ["udp:127.0.0.1:0"]\n${user(ALICE)}`;
+    const relay = await new Reloaded().start(head, ["--ban-window=3600"]);
+    const wrong = { username: "alice", password: "looking-glass" };
+    for (let guess = 0; guess < 3; guess++) expect(await (await relay.client(wrong)).allocate()).toBe(401);
+    const said = await relay.replace(`${head}[penalties]\nban_failures = 1\n`);
+    expect(said).toMatchObject({ changed: ["penalties.ban_failures"] });
+    expect(said).not.toHaveProperty("restart");
+    await relay.logged(
+      "was banned",
+      () =>
+        void relay
+          .client(wrong)
+          .then((client) => client.allocateAnswer())
+          .catch(() => {}),
+    );
+  });
+});
+
 describe("what challenges offer", () => {
   it("stays, and who needs it to be another is told so", async () => {
     const head = `[relay]\nlisten = ["udp:127.0.0.1:0"]\n`;

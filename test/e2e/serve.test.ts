@@ -1,10 +1,10 @@
 /** What a newcomer does with the lines that `turnpike serve` prints, and portal and relay as processes of their own. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseTransportAddress } from "@turnpike/stun";
 import { afterAll, describe, expect, it } from "vitest";
-import { type Child, runChild, startChild } from "../support/child.ts";
+import { type Child, ROOT, runChild, startChild } from "../support/child.ts";
 import { keep } from "../support/relay.ts";
 import type { AnswerBody, IceServer } from "../support/portal.ts";
 import { UdpTurnClient } from "../support/udp-turn-client.ts";
@@ -20,8 +20,8 @@ const RELAY = [
   "--log-format=json",
 ];
 
-function start(args: readonly string[], environment: Readonly<Record<string, string>> = {}): Child {
-  const child = startChild({ command: "turnpike", args, cwd: folder, environment });
+function start(args: readonly string[]): Child {
+  const child = startChild({ command: "turnpike", args, cwd: folder });
   keep({
     async [Symbol.asyncDispose]() {
       await child.stop();
@@ -50,16 +50,37 @@ async function clientOf([entry]: readonly IceServer[]): Promise<UdpTurnClient> {
   return keep(await UdpTurnClient.open(server!, { username, password: credential }));
 }
 
+/** What `/v1/events` says, as it comes. */
+async function eventsOf(
+  url: string,
+  token: string,
+): Promise<{ until(isThere: (text: string) => boolean): Promise<void> }> {
+  const end = new AbortController();
+  keep({ [Symbol.asyncDispose]: async () => end.abort() });
+  const stream = await fetch(url, { headers: { authorization: `Bearer ${token}` }, signal: end.signal });
+  const reader = stream.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  return {
+    async until(isThere) {
+      while (!isThere(text)) text += (await reader.read()).value ?? "";
+    },
+  };
+}
+
 /** The first line that follows a line. */
 function after(child: Child, line: string): string {
   return child.stdout().split(`${line}\n`)[1]?.split("\n")[0]?.trim() ?? "";
 }
 
-describe("turnpike serve", () => {
+describe("npm start", () => {
   it("prints all that one needs to mint, allocate, look, and revoke", async () => {
-    const dataDir = join(folder, "data");
-    const args = ["serve", ...RELAY, "--portal-listen=127.0.0.1:0", `--data-dir=${dataDir}`];
-    const child = start(args);
+    const dataDir = mkdtempSync(join(folder, "data-"));
+    // Not by npm itself, which would have the signals below, and keep them.
+    const script: string = JSON.parse(readFileSync(`${ROOT}package.json`, "utf8")).scripts.start;
+    const [turnpike, ...serve] = script.split(" ");
+    expect(turnpike).toBe("turnpike");
+    const flags = [...RELAY, "--portal-listen=127.0.0.1:0", `--data-dir=${dataDir}`];
+    const child = start([...serve, ...flags]);
     await child.waitFor((it) => it.stdout().trimEnd().endsWith("}"), START_MS);
     const url = after(child, "The portal serves at");
     const [, header = "", body = "", target = ""] =
@@ -70,6 +91,7 @@ describe("turnpike serve", () => {
     const minted = await ask(target, header, { method: "POST", body });
     expect(minted.status).toBe(201);
     const [{ urls, username, credential }] = minted.body.iceServers as [Required<IceServer>];
+    const seen = await eventsOf(`${url}/v1/events?user=admin`, header);
     const check = await runChild({
       command: "turnpike",
       args: ["check", urls[0]!, `--username=${username}`, "--json"],
@@ -78,22 +100,22 @@ describe("turnpike serve", () => {
     });
     expect(check).toMatchObject({ code: 0 });
 
-    const events = new AbortController();
-    const stream = await fetch(`${url}/v1/events?type=allocationDeleted`, {
-      headers: { authorization: `Bearer ${header}` },
-      signal: events.signal,
-    });
-    const reader = stream.body!.pipeThrough(new TextDecoderStream()).getReader();
+    await seen.until((text) => text.includes("event: allocationCreated"));
+
     const client = await clientOf(minted.body.iceServers);
     expect(await client.allocate()).toMatchObject({ family: 4 });
     await expect
       .poll(async () => (await ask(`${url}/v1/allocations?user=admin`, header)).body.allocations)
       .toMatchObject([{ username }]);
     const path = `${url}/v1/credentials/${encodeURIComponent(username)}/revoke`;
+    const revokedAt = performance.now();
     expect((await ask(path, header, { method: "POST" })).status).toBe(204);
-    for (let text = ""; !text.includes("credentialRevoked");) text += (await reader.read()).value ?? "";
+    await seen.until((text) => text.includes("credentialRevoked"));
+    console.info(
+      `an allocation ended ${Math.round(performance.now() - revokedAt)} ms after its revocation was asked for`,
+    );
     expect(await client.refresh(600)).not.toBe("success");
-    events.abort();
+    await expect.poll(async () => (await ask(`${url}/v1/allocations`, header)).body.allocations).toEqual([]);
 
     const printed = child.stdout();
     const guest = JSON.parse(printed.slice(printed.indexOf("{\n"))).iceServers as IceServer[];
@@ -103,7 +125,7 @@ describe("turnpike serve", () => {
     child.signal("SIGINT");
     expect(await child.ended).toBe(0);
 
-    const again = start(args);
+    const again = start([...serve, ...flags]);
     await again.waitFor((it) => it.stdout().trimEnd().endsWith("}"), START_MS);
     expect(again.stdout()).not.toMatch(/tp_[\w-]{43}|sign-in/);
   });

@@ -32,11 +32,12 @@ test("turnutils_uclient that hammers wrong passwords is banned; a valid user beh
   expect(bans).toEqual(["127.0.0.1/32"]);
   expect(relay.bans()).toMatchObject([{ subject: { kind: "prefix", prefix: "127.0.0.1/32" } }]);
   // Even the right password gets silence from there.
-  const { discarded } = relay.stats().penalties ?? { discarded: 0 };
+  const { discarded } = relay.stats().penalties;
   const late = await openClient(relay);
-  late.stun.learn(await late.exchange(late.stun.plain("refresh")));
+  late.send(late.stun.plain("allocate"));
+  late.send(late.stun.plain("binding"));
   late.send(late.stun.signed("refresh"));
-  await expect.poll(() => relay.stats().penalties?.discarded, { timeout: 20_000 }).toBe(discarded + 1);
+  await expect.poll(() => relay.stats().penalties.discarded, { timeout: 20_000 }).toBe(discarded + 3);
   expect(late.unread).toBe(0);
   expect(await valid.refresh(600)).toBe("success");
   await allocated(await openClient(relay, ALICE, 6));

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createClient } from "@redis/client";
 import { RedisAdmissionStore, type RedisAdmissionStoreOptions } from "@turnpike/relay/redis";
-import { parseTransportAddress, type TransportAddress } from "@turnpike/stun";
+import { parseTransportAddress } from "@turnpike/stun";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { admissionStoreContract } from "../contract/support/admission-store-contract.ts";
 import { startChild } from "../support/child.ts";
@@ -12,6 +12,8 @@ import { startRedis, type RedisServer } from "./support/redis.ts";
 
 let redis: RedisServer;
 let prefixes = 0;
+/** How long something may take that is there soon. */
+const SOON = { timeout: 60_000, interval: 50 };
 
 beforeAll(async () => {
   redis = await startRedis();
@@ -39,64 +41,86 @@ admissionStoreContract("quotas in Redis", async () => {
   };
 });
 
-describe("two relays with one Redis", () => {
-  test("ten clients race for a quota of 3: never more at any instant, never fewer in the end", async () => {
-    const prefix = `race${++prefixes}`;
-    let living = 0;
-    let most = 0;
-    const start = async () =>
-      startTestRelay({
-        limits: { quotas: { user: 3 } },
-        admissionStore: await connect({ prefix }),
-        events: {
-          allocationCreated: () => {
-            most = Math.max(most, ++living);
-          },
-          allocationDeleted: () => living--,
-        },
-      });
-    const relays = [await start(), await start()];
-    for (let round = 0; round < 10; round++) {
-      const clients = await Promise.all(Array.from({ length: 10 }, (_, i) => openClient(relays[i % 2]!)));
-      const outcomes = await Promise.all(clients.map((client) => client.allocate()));
-      expect(outcomes.filter((each) => typeof each !== "number")).toHaveLength(3);
-      expect(outcomes.filter((each) => typeof each === "number")).toEqual(Array.from({ length: 7 }, () => 486));
-      // One gives up its share, the others race for it.
-      const winner = outcomes.findIndex((each) => typeof each !== "number");
-      expect(await clients[winner]!.refresh(0)).toBe("success");
-      const losers = clients.filter((_, index) => typeof outcomes[index] === "number");
-      const again = await Promise.all(losers.map((client) => client.allocate()));
-      expect(again.filter((each) => typeof each !== "number")).toHaveLength(1);
-      await Promise.all(clients.map((client) => client.refresh(0)));
-      await expect.poll(() => living).toBe(0);
-      expect(most).toBe(3);
-    }
-  });
+/** A relay of four reactors in a process of its own. */
+async function startRelayProcess(prefix: string, leaseSeconds: number) {
+  const script = fileURLToPath(new URL("support/quota-relay.ts", import.meta.url));
+  const args = ["--conditions=@turnpike/source", script, redis.url, prefix, "3", `${leaseSeconds}`];
+  const child = startChild({ command: "node", args });
+  await child.waitFor((each) => each.stdout().includes("\n"), 60_000);
+  const lines = (): readonly string[] => child.stdout().trim().split("\n");
+  const server = parseTransportAddress(lines()[0] ?? "");
+  if (server === undefined) throw new TypeError(`No address: ${lines()[0]}`);
+  return {
+    child,
+    open: async () => keep(await UdpTurnClient.open(server, ALICE)),
+    /** The reactors that have made allocations. */
+    reactors: () =>
+      new Set(
+        lines()
+          .slice(1)
+          .map((id) => id.split("-")[0]),
+      ),
+  };
+}
 
-  test("kill -9 of one relay frees its share when its lease ends, and not while it lives", async () => {
-    const script = fileURLToPath(new URL("support/quota-relay.ts", import.meta.url));
-    const args = ["--conditions=@turnpike/source", script, redis.url, "3", "2"];
-    const child = startChild({ command: "node", args });
+describe("two relays with one Redis", () => {
+  const LEASE_SECONDS = 4;
+
+  test("ten clients race for a quota of 3 on two relays of four reactors: never more at any instant, never fewer in the end; kill -9 of a relay frees its share when its lease ends, and not while it lives", async () => {
+    const prefix = `race${++prefixes}`;
+    const relays = await Promise.all([0, 1].map(() => startRelayProcess(prefix, LEASE_SECONDS)));
+    const client = createClient({ url: redis.url });
     try {
-      await child.waitFor((each) => each.stdout().includes("\n"), 30_000);
-      const doomed = parseTransportAddress(child.stdout().trim()) as TransportAddress;
-      for (let i = 0; i < 3; i++) {
-        const client = keep(await UdpTurnClient.open(doomed, ALICE));
-        expect(await client.allocate()).toMatchObject({ family: 4 });
+      await client.connect();
+      const taken = (): Promise<number> => client.zCard(`{${prefix}}:quota:user alice`);
+      // Counted where it is known for certain: from a client's success until it gives its allocation up.
+      let [living, most, mostTaken] = [0, 0, 0];
+      const race = async (clients: readonly UdpTurnClient[]): Promise<readonly UdpTurnClient[]> => {
+        const outcomes = await Promise.all(
+          clients.map(async (each) => {
+            const outcome = await each.allocate();
+            if (typeof outcome !== "number") most = Math.max(most, ++living);
+            else expect(outcome).toBe(486);
+            mostTaken = Math.max(mostTaken, await taken());
+            return outcome;
+          }),
+        );
+        return clients.filter((_, index) => typeof outcomes[index] !== "number");
+      };
+      const giveUp = async (clients: readonly UdpTurnClient[]): Promise<void> => {
+        living -= clients.length;
+        expect(await Promise.all(clients.map((each) => each.refresh(0)))).toEqual(clients.map(() => "success"));
+      };
+      for (let round = 0; round < 8; round++) {
+        const clients = await Promise.all(Array.from({ length: 10 }, (_, i) => relays[i % 2]!.open()));
+        const winners = [...(await race(clients))];
+        expect(winners).toHaveLength(3);
+        // One gives up its share, the others race for it.
+        await giveUp(winners.splice(0, 1));
+        const losers = clients.filter((each) => !winners.includes(each));
+        await expect
+          .poll(async () => winners.push(...(await race(losers.filter((each) => !winners.includes(each))))), SOON)
+          .toBe(3);
+        await giveUp(winners);
+        await expect.poll(taken, SOON).toBe(0);
+        for (const each of clients) await each.close();
       }
-      const store = await RedisAdmissionStore.connect({ url: redis.url, leaseSeconds: 2 });
-      const relay = await startTestRelay({ limits: { quotas: { user: 3 } }, admissionStore: store });
-      const client = await openClient(relay);
-      // Twice the lease: it is renewed.
-      await sleep(4000);
-      expect(await client.allocate()).toBe(486);
-      child.signal("SIGKILL");
-      await child.ended;
-      await expect
-        .poll(async () => typeof (await client.allocate()), { timeout: 30_000, interval: 100 })
-        .toBe("object");
+      expect([most, mostTaken]).toEqual([3, 3]);
+      for (const relay of relays) expect(relay.reactors().size).toBeGreaterThan(1);
+
+      const [doomed, survivor] = relays;
+      for (let i = 0; i < 3; i++) expect(await (await doomed!.open()).allocate()).toMatchObject({ family: 4 });
+      const heirs = await Promise.all([0, 1, 2].map(() => survivor!.open()));
+      // Longer than the lease: it is renewed.
+      await sleep(LEASE_SECONDS * 1500);
+      expect(await heirs[0]!.allocate()).toBe(486);
+      doomed!.child.signal("SIGKILL");
+      await doomed!.child.ended;
+      for (const heir of heirs) await expect.poll(async () => typeof (await heir.allocate()), SOON).toBe("object");
+      expect(await (await survivor!.open()).allocate()).toBe(486);
     } finally {
-      child.signal("SIGKILL");
+      client.destroy();
+      for (const { child } of relays) child.signal("SIGKILL");
     }
   });
 

@@ -307,6 +307,29 @@ describe("the gate", () => {
     scenario.harness.fromClient(CLIENT, scenario.stun.indication("binding", []));
     expect(asked.request).toBe(4);
   });
+
+  test("who is shut out gets silence to everything, and takes nothing from its neighbours; what it has made goes on", () => {
+    let [shutOut, asked] = [false, 0];
+    const scenario = new Scenario({
+      gate: { isShutOut: () => shutOut, admitsRequest: () => (asked++, true), admitsChallenge: () => true },
+    });
+    scenario.send("allocate", UDP);
+    scenario.harness.take();
+    shutOut = true;
+    asked = 0;
+    for (const method of ["binding", "allocate", "refresh"] as const) {
+      scenario.harness.fromClient(AWAY, scenario.stun.plain(method));
+      scenario.harness.fromClient(AWAY, scenario.stun.signed(method, [UDP]));
+    }
+    expect([scenario.harness.take(), asked]).toEqual([[], 0]);
+    // Another user's guesses behind the same address end nobody's call.
+    scenario.send("createPermission", TO_PEER);
+    expect(outcomeOf(scenario.harness.answer())).toBe("success");
+    scenario.send("refresh", attribute(lifetime, 0));
+    expect(outcomeOf(scenario.harness.answer())).toBe("success");
+    scenario.send("allocate", UDP);
+    expect(scenario.harness.take()).toEqual([]);
+  });
 });
 
 test("a request that is discarded gets no answer and no event, at once or later", () => {
@@ -335,6 +358,32 @@ test("limits that change hold for what comes", () => {
   scenario.harness.server.setLimits({ maxPermissionsPerAllocation: 2, maxChannelsPerAllocation: 1 });
   scenario.send("channelBind", CHANNEL, TO_PEER);
   expect(outcomeOf(scenario.harness.answer())).toBe("success");
+});
+
+test("limits that make no sense change nothing", () => {
+  const { server } = new EngineHarness();
+  for (const limits of [
+    { maxLifetimeSeconds: 0 },
+    { maxPermissionsPerAllocation: 1.5 },
+    { maxChannelsPerAllocation: -1 },
+    { unauthenticatedBytesPerSecond: Number.NaN },
+    { maxPendingAuthentications: Infinity },
+  ]) {
+    expect(() => server.setLimits(limits)).toThrow(Object.keys(limits)[0]);
+  }
+});
+
+test("bytes for the unauthenticated are live", () => {
+  const scenario = new Scenario();
+  const answers = (): number => {
+    for (let i = 0; i < 100; i++) scenario.harness.fromClient(AWAY, scenario.stun.plain("allocate"));
+    return scenario.harness.take().filter(({ kind }) => kind === "sendToClient").length;
+  };
+  expect(answers()).toBe(100);
+  scenario.harness.server.setLimits({ unauthenticatedBytesPerSecond: 0 });
+  expect(answers()).toBe(0);
+  scenario.harness.server.setLimits({ unauthenticatedBytesPerSecond: Infinity });
+  expect(answers()).toBe(100);
 });
 
 test("case 19: ten thousand permissions and channels on one allocation end at the limit, and Refresh storms make nothing", () => {

@@ -2,6 +2,8 @@ import {
   attribute,
   channelNumber,
   encodeChannelData,
+  getAttribute,
+  lifetime,
   requestedTransport,
   transportAddress,
   xorPeerAddress,
@@ -85,6 +87,61 @@ test("limits of an admission answer reach the meters of the allocation", () => {
   );
   harness.drain();
   expect(seen).toEqual([limits]);
+});
+
+test("limits of an allocation change while it is made, and while it lives", () => {
+  const meters: unknown[] = [];
+  const harness = new EngineHarness({
+    admission: true,
+    metersFor: ({ limits }) => {
+      meters.push(limits?.allocation?.bytesPerSecond);
+      return undefined;
+    },
+  });
+  harness.answerSockets = false;
+  const client = new StunClient({ username: "alice", password: "wonderland" }, harness.random);
+  const address = transportAddress("198.51.100.7", 1);
+  harness.fromClient(address, client.plain("allocate", [UDP]));
+  client.learn(harness.answer());
+  harness.fromClient(address, client.signed("allocate", [UDP]));
+  const admit = harness.take().find((output) => output.kind === "admit");
+  const questionId = admit?.kind === "admit" ? admit.questionId : -1;
+  const change = (bytesPerSecond: number, maxLifetimeSeconds?: number): void =>
+    harness.server.changeAllocationLimits([
+      { questionId, limits: { allocation: { bytesPerSecond } }, ...(maxLifetimeSeconds && { maxLifetimeSeconds }) },
+      { questionId: 12_345, limits: undefined },
+    ]);
+  const limits = { allocation: { bytesPerSecond: 1 } };
+  harness.server.handleAnswer({ kind: "admission", questionId, admitted: true, limits }, harness.clock);
+  harness.drain();
+  change(2, 700);
+  const open = harness.take().find((output) => output.kind === "openRelaySocket");
+  const relayed = transportAddress("192.0.2.1", 50_000);
+  harness.server.handleAnswer(
+    {
+      kind: "relaySocketOpened",
+      questionId: open?.kind === "openRelaySocket" ? open.questionId : -1,
+      sockets: [{ socket: 7, local: relayed, relayed }],
+    },
+    harness.clock,
+  );
+  harness.drain();
+  harness.take();
+  expect(meters).toEqual([2]);
+  change(3, 800);
+  expect(meters).toEqual([2, 3]);
+  const granted = (): number | undefined => {
+    harness.fromClient(address, client.signed("refresh", [attribute(lifetime, 3600)]));
+    const seconds = getAttribute(harness.answer(), lifetime);
+    return seconds?.ok ? seconds.value : undefined;
+  };
+  expect(granted()).toBe(800);
+  change(3);
+  expect(granted()).toBe(3600);
+  harness.fromClient(address, client.signed("refresh", [attribute(lifetime, 0)]));
+  const before = meters.length;
+  change(4);
+  expect(meters).toHaveLength(before);
 });
 
 test("traffic is reported while it goes on, until the allocation ends, and drops are told by cause", () => {

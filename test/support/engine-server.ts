@@ -7,6 +7,7 @@ import { performance } from "node:perf_hooks";
 import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { createServer as createTlsServer } from "node:tls";
+import { DtlsServer, loadOpenSsl, type DtlsSession } from "@turnpike/dtls";
 import {
   AddressRegister,
   formatIpAddress,
@@ -37,7 +38,7 @@ import { staticUsers } from "../sim/support/authentication.ts";
 import { ownAddresses } from "../sim/support/hairpin.ts";
 import type { TestCertificate } from "./certificates.ts";
 
-/** The server engine on loopback sockets, by every transport but DTLS: what a client is tried against. */
+/** The server engine on loopback sockets, by every transport: what a client is tried against. */
 export class EngineServer {
   readonly server: TurnServer;
   readonly listening = new Map<ClientTransport, TransportAddress>();
@@ -51,11 +52,13 @@ export class EngineServer {
     number,
     { readonly stream: Duplex; readonly listener: number; readonly peer: TransportAddress }
   >();
+  readonly #dtls = new Map<number, DtlsSession>();
   readonly #relays = new Map<
     number,
     { readonly relayed: TransportAddress; readonly close: () => void; readonly udp?: DatagramSocket }
   >();
   readonly #peers = new Map<number, Socket>();
+  #applicationProtocols: readonly string[] = ["stun.turn", "stun.nat-discovery"];
   #timer: NodeJS.Timeout | undefined;
   #next = 1;
   #isClosed = false;
@@ -82,13 +85,16 @@ export class EngineServer {
     options: Partial<ServerOptions> & {
       readonly transports?: readonly ClientTransport[];
       readonly certificate?: TestCertificate;
+      /** What ALPN may agree on with clients of TLS and DTLS. Default: both names of RFC 7443. */
+      readonly applicationProtocols?: readonly string[];
     } = {},
   ): Promise<EngineServer> {
-    const { transports = ["udp", "tcp"], certificate, ...rest } = options;
+    const { transports = ["udp", "tcp"], certificate, applicationProtocols, ...rest } = options;
     // The engine wants to know its listeners first; the ports are found when they are opened.
     const local = transportAddress("127.0.0.1", 3478);
     const listeners = transports.map((transport, index) => ({ id: index + 1, transport, local }));
     const self = new EngineServer(rest, listeners);
+    if (applicationProtocols !== undefined) self.#applicationProtocols = applicationProtocols;
     for (const { id, transport } of listeners) await self.#listen(id, transport, certificate);
     return self;
   }
@@ -97,13 +103,14 @@ export class EngineServer {
   uri(transport: ClientTransport, host = "127.0.0.1"): string {
     const address = this.listening.get(transport);
     if (address === undefined) throw new Error(`The server does not listen by ${transport}`);
-    const scheme = transport === "tls" || transport === "wss" ? "turns" : "turn";
+    const scheme = transport === "tls" || transport === "dtls" || transport === "wss" ? "turns" : "turn";
     const name = { udp: "udp", tcp: "tcp", tls: "tcp", dtls: "udp", ws: "ws", wss: "ws" }[transport];
     return `${scheme}:${host}:${address.port}?transport=${name}`;
   }
 
   /** Breaks every connection of clients, as a network does. */
-  breakStreams(): void {
+  breakConnections(): void {
+    for (const session of this.#dtls.values()) session.close();
     for (const { stream } of this.#streams.values()) stream.destroy();
   }
 
@@ -112,8 +119,47 @@ export class EngineServer {
     clearTimeout(this.#timer);
     for (const { close } of this.#relays.values()) close();
     for (const peer of this.#peers.values()) peer.destroy();
-    this.breakStreams();
+    this.breakConnections();
     for (const close of this.#closers) close();
+  }
+
+  async #listenDtls(id: number, certificate: TestCertificate): Promise<void> {
+    const openSsl = loadOpenSsl();
+    if ("unavailable" in openSsl) throw new Error(openSsl.unavailable);
+    const [cert, key] = [Buffer.from(certificate.cert), Buffer.from(certificate.key)];
+    const applicationProtocols = this.#applicationProtocols;
+    const server = new DtlsServer({ openSsl, cert, key, cookieKey: randomBytes(32), applicationProtocols });
+    const socket = createSocket("udp4");
+    socket.bind(0, "127.0.0.1");
+    await once(socket, "listening");
+    const byPort = new Map<number, { readonly connection: number; readonly session: DtlsSession }>();
+    socket.on("message", (message, from) => {
+      const peer = transportAddress(from.address, from.port);
+      const known = byPort.get(from.port);
+      if (known !== undefined) {
+        known.session.handleDatagram(message);
+        if (known.session.state !== "ended") return;
+        byPort.delete(from.port);
+        this.#dtls.delete(known.connection);
+        if (this.#isClosed) return;
+        this.server.handleClientClosed(sourceOf(id, known.connection, peer), now());
+        this.#drain();
+        return;
+      }
+      const connection = this.#next++;
+      const session = server.accept(message, Buffer.from(`${from.port}`), {
+        send: (datagram) => socket.send(Buffer.from(datagram), from.port, from.address),
+        receive: (bytes) => this.#packet(id, connection, peer, bytes.slice()),
+      });
+      if (session === undefined) return;
+      byPort.set(from.port, { connection, session });
+      this.#dtls.set(connection, session);
+    });
+    this.#closers.push(
+      () => socket.close(),
+      () => server.close(),
+    );
+    this.listening.set("dtls", transportAddress("127.0.0.1", socket.address().port));
   }
 
   async #listen(id: number, transport: ClientTransport, certificate: TestCertificate | undefined): Promise<void> {
@@ -129,11 +175,18 @@ export class EngineServer {
       this.listening.set(transport, transportAddress("127.0.0.1", socket.address().port));
       return;
     }
+    if (transport === "dtls") {
+      if (certificate === undefined) throw new TypeError("DTLS needs a certificate");
+      await this.#listenDtls(id, certificate);
+      return;
+    }
     const tls = certificate === undefined ? {} : { key: certificate.key, cert: certificate.cert };
     let server: Server;
     if (transport === "tcp") server = createServer((socket) => this.#stream(id, socket, socket));
     else if (transport === "tls") {
-      server = createTlsServer({ ...tls, ALPNProtocols: ["stun.turn"] }, (socket) => this.#stream(id, socket, socket));
+      server = createTlsServer({ ...tls, ALPNProtocols: [...this.#applicationProtocols] }, (socket) =>
+        this.#stream(id, socket, socket),
+      );
       server.on("tlsClientError", () => undefined);
     } else {
       const http = transport === "ws" ? createHttpServer() : createHttpsServer(tls);
@@ -199,6 +252,7 @@ export class EngineServer {
 
   #toClient(listener: number, connection: number, to: TransportAddress, bytes: Uint8Array): void {
     if (connection === 0) this.#udp.get(listener)?.send(bytes, to.port, formatIpAddress(to));
+    else if (this.#dtls.has(connection)) this.#dtls.get(connection)?.send(bytes);
     else this.#streams.get(connection)?.stream.write(bytes);
   }
 
@@ -262,6 +316,7 @@ export class EngineServer {
         return;
       case "closeClient":
         this.#streams.get(output.connection)?.stream.end();
+        this.#dtls.get(output.connection)?.close();
         return;
       default:
     }

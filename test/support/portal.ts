@@ -47,9 +47,18 @@ export interface AnswerBody {
   readonly token: string;
   readonly csrfToken: string;
   readonly allocations: readonly { readonly id: string; readonly username: string }[];
-  readonly relays: readonly { readonly id: string; readonly name: string }[];
+  readonly relays: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly linked: boolean;
+    readonly urls: readonly string[];
+  }[];
   readonly tokens: readonly { readonly actor: string }[];
-  readonly entries: readonly { readonly action: string }[];
+  readonly entries: readonly {
+    readonly seq: number;
+    readonly action: string;
+    readonly details: { readonly usernames: readonly string[] };
+  }[];
 }
 
 /** A portal, and requests to it. */

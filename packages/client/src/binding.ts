@@ -4,7 +4,7 @@ import { openingOptions } from "./allocate.ts";
 import { ClientDriver } from "./driver.ts";
 import { resolveUri, type ResolveOptions } from "./resolve.ts";
 import { openTransport } from "./transports/open.ts";
-import type { OpenTransportOptions } from "./transports/transport.ts";
+import { NAT_DISCOVERY_PROTOCOLS, type OpenTransportOptions } from "./transports/transport.ts";
 import { parseUri, type TurnUri } from "./uri.ts";
 
 /** What {@link binding} takes beside the URI. */
@@ -20,8 +20,10 @@ export async function binding(uri: string | TurnUri, options: BindingOptions = {
   const parsed = typeof uri === "string" ? parseUri(uri) : uri;
   const { signal } = options;
   const [candidate] = await resolveUri(parsed, options);
+  const { tls } = options;
   const transport = await openTransport(candidate!, {
     ...openingOptions(options),
+    ...(parsed.scheme === "stuns" ? { tls: { applicationProtocols: NAT_DISCOVERY_PROTOCOLS, ...tls } } : {}),
     ...(signal === undefined ? {} : { signal }),
   });
   const driver = new ClientDriver({ transport });

@@ -110,11 +110,11 @@ export class ClientDriver {
     this.#drain();
   }
 
-  /** False if the datagram was dropped: congestion, or no allocation. */
+  /** False if the datagram was dropped: congestion, no allocation, or too long for the transport. */
   sendDatagram(peer: TransportAddress, data: Uint8Array): boolean {
     if (this.#isClosed || this.#transport.isClosed || this.#transport.isCongested) return false;
     const bytes = this.engine.encodeDatagram(peer, data, this.now());
-    if (bytes === undefined) return false;
+    if (bytes === undefined || bytes.length > this.#transport.longestMessage) return false;
     this.#transport.send(bytes);
     return true;
   }
@@ -149,14 +149,18 @@ export class ClientDriver {
   #listen(transport: Transport): void {
     transport.start({
       onPacket: (buffer, offset, length) => this.#receive(buffer, offset, length, transport),
-      onClosed: (error) => {
-        if (transport !== this.#transport) return;
-        this.#lastError = error;
-        // A refused UDP packet may be a server that restarts: once there is an allocation its lifetime decides.
-        if (!transport.reliable && this.engine.isAllocated) return;
-        this.tell((engine, now) => engine.handleTransportFailed(now));
+      onRefused: (error) => {
+        // A refused packet may be a server that restarts: once there is an allocation its lifetime decides.
+        if (!this.engine.isAllocated) this.#failed(transport, error);
       },
+      onClosed: (error) => this.#failed(transport, error),
     });
+  }
+
+  #failed(transport: Transport, error: Error | undefined): void {
+    if (transport !== this.#transport) return;
+    this.#lastError = error;
+    this.tell((engine, now) => engine.handleTransportFailed(now));
   }
 
   #receive(buffer: Uint8Array, offset: number, length: number, transport: Transport): void {
@@ -164,8 +168,9 @@ export class ClientDriver {
     const { engine } = this;
     if (engine.handlePacket(buffer, offset, length, this.now()) === Received.data) {
       const { peer, offset: start, length: count, channel } = engine.received;
-      // A datagram has a buffer of its own; that of a stream is used again.
-      const data = transport.reliable ? buffer.slice(start, start + count) : buffer.subarray(start, start + count);
+      // A datagram of UDP has a buffer of its own; those of streams and of DTLS are used again.
+      const data =
+        transport.kind !== "udp" ? buffer.slice(start, start + count) : buffer.subarray(start, start + count);
       this.#handlers.onDatagram?.(peer, data, channel);
       return;
     }

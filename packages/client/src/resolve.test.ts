@@ -103,6 +103,46 @@ describe("resolveUri (RFC 5928 §3)", () => {
     expect(await resolved("turns:example.net", zone(FIGURE_1))).toEqual(["tls 192.0.2.1:5349"]);
   });
 
+  it("step 4: records of one ranking are tried by the application's preference", async () => {
+    const records = [
+      naptr(100, "A", "RELAY:turn.tcp", "a.example.net"),
+      naptr(100, "A", "RELAY:turn.udp", "a.example.net"),
+      naptr(90, "A", "RELAY:turn.tls", "a.example.net"),
+    ];
+    const resolver = zone({ naptr: { "example.net": records }, addresses: FIGURE_1.addresses! });
+    expect(await resolved("turn:example.net", resolver, { transports: ["udp", "tls", "tcp"] })).toEqual([
+      "tls 192.0.2.1:5349",
+      "udp 192.0.2.1:3478",
+      "tcp 192.0.2.1:3478",
+    ]);
+  });
+
+  it("a record with a regular expression, or of another service, is none of ours (RFC 3958)", async () => {
+    const records = [
+      { ...naptr(1, "A", "RELAY:turn.udp", "a.example.net"), regexp: "!.*!turn:b.example.net!" },
+      naptr(2, "A", "SIP+D2U", "a.example.net"),
+      naptr(3, "A", "RELAY:turn.tcp", "a.example.net"),
+      naptr(4, "U", "RELAY:turn.udp", "a.example.net"),
+    ];
+    const resolver = zone({ naptr: { "example.net": records }, addresses: FIGURE_1.addresses! });
+    expect(await resolved("turn:example.net", resolver)).toEqual(["tcp 192.0.2.1:3478"]);
+  });
+
+  it("a secure URI never leads to UDP or TCP, whatever the application prefers", async () => {
+    const all = ["udp", "tcp", "tls", "dtls"] as const;
+    const records = { ...FIGURE_1.naptr, "example.com": [naptr(1, "A", "RELAY:turn.dtls:turn.udp", "a.example.net")] };
+    const resolver = zone({ ...FIGURE_1, naptr: records });
+    expect(await resolved("turns:example.net", resolver, { transports: all })).toEqual(["tls 192.0.2.1:5349"]);
+    expect(await resolved("turns:example.com", resolver, { transports: all })).toEqual(["dtls 192.0.2.1:5349"]);
+    expect(await resolved("turns:192.0.2.1", resolver, { transports: all })).toEqual([
+      "tls 192.0.2.1:5349",
+      "dtls 192.0.2.1:5349",
+    ]);
+    await expect(resolved("turns:192.0.2.1", resolver, { transports: ["udp"] })).rejects.toThrow(
+      "Cannot resolve turns:192.0.2.1: it needs TLS or DTLS, and udp may be used",
+    );
+  });
+
   it("step 4: remote hosting (Figure 2)", async () => {
     const hosted = {
       ...FIGURE_1.naptr,

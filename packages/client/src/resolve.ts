@@ -27,8 +27,11 @@ export interface ResolveOptions {
   readonly resolver?: Resolver;
   /** 0 to 1, 1 excluded; decides among SRV records of one priority. Default `Math.random`. */
   readonly random?: () => number;
-  /** Transports to use where the URI names none, best first. Default UDP, TCP; for `turns:` TLS (RFC 5928 §3). */
-  readonly transports?: readonly ("udp" | "tcp" | "tls")[];
+  /**
+   * Transports to use where the URI names none, best first. Default UDP, TCP; for `turns:` and `stuns:` TLS (RFC 5928
+   * §3), to which DTLS may be added (RFC 7350).
+   */
+  readonly transports?: readonly ("udp" | "tcp" | "tls" | "dtls")[];
   /** Default: both. */
   readonly families?: readonly (4 | 6)[];
   /** Resolves names itself: nobody is asked here, and a URI leads to TCP (`turns:` to TLS) at its own or the default port. */
@@ -113,8 +116,15 @@ class Resolution {
     this.#isLeftToConnector = options.connector !== undefined;
     const plain = this.#isLeftToConnector ? (["tcp"] as const) : (["udp", "tcp"] as const);
     const preferred = options.transports ?? (isSecure(uri) ? ["tls"] : plain);
-    const fitting = isSecure(uri) ? preferred.filter((transport) => transport === "tls") : preferred;
+    const fitting = preferred.filter((transport) => !isSecure(uri) || transport === "tls" || transport === "dtls");
     this.#transports = named === undefined ? fitting : [named];
+    if (this.#transports.length === 0) {
+      const given = preferred.length === 0 ? "no transport" : preferred.join(" and ");
+      throw new TurnClientError(
+        "notResolved",
+        `Cannot resolve ${formatUri(uri)}: it needs TLS or DTLS, and ${given} may be used`,
+      );
+    }
   }
 
   async run(): Promise<ServerCandidate[]> {
@@ -182,15 +192,18 @@ class Resolution {
   /** S-NAPTR (RFC 3958) with the service tag RELAY. */
   async #byNaptr(records: readonly NaptrRecord[], depth: number): Promise<ServerCandidate[]> {
     const found: ServerCandidate[] = [];
-    const ordered = records.toSorted((a, b) => a.order - b.order || a.preference - b.preference);
-    for (const { service, flags, replacement, regexp } of ordered) {
+    // One entry for each transport that a record names; of one ranking, the application's preference decides.
+    const rank = ({ order, preference }: NaptrRecord): number => order * 0x1_0000 + preference;
+    const usable = records.filter(({ regexp, replacement }) => regexp === "" && replacement !== "");
+    const ordered = this.#transports
+      .flatMap((transport) => {
+        const naming = usable.filter(({ service }) => relayProtocols(service).includes(transport));
+        return naming.map((record) => ({ record, transport }));
+      })
+      .toSorted((a, b) => rank(a.record) - rank(b.record));
+    for (const { record, transport } of ordered) {
       if (found.length >= MAXIMUM_CANDIDATES) break;
-      const protocols = relayProtocols(service);
-      const transports = this.#transports.filter((transport) => protocols.includes(transport));
-      if (regexp !== "" || replacement === "" || transports.length === 0) continue;
-      for (const transport of transports) {
-        found.push(...(await this.#followNaptr(flags.toLowerCase(), replacement, transport, depth)));
-      }
+      found.push(...(await this.#followNaptr(record.flags.toLowerCase(), record.replacement, transport, depth)));
     }
     return found;
   }
@@ -199,7 +212,9 @@ class Resolution {
     if (flags === "s") return this.#srvTargets(to, transport, undefined);
     if (flags === "a") {
       const ips = await this.#addresses(to);
-      return ips.map((ip) => this.#candidate(transport, withPort(ip, transport === "tls" ? 5349 : 3478)));
+      return ips.map((ip) =>
+        this.#candidate(transport, withPort(ip, transport === "tls" || transport === "dtls" ? 5349 : 3478)),
+      );
     }
     if (flags !== "" || depth >= MAXIMUM_NAPTR_DEPTH) return [];
     const next = await this.#ask((signal) => this.#resolver.naptr(to, signal), []);
@@ -239,7 +254,13 @@ const MAXIMUM_NAPTR_DEPTH = 4;
 function relayProtocols(service: string): readonly ClientTransport[] {
   const [tag, ...protocols] = service.toLowerCase().split(":");
   if (tag !== "relay") return [];
-  const known: Readonly<Record<string, ClientTransport>> = { "turn.udp": "udp", "turn.tcp": "tcp", "turn.tls": "tls" };
+  const known: Readonly<Record<string, ClientTransport>> = {
+    "turn.udp": "udp",
+    "turn.tcp": "tcp",
+    "turn.tls": "tls",
+    // RFC 7350.
+    "turn.dtls": "dtls",
+  };
   return protocols.map((protocol) => known[protocol]).filter((transport) => transport !== undefined);
 }
 

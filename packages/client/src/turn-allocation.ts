@@ -294,12 +294,14 @@ export class TurnAllocation implements Allocation {
   async #close(): Promise<Error | undefined> {
     let error: Error | undefined;
     if (!this.#isOver) {
+      const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
       try {
-        const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
         await this.#driver.perform("close the allocation", (engine, now) => engine.close(now), signal);
       } catch (thrown) {
         // The server ends it by itself when its lifetime is over.
-        error = asError(thrown);
+        error = signal.aborted
+          ? new TurnClientError("timeout", `Cannot close the allocation: no answer within ${CLOSE_TIMEOUT_MS / 1000} s`)
+          : asError(thrown);
       }
     }
     this.#finish(undefined);

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
-import { rootCertificates } from "node:tls";
+import * as tls from "node:tls";
+import { encodeProtocolNames } from "./alpn.ts";
 import * as C from "./constants.ts";
 import { createContext, trustCertificates } from "./context.ts";
 import type { OpenSsl } from "./openssl.ts";
@@ -10,25 +11,28 @@ export interface DtlsClientOptions {
   readonly openSsl: OpenSsl;
   /** The server's name or IP address, which its certificate must have. */
   readonly host: string;
-  /** PEM certificates whose signature is trusted. Default: those that come with Node. */
+  /** PEM certificates whose signature is trusted. Default: those that Node trusts. */
   readonly ca?: readonly Uint8Array[];
   /** False: any certificate is taken, so that anybody in between can read. Default true. */
   readonly rejectUnauthorized?: boolean;
+  /** Application protocols to offer (RFC 7301), best first. Default: none. */
+  readonly applicationProtocols?: readonly string[];
   readonly user: DtlsSessionUser;
 }
 
 /**
  * Begins an association as its client: the first flight is sent before the call returns.
  *
- * @throws TypeError if there is no certificate authority to trust.
+ * @throws TypeError if there is no certificate authority to trust, or an application protocol has no name.
  */
 export function connectDtls(options: DtlsClientOptions): DtlsSession {
-  const { openSsl, host, user } = options;
+  const { openSsl, host, user, applicationProtocols = [] } = options;
+  const protocols = encodeProtocolNames(applicationProtocols);
   const context = createContext(openSsl, openSsl.DTLS_client_method());
   const isVerifying = options.rejectUnauthorized !== false;
   try {
     if (isVerifying) {
-      trustCertificates(openSsl, context, options.ca ?? rootCertificates.map((pem) => Buffer.from(pem)));
+      trustCertificates(openSsl, context, options.ca ?? trustedByNode());
     }
     const ssl = openSsl.SSL_new(context);
     const read = openSsl.BIO_new(openSsl.BIO_s_mem());
@@ -42,6 +46,7 @@ export function connectDtls(options: DtlsClientOptions): DtlsSession {
     } else {
       openSsl.X509_VERIFY_PARAM_set1_ip_asc(openSsl.SSL_get0_param(ssl), host);
     }
+    if (protocols.length > 0) openSsl.SSL_set_alpn_protos(ssl, protocols, protocols.length);
     openSsl.SSL_set_verify(ssl, isVerifying ? C.SSL_VERIFY_PEER : C.SSL_VERIFY_NONE, 0);
     openSsl.SSL_set_connect_state(ssl);
     const session = new DtlsSession({ openSsl, ssl, read, write, user });
@@ -51,4 +56,11 @@ export function connectDtls(options: DtlsClientOptions): DtlsSession {
     // The session holds on to it.
     openSsl.SSL_CTX_free(context);
   }
+}
+
+/** The authorities of `node:tls`. Before Node 22.15 it doesn't tell those of NODE_EXTRA_CA_CERTS. */
+function trustedByNode(): readonly Uint8Array[] {
+  const tell: typeof tls.getCACertificates | undefined = tls.getCACertificates;
+  const pems = tell === undefined ? tls.rootCertificates : tell("default");
+  return pems.map((pem) => Buffer.from(pem));
 }

@@ -18,3 +18,6 @@ export const SSL_ERROR_ZERO_RETURN = 6;
 export const DTLS1_2_VERSION = 0xfefd;
 export const TLSEXT_NAMETYPE_HOST_NAME = 0;
 export const BIO_CTRL_RESET = 1;
+export const X509_V_OK = 0;
+export const SSL_TLSEXT_ERR_OK = 0;
+export const SSL_TLSEXT_ERR_ALERT_FATAL = 2;

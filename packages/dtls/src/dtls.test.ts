@@ -1,10 +1,18 @@
 import { execFileSync } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { connectDtls, DtlsServer, type DtlsSession, isClientHello, loadOpenSsl, MAX_DTLS_PAYLOAD } from "./index.ts";
+import {
+  connectDtls,
+  type DtlsClientOptions,
+  DtlsServer,
+  type DtlsSession,
+  isClientHello,
+  loadOpenSsl,
+  MAX_DTLS_PAYLOAD,
+} from "./index.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "turnpike-dtls-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -32,7 +40,7 @@ function createCertificate(name: string): { readonly cert: Uint8Array; readonly 
 
 /** Both ends, with all datagrams between them in two queues. */
 class Pair {
-  readonly server = new DtlsServer({ openSsl, ...first, cookieKey: randomBytes(32) });
+  readonly server: DtlsServer;
   readonly toServer: Uint8Array[] = [];
   readonly toClient: Uint8Array[] = [];
   readonly atServer: string[] = [];
@@ -41,11 +49,19 @@ class Pair {
   session: DtlsSession | undefined;
   address: Uint8Array = ADDRESS;
 
-  constructor(options: { readonly host?: string; readonly ca?: readonly Uint8Array[] } = {}) {
+  constructor(options: Partial<DtlsClientOptions> & { readonly serves?: readonly string[] } = {}) {
+    const { serves, ...more } = options;
+    this.server = new DtlsServer({
+      openSsl,
+      ...first,
+      cookieKey: randomBytes(32),
+      ...(serves === undefined ? {} : { applicationProtocols: serves }),
+    });
     this.client = connectDtls({
       openSsl,
-      host: options.host ?? "relay.example",
-      ca: options.ca ?? [first.cert],
+      host: "relay.example",
+      ca: [first.cert],
+      ...more,
       user: {
         send: (datagram) => this.toServer.push(datagram.slice()),
         receive: (bytes) => this.atClient.push(Buffer.from(bytes).toString("latin1")),
@@ -155,11 +171,54 @@ describe("DTLS on the OpenSSL of the node binary", () => {
   });
 
   test("a certificate of another name, or of nobody that is trusted, ends the handshake", () => {
-    for (const options of [{ host: "other.example" }, { ca: [second.cert] }]) {
+    const cases = [
+      { options: { host: "other.example" }, problem: "hostname mismatch" },
+      { options: { host: "192.0.2.8" }, problem: "IP address mismatch" },
+      { options: { ca: [second.cert] }, problem: /self-signed certificate|unable to get/ },
+    ];
+    for (const { options, problem } of cases) {
       const { client, session } = new Pair(options).run();
       expect(client.state).toBe("ended");
       expect(client.error).toContain("certificate verify failed");
+      expect(client.certificateProblem).toMatch(problem);
       expect(session?.state).toBe("ended");
+    }
+  });
+
+  test("an open session says what protects it, and whose certificate that is", () => {
+    const { client } = new Pair({ ca: [second.cert], rejectUnauthorized: false });
+    expect([client.security, client.peerCertificate]).toEqual([undefined, undefined]);
+    const pair = new Pair({ ca: [second.cert], rejectUnauthorized: false }).run();
+    expect(pair.client.security).toEqual({
+      protocol: "DTLSv1.2",
+      cipher: "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+      applicationProtocol: undefined,
+    });
+    const { fingerprint256 } = new X509Certificate(first.cert);
+    expect(new X509Certificate(pair.client.peerCertificate ?? "").fingerprint256).toBe(fingerprint256);
+    expect(pair.session?.peerCertificate).toBeUndefined();
+  });
+
+  test.each([
+    { offers: ["stun.turn"], serves: ["stun.turn", "stun.nat-discovery"], agreed: "stun.turn" },
+    { offers: ["h2", "stun.nat-discovery"], serves: ["stun.turn", "stun.nat-discovery"], agreed: "stun.nat-discovery" },
+    { offers: ["stun.nat-discovery", "stun.turn"], serves: ["stun.turn", "stun.nat-discovery"], agreed: "stun.turn" },
+    { offers: [], serves: ["stun.turn"], agreed: undefined },
+    { offers: ["stun.turn"], serves: [], agreed: undefined },
+  ])("RFC 7443: $offers at a server of $serves agree on $agreed", ({ offers, serves, agreed }) => {
+    const pair = new Pair({ applicationProtocols: offers, serves }).run();
+    const seen = [pair.client, pair.session].map((each) => each?.security?.applicationProtocol);
+    expect([pair.client.state, ...seen]).toEqual(["open", agreed, agreed]);
+  });
+
+  test("RFC 7301 §3.2: who offers other protocols only is turned away by an alert", () => {
+    const pair = new Pair({ applicationProtocols: ["h2", "stun.turning"], serves: ["stun.turn"] }).run();
+    expect(pair.client.state).toBe("ended");
+    expect(pair.client.error).toContain("no application protocol");
+    expect(pair.client.certificateProblem).toBeUndefined();
+    expect(pair.session?.state).toBe("ended");
+    for (const name of ["", "x".repeat(256)]) {
+      expect(() => new Pair({ applicationProtocols: [name] })).toThrow("Cannot use application protocol");
     }
   });
 

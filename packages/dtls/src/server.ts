@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
+import { serveProtocols } from "./alpn.ts";
 import * as C from "./constants.ts";
 import { createContext, useCertificate } from "./context.ts";
 import type { OpenSsl } from "./openssl.ts";
@@ -14,6 +15,8 @@ export interface DtlsServerOptions {
   readonly key: Uint8Array;
   /** 32 random bytes: cookies are made with it. */
   readonly cookieKey: Uint8Array;
+  /** Application protocols to agree on with clients that ask for any (RFC 7301), best first. Default: none. */
+  readonly applicationProtocols?: readonly string[];
 }
 
 interface Ssl {
@@ -31,6 +34,7 @@ export class DtlsServer {
   readonly #cookieKey: Uint8Array;
   readonly #generate: unknown;
   readonly #verify: unknown;
+  readonly #select: unknown;
   readonly #ignoredAddress: number;
   readonly #space: Uint8Array = new Uint8Array(4096);
   #context: number;
@@ -44,6 +48,9 @@ export class DtlsServer {
     this.#cookieKey = options.cookieKey;
     this.#generate = options.openSsl.createCallback((_ssl, bytes, length) => this.#generateCookie(bytes, length));
     this.#verify = options.openSsl.createCallback((_ssl, bytes, length) => this.#verifyCookie(bytes, length));
+    const { applicationProtocols = [] } = options;
+    this.#select =
+      applicationProtocols.length === 0 ? undefined : serveProtocols(options.openSsl, applicationProtocols);
     this.#ignoredAddress = options.openSsl.BIO_ADDR_new();
     this.#context = this.#createContext(options.cert, options.key);
   }
@@ -104,6 +111,7 @@ export class DtlsServer {
     openSsl.SSL_CTX_set_options(context, C.SSL_OP_COOKIE_EXCHANGE);
     openSsl.SSL_CTX_set_cookie_generate_cb(context, this.#generate);
     openSsl.SSL_CTX_set_cookie_verify_cb(context, this.#verify);
+    if (this.#select !== undefined) openSsl.SSL_CTX_set_alpn_select_cb(context, this.#select, 0);
     return context;
   }
 

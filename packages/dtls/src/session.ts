@@ -1,3 +1,4 @@
+import { agreedProtocol } from "./alpn.ts";
 import * as C from "./constants.ts";
 import { type OpenSsl, takeOpenSslError } from "./openssl.ts";
 import { splitIntoDatagrams } from "./records.ts";
@@ -10,10 +11,23 @@ export interface DtlsSessionUser {
   readonly receive: (bytes: Uint8Array) => void;
 }
 
+/** What the two ends agreed on. */
+export interface DtlsSecurity {
+  /** `DTLSv1.2`. */
+  readonly protocol: string;
+  /** The cipher's name in the RFCs, such as `TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384`. */
+  readonly cipher: string;
+  /** What ALPN agreed on, such as `stun.turn`. */
+  readonly applicationProtocol: string | undefined;
+}
+
 /** A record carries at most 2^14 bytes (RFC 6347 §4.1). */
 export const MAX_DTLS_PAYLOAD = 16_384;
 /** What a handshake's datagrams fit into: the IPv6 minimum of 1,280 less headers. */
 export const DTLS_HANDSHAKE_MTU = 1200;
+
+/** OpenSSL's text of SSL_R_CERTIFICATE_VERIFY_FAILED. */
+const CERTIFICATE_REFUSED = "certificate verify failed";
 
 const READ_SPACE = new Uint8Array(MAX_DTLS_PAYLOAD + 1024);
 const WRITE_SPACE = new Uint8Array(65_536);
@@ -32,6 +46,7 @@ export class DtlsSession {
   #ssl: number;
   #state: "handshaking" | "open" | "ended" = "handshaking";
   #error: string | undefined;
+  #certificateProblem: string | undefined;
   #isBusy = false;
 
   /** Takes over `ssl`, which has memory BIOs, and frees it in the end. */
@@ -56,6 +71,39 @@ export class DtlsSession {
   /** Why it ended, if not by the will of either end. */
   get error(): string | undefined {
     return this.#error;
+  }
+
+  /** Of a client that ended because it could not trust the server's certificate: why not. */
+  get certificateProblem(): string | undefined {
+    return this.#certificateProblem;
+  }
+
+  /** Undefined unless the session is open. */
+  get security(): DtlsSecurity | undefined {
+    if (this.#state !== "open") return undefined;
+    const openSsl = this.#openSsl;
+    return {
+      protocol: openSsl.SSL_get_version(this.#ssl),
+      cipher: openSsl.SSL_CIPHER_standard_name(openSsl.SSL_get_current_cipher(this.#ssl)),
+      applicationProtocol: agreedProtocol(openSsl, this.#ssl),
+    };
+  }
+
+  /** The other end's certificate (DER), if it showed one. Undefined unless the session is open. */
+  get peerCertificate(): Uint8Array | undefined {
+    if (this.#state !== "open") return undefined;
+    const openSsl = this.#openSsl;
+    const certificate = openSsl.SSL_get1_peer_certificate(this.#ssl);
+    if (certificate === 0) return undefined;
+    const bio = openSsl.BIO_new(openSsl.BIO_s_mem());
+    try {
+      openSsl.i2d_X509_bio(bio, certificate);
+      const length = openSsl.BIO_read(bio, WRITE_SPACE, WRITE_SPACE.length);
+      return length > 0 ? WRITE_SPACE.slice(0, length) : undefined;
+    } finally {
+      openSsl.BIO_free(bio);
+      openSsl.X509_free(certificate);
+    }
   }
 
   /** Goes on with the handshake: a client's first flight, or what a server has read already. */
@@ -144,7 +192,12 @@ export class DtlsSession {
     }
     // An alert may say why.
     this.#flush();
-    this.#end(takeOpenSslError(this.#openSsl));
+    const error = takeOpenSslError(this.#openSsl);
+    if (error.includes(CERTIFICATE_REFUSED)) {
+      const why = this.#openSsl.SSL_get_verify_result(this.#ssl);
+      if (why !== C.X509_V_OK) this.#certificateProblem = this.#openSsl.X509_verify_cert_error_string(why);
+    }
+    this.#end(error);
   }
 
   #flush(): void {

@@ -27,7 +27,7 @@ import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { type Clock, createSystemClock } from "./reactor/clock.ts";
 import { ListeningSockets } from "./reactor-worker/listening-sockets.ts";
 import { Gauge } from "./reactor-worker/protocol.ts";
-import { ReactorExchange } from "./reactor-worker/reactor-exchange.ts";
+import { ReactorExchange, STREAM_ENGINE } from "./reactor-worker/reactor-exchange.ts";
 import { ReactorThread } from "./reactor-worker/reactor-thread.ts";
 import { DEFAULT_LISTEN } from "./relay-options.ts";
 import type { Relay, RelayStats } from "./relay.ts";
@@ -190,7 +190,7 @@ export class BatchedRelay extends Administered implements Relay {
       nonceKey,
       peers: options.peers ?? {},
       engine: options.engine ?? {},
-      penalties: options.penalties === false ? undefined : (options.penalties ?? {}),
+      penalties: options.penalties ?? {},
       trafficReportSeconds: options.trafficReportSeconds,
       channels: offload !== undefined,
       aggregate: (options.aggregate ?? true) && !joins,
@@ -231,6 +231,13 @@ export class BatchedRelay extends Administered implements Relay {
       setPeers: (rules) => {
         this.#streams?.setPeers(rules);
         for (const reactor of this.reactors) reactor.setPeers(rules);
+      },
+      changeAllocationLimits: (reactor, changes) => {
+        if (reactor === STREAM_ENGINE) this.#streams?.changeAllocationLimits(changes);
+        else exchange.find(reactor)?.changeAllocationLimits(changes);
+      },
+      setPenalties: (settings) => {
+        for (const reactor of this.reactors) reactor.setPenalties(settings);
       },
       tellBan: (event) => {
         for (const reactor of this.reactors) reactor.tellBan(event);

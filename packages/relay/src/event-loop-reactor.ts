@@ -6,6 +6,7 @@ import {
   type ClientSource,
   type DeletionReason,
   type EngineLimits,
+  type LimitChange,
   type Listener,
   type NatDiscovery,
   TurnServer,
@@ -99,7 +100,7 @@ export class EventLoopReactor {
     });
     const { hub, admission, defence, sourceRates, actorRates } = given.administration;
     const { authenticate: unguarded } = given.authenticator;
-    const authenticate = defence?.guard(unguarded) ?? unguarded;
+    const authenticate = defence.guard(unguarded);
     this.#engine = new TurnServer({
       mobility: true,
       ...options.engine,
@@ -121,7 +122,7 @@ export class EventLoopReactor {
       nonceKey: given.nonceKey,
       admission: true,
       events: (type) => hub.wants(type),
-      gate: sourceRates,
+      gate: defence.gate(sourceRates),
       metersFor: createMeters(actorRates),
       ...(options.trafficReportSeconds !== undefined && { trafficReportSeconds: options.trafficReportSeconds }),
     });
@@ -217,6 +218,11 @@ export class EventLoopReactor {
   /** @throws TypeError for rules that can't be read. */
   setPeers(rules: PeerRules): void {
     this.#options.peerPolicy.replace(rules);
+  }
+
+  /** Holds allocations to other limits. */
+  changeAllocationLimits(changes: readonly LimitChange[]): void {
+    this.#reactor.administer(() => this.#engine.changeAllocationLimits(changes));
   }
 
   /** Ends allocations, and those that are being made; the number of those that lived. */

@@ -1,11 +1,6 @@
 export * from "./link/index.ts";
-export {
-  AdmissionControl,
-  type AdmissionContext,
-  type AdmissionSettings,
-  type LimitsFor,
-  type UserLimits,
-} from "./admission/admission-control.ts";
+export { AdmissionControl, type AdmissionSettings } from "./admission/admission-control.ts";
+export type { AdmissionContext, LimitsFor, UserLimits } from "./admission/user-limits.ts";
 export type { AdmissionStore, Quota, Reservation, Reserved } from "./admission/admission-store.ts";
 export { MemoryAdmissionStore } from "./admission/memory-store.ts";
 export type { QuotaSettings } from "./admission/quotas.ts";

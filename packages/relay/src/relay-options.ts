@@ -81,7 +81,7 @@ export interface RelayOptions {
   readonly whenStoreAway?: "refuse" | "admit";
   /**
    * Delays and bans for those who guess credentials. Default: those of `PenaltySettings`: an answer 4 to 5 seconds later,
-   * and 100 failures in 10 minutes shut an address prefix out for 10 minutes. False: none, and nobody can be banned.
+   * and 100 failures in 10 minutes shut an address prefix out for 10 minutes. False: none; administrators can ban.
    */
   readonly penalties?: PenaltySettings | false;
 }

@@ -190,6 +190,7 @@ class RunningRelay extends Administered implements Relay {
       end: (selector, reason) => reactor.end(selector, reason),
       setLimits: (limits) => reactor.setLimits(limits),
       setPeers: (rules) => reactor.setPeers(rules),
+      changeAllocationLimits: (_, changes) => reactor.changeAllocationLimits(changes),
     });
     reactor.start();
     this.#logger.info(

@@ -9,6 +9,7 @@ export type {
   Forward,
   Hairpin,
   IcmpReport,
+  LimitChange,
   Listener,
   NatDiscovery,
   Now,
@@ -22,6 +23,7 @@ export type {
 export type * from "./server/events.ts";
 export { TO_CLIENT, TO_PEERS, TokenBucketMeter } from "./server/meter.ts";
 export type { Direction, Meter, Rate } from "./server/meter.ts";
+export { checkEngineLimits } from "./server/core.ts";
 export { createPeerPolicy } from "./server/peer-policy.ts";
 export type { PeerDecision, PeerPolicy, PeerPolicyOptions } from "./server/peer-policy.ts";
 export type { AllocationDescription, EndableAllocation } from "./server/server.ts";

@@ -11,7 +11,9 @@ import { TestAuthority, type TestCertificate } from "../../support/certificates.
 import { EngineServer } from "../../support/engine-server.ts";
 
 const ALICE = { username: "alice", credential: "wonderland" };
-const TRANSPORTS: readonly ClientTransport[] = ["udp", "tcp", "tls", "ws", "wss"];
+const TRANSPORTS: readonly ClientTransport[] = ["udp", "tcp", "tls", "dtls", "ws", "wss"];
+
+const SECURE = ["tls", "dtls", "wss"] as const;
 
 let authority: TestAuthority;
 let certificate: TestCertificate;
@@ -78,7 +80,9 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     const [alice, bob] = [await allocated(server, transport), await allocated(server, transport)];
     expect(alice.mappedAddress).toMatchObject({ family: 4 });
     expect(alice.security?.applicationProtocol).toBe(
-      { udp: undefined, tcp: undefined, tls: "stun.turn", dtls: undefined, ws: undefined, wss: "http/1.1" }[transport],
+      { udp: undefined, tcp: undefined, tls: "stun.turn", dtls: "stun.turn", ws: undefined, wss: "http/1.1" }[
+        transport
+      ],
     );
     await bob.permit("127.0.0.1");
     alice.send(formatTransportAddress(bob.relayedAddress), "hello");
@@ -158,33 +162,118 @@ describe("TCP allocations (RFC 6062)", () => {
 });
 
 describe("who the server is", () => {
-  test("an unknown authority, a wrong name and a wrong key are refused before a byte is sent", async () => {
+  test.each(SECURE)("%s: an unknown authority, a wrong name, a wrong key: refused, unsent", async (transport) => {
     const server = await serve();
-    const uri = server.uri("tls");
+    const uri = server.uri(transport);
     await expect(allocate(uri, ALICE)).rejects.toMatchObject({ code: "certificateRejected" });
-    const elsewhere = server.uri("tls", "other.example");
+    const elsewhere = server.uri(transport, "other.example");
     const resolver = { addresses: async () => ["127.0.0.1"], srv: async () => [], naptr: async () => [] };
     const trusted = { ...ALICE, resolver, tls: { ca: authority.ca } };
     await expect(allocate(elsewhere, trusted)).rejects.toMatchObject({ code: "certificateRejected" });
     const wrong = { pins: [`sha256/${Buffer.alloc(32).toString("base64")}`] };
     await expect(allocate(uri, { ...ALICE, tls: wrong })).rejects.toMatchObject({ code: "certificateRejected" });
-    await expect(allocate(uri, { ...ALICE, tls: { pins: ["abc"] } })).rejects.toThrow(TypeError);
+    for (const mistake of [{ pins: ["abc"] }, { ca: certificate.key }, { ca: [] }]) {
+      await expect(allocate(uri, { ...ALICE, tls: mistake })).rejects.toThrow(TypeError);
+    }
     expect(server.server.allocationCount).toBe(0);
   });
 
-  test.each(["tls", "wss"] as const)("a pinned key is enough over %s", async (transport) => {
+  test.each(SECURE)("a pinned key is enough over %s", async (transport) => {
     const server = await serve();
     const pin = createHash("sha256").update(certificate.spki).digest("base64");
     const allocation = await allocated(server, transport, { tls: { pins: [pin] } });
-    expect(allocation.security?.protocol).toBe("TLSv1.3");
+    expect(allocation.security?.protocol).toBe(transport === "dtls" ? "DTLSv1.2" : "TLSv1.3");
   });
+
+  test.each(["tls", "dtls"] as const)("RFC 7443: what ALPN agrees on over %s can be chosen", async (transport) => {
+    const server = await serve();
+    const ca = authority.ca;
+    const offering = async (applicationProtocols: readonly string[]) => {
+      const allocation = await allocated(server, transport, { tls: { ca, applicationProtocols } });
+      return allocation.security?.applicationProtocol;
+    };
+    expect(await offering(["stun.nat-discovery"])).toBe("stun.nat-discovery");
+    expect(await offering([])).toBeUndefined();
+    await expect(offering(["h2"])).rejects.toMatchObject({
+      code: "notConnected",
+      message: expect.stringMatching(/no.application.protocol/i),
+    });
+  });
+
+  test.each(["tls", "dtls"] as const)(
+    "RFC 7443: over %s stuns: is NAT discovery, turns: is TURN",
+    async (transport) => {
+      const server = await serve({ applicationProtocols: ["stun.nat-discovery"] });
+      const tls = { ca: authority.ca };
+      await expect(binding(server.uri(transport), { tls })).rejects.toMatchObject({ code: "notConnected" });
+      const { port } = server.listening.get(transport)!;
+      expect(await binding(`stuns:127.0.0.1:${port}`, { tls, transports: [transport] })).toMatchObject({ family: 4 });
+    },
+  );
 });
 
 describe("what goes wrong", () => {
-  test("DTLS is not there, and says so", async () => {
-    await expect(allocate("turns:127.0.0.1?transport=udp", ALICE)).rejects.toMatchObject({
-      code: "unsupportedTransport",
+  test("DTLS to who doesn't speak it: told after the time-out, at once if nobody listens, and by an abort", async () => {
+    const silent = createSocket("udp4");
+    silent.bind(0, "127.0.0.1");
+    await once(silent, "listening");
+    const uri = `turns:127.0.0.1:${silent.address().port}?transport=udp`;
+    await expect(allocate(uri, { ...ALICE, connectTimeoutMs: 300 })).rejects.toMatchObject({
+      code: "notConnected",
+      message: expect.stringContaining("no answer within 0.3 s"),
     });
+    const controller = new AbortController();
+    silent.once("message", () => controller.abort(new Error("enough")));
+    await expect(allocate(uri, { ...ALICE, signal: controller.signal })).rejects.toThrow("enough");
+    silent.close();
+    await once(silent, "close");
+    await expect(allocate(uri, ALICE)).rejects.toMatchObject({
+      code: "notConnected",
+      message: expect.stringContaining("ECONNREFUSED"),
+    });
+  });
+
+  test("a DTLS handshake survives lost datagrams", async () => {
+    const server = await serve();
+    const { port } = server.listening.get("dtls")!;
+    const lossy = createSocket("udp4");
+    const inner = createSocket("udp4");
+    lossy.bind(0, "127.0.0.1");
+    await once(lossy, "listening");
+    let client = 0;
+    let count = 0;
+    lossy.on("message", (data, from) => {
+      client = from.port;
+      // The first ClientHello, and the flight that ends with Finished.
+      const isLost = [1, 4].includes(++count);
+      if (!isLost) inner.send(data, port, "127.0.0.1");
+    });
+    inner.on("message", (data) => lossy.send(data, client, "127.0.0.1"));
+    keep({
+      async [Symbol.asyncDispose]() {
+        lossy.close();
+        inner.close();
+      },
+    });
+    const uri = `turns:127.0.0.1:${lossy.address().port}?transport=udp`;
+    const allocation = keep(await allocate(uri, { ...ALICE, tls: { ca: authority.ca }, connectTimeoutMs: 60_000 }));
+    expect(allocation.transport).toBe("dtls");
+    expect(count).toBeGreaterThan(5);
+  });
+
+  test("a datagram that is longer than a DTLS record is dropped, and counted", async () => {
+    const server = await serve();
+    const allocation = await allocated(server, "dtls");
+    await allocation.permit("127.0.0.1");
+    expect(allocation.send("127.0.0.1:9", new Uint8Array(16_000))).toBe(true);
+    expect(allocation.send("127.0.0.1:9", new Uint8Array(16_384))).toBe(false);
+    const plain = await allocated(server, "udp");
+    await plain.permit("127.0.0.1");
+    expect(plain.send("127.0.0.1:9", new Uint8Array(65_500))).toBe(false);
+    expect([allocation.stats, plain.stats]).toMatchObject([
+      { sent: 1, droppedOutgoing: 1 },
+      { sent: 0, droppedOutgoing: 1 },
+    ]);
   });
 
   test("nobody listens: told at once, over UDP too", async () => {
@@ -227,22 +316,25 @@ describe("what goes wrong", () => {
     await expect(allocation.refresh({ signal: aborted })).rejects.toThrow("enough");
   });
 
-  test("a connection that breaks ends the allocation, its readers and its promises", async () => {
-    const server = await serve();
-    const allocation = await allocated(server, "tcp");
-    const reading = allocation[Symbol.asyncIterator]().next();
-    server.breakStreams();
-    expect(await allocation.closed).toMatchObject({ code: "transportFailed" });
-    await expect(reading).rejects.toMatchObject({ code: "transportFailed" });
-    await expect(allocation.permit("127.0.0.1")).rejects.toMatchObject({ code: "closed" });
-    await allocation.close();
-  });
+  test.each(["tcp", "dtls"] as const)(
+    "%s that breaks ends the allocation, its readers and its promises",
+    async (transport) => {
+      const server = await serve();
+      const allocation = await allocated(server, transport);
+      const reading = allocation[Symbol.asyncIterator]().next();
+      server.breakConnections();
+      expect(await allocation.closed).toMatchObject({ code: "transportFailed" });
+      await expect(reading).rejects.toMatchObject({ code: "transportFailed" });
+      await expect(allocation.permit("127.0.0.1")).rejects.toMatchObject({ code: "closed" });
+      await allocation.close();
+    },
+  );
 
   test("a mobile allocation whose connection broke says so at once, and lives on by another", async () => {
     const server = await serve();
     const allocation = await allocated(server, "tcp", { mobility: true });
     await allocation.permit("127.0.0.1");
-    server.breakStreams();
+    server.breakConnections();
     while (allocation.send("127.0.0.1:9", "x")) await new Promise((resolve) => setImmediate(resolve));
     await expect(allocation.refresh()).rejects.toMatchObject({ code: "transportFailed" });
     await allocation.move();
@@ -279,14 +371,17 @@ describe("what goes wrong", () => {
 });
 
 describe("servers and addresses that change", () => {
-  test.each(["udp", "tcp", "tls"] as const)("a redirect over %s leads to the other server", async (transport) => {
-    const second = await serve();
-    const first = await serve({ admission: true });
-    answerAdmissions(first, second, transport);
-    const allocation = await allocated(first, transport);
-    expect(formatTransportAddress(allocation.server)).toBe(formatTransportAddress(second.listening.get(transport)!));
-    expect([first.server.allocationCount, second.server.allocationCount]).toEqual([0, 1]);
-  });
+  test.each(["udp", "tcp", "tls", "dtls"] as const)(
+    "a redirect over %s leads to the other server",
+    async (transport) => {
+      const second = await serve();
+      const first = await serve({ admission: true });
+      answerAdmissions(first, second, transport);
+      const allocation = await allocated(first, transport);
+      expect(formatTransportAddress(allocation.server)).toBe(formatTransportAddress(second.listening.get(transport)!));
+      expect([first.server.allocationCount, second.server.allocationCount]).toEqual([0, 1]);
+    },
+  );
 
   test.each(["udp", "tcp"] as const)(
     "a mobile allocation over %s follows its client to a new port",

@@ -1,9 +1,12 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
+import type { AddressInfo, Server } from "node:net";
 import {
   checkReportsJson,
   checkServers,
   formatCheckReports,
+  type CheckOptions,
   type CheckReport,
   type CheckStepResult,
 } from "@turnpike/client";
@@ -13,11 +16,12 @@ import { TestAuthority, type TestCertificate } from "../../support/certificates.
 import { EngineServer } from "../../support/engine-server.ts";
 
 const ALICE = { username: "alice", credential: "wonderland" };
-const TRANSPORTS: readonly ClientTransport[] = ["udp", "tcp", "tls", "ws", "wss"];
+const TRANSPORTS: readonly ClientTransport[] = ["udp", "tcp", "tls", "dtls", "ws", "wss"];
 
 let authority: TestAuthority;
 let certificate: TestCertificate;
 let server: EngineServer | undefined;
+const others: Server[] = [];
 
 beforeAll(() => {
   authority = new TestAuthority();
@@ -26,6 +30,7 @@ beforeAll(() => {
 afterEach(async () => {
   await server?.[Symbol.asyncDispose]();
   server = undefined;
+  for (const other of others.splice(0)) other.close();
 });
 
 async function serve(options: Parameters<typeof EngineServer.start>[0] = {}): Promise<EngineServer> {
@@ -142,7 +147,93 @@ describe("checkServers", () => {
   });
 });
 
+describe("what isn't there, or isn't a TURN server", () => {
+  /** The failed steps with their codes, and the hints, of a check. */
+  async function failures(uri: string, options: Pick<CheckOptions, "stepTimeoutMs" | "resolver" | "tls"> = {}) {
+    const [report] = await checkServers([uri], { ...ALICE, ...options });
+    const failed = report?.steps.filter(({ status }) => status === "failed") ?? [];
+    return { report, codes: failed.map(({ step, code }) => `${step} ${code}`), hints: failed.map(({ hint }) => hint) };
+  }
+
+  async function listening(server: Server): Promise<number> {
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    others.push(server);
+    return (server.address() as AddressInfo).port;
+  }
+
+  test.each([
+    ["udp", "binding transportFailed", "nothing listens there on UDP port"],
+    ["dtls", "connect notConnected", "nothing listens there on UDP port"],
+    ["tcp", "connect notConnected", "nothing listens there on TCP port"],
+    ["tls", "connect notConnected", "nothing listens there on TCP port"],
+    ["wss", "connect notConnected", "nothing listens there on TCP port"],
+  ] as const)("nobody listens by %s: one failure, at once", async (transport, code, hint) => {
+    const it = await serve();
+    const uri = it.uri(transport);
+    await it[Symbol.asyncDispose]();
+    server = undefined;
+    const { codes, hints, report } = await failures(uri);
+    expect(codes).toEqual([code]);
+    expect(hints[0]).toContain(hint);
+    expect(report?.steps.at(-1)).toMatchObject({ status: "skipped", detail: expect.stringContaining("not tried") });
+  });
+
+  test("a UDP port that stays silent fails twice, with a hint at firewalls, and not for each step", async () => {
+    const silent = createSocket("udp4");
+    silent.bind(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { codes, hints, report } = await failures(`turn:127.0.0.1:${silent.address().port}?transport=udp`, {
+      stepTimeoutMs: 500,
+    });
+    silent.close();
+    expect(codes).toEqual(["binding timeout", "challenge timeout"]);
+    expect(hints[0]).toContain("a firewall may drop packets");
+    expect(report?.steps[1]?.detail).toBe("no answer within 0.5 s");
+  });
+
+  test("a web server, asked by TCP, WebSocket and TLS", async () => {
+    const http = await listening(createHttpServer((_request, response) => response.end("hello")));
+    const { codes, hints } = await failures(`turn:127.0.0.1:${http}?transport=tcp`);
+    expect(codes).toEqual(["binding transportFailed"]);
+    expect(hints[0]).toContain("may speak something else than tcp");
+    const web = await failures(`turn:127.0.0.1:${http}?transport=ws`);
+    expect(web.codes).toEqual(["connect notConnected"]);
+    const tls = await failures(`turns:127.0.0.1:${http}?transport=tcp`);
+    expect(tls.codes).toEqual(["connect notConnected"]);
+    expect(tls.hints[0]).toContain("may speak something else than tls");
+  });
+
+  test.each(["tls", "dtls", "wss"] as const)(
+    "%s: a certificate of another authority, another name",
+    async (transport) => {
+      const it = await serve();
+      const { codes, hints } = await failures(it.uri(transport));
+      expect(codes).toEqual(["connect certificateRejected"]);
+      expect(hints[0]).toContain("the certificate must be for 127.0.0.1 and of an authority that is trusted");
+      const elsewhere = it.uri(transport, "other.example");
+      const resolver = { addresses: async () => ["127.0.0.1"], srv: async () => [], naptr: async () => [] };
+      const named = await failures(elsewhere, { resolver, tls: { ca: authority.ca } });
+      expect(named.codes).toEqual(["connect certificateRejected"]);
+      expect(named.hints[0]).toContain("for other.example");
+      const mistake = checkServers([it.uri(transport)], { ...ALICE, tls: { ca: certificate.key } });
+      await expect(mistake).rejects.toThrow("Cannot use ca: expected certificates as PEM");
+    },
+  );
+
+  test("no credential, a wrong one, a forbidden peer: each has its hint", async () => {
+    const it = await serve();
+    const [bare] = await checkServers([it.uri("udp")]);
+    expect(bare?.steps[3]).toMatchObject({ code: "credentialsRequired", hint: expect.stringContaining("--username") });
+    const [wrong] = await checkServers([it.uri("udp")], { ...ALICE, credential: "no" });
+    expect(wrong?.steps[3]).toMatchObject({ code: "unauthenticated", hint: expect.stringContaining("expired") });
+    const [peer] = await checkServers([it.uri("udp")], { ...ALICE, peer: "10.0.0.1:9" });
+    expect(peer?.steps[4]).toMatchObject({ serverCode: 403, hint: expect.stringContaining("--peer") });
+  });
+});
+
 test("the table for people, and JSON for programs", () => {
+  const skipped = { status: "skipped", milliseconds: 0, detail: "not tried, because binding failed" } as const;
   const reports: CheckReport[] = [
     {
       uri: "turn:relay.example?transport=udp",
@@ -151,8 +242,16 @@ test("the table for people, and JSON for programs", () => {
       ok: false,
       steps: [
         { step: "connect", status: "passed", milliseconds: 0.44, detail: "" },
-        { step: "binding", status: "failed", milliseconds: 39_500, detail: "Cannot bind: no answer (7 transmissions)" },
-        { step: "challenge", status: "skipped", milliseconds: 0, detail: "binding failed" },
+        {
+          step: "binding",
+          status: "failed",
+          milliseconds: 15_000,
+          detail: "no answer within 15 s",
+          code: "timeout",
+          hint: "is it open?",
+        },
+        { step: "challenge", ...skipped },
+        { step: "allocate", ...skipped },
       ],
     },
   ];
@@ -160,13 +259,17 @@ test("the table for people, and JSON for programs", () => {
     [
       "turn:relay.example?transport=udp  (udp to 192.0.2.1:3478)",
       "  ok    connect         0.4 ms",
-      "  FAIL  binding     39500.0 ms  Cannot bind: no answer (7 transmissions)",
-      "  -     challenge               binding failed",
+      "  FAIL  binding     15000.0 ms  no answer within 15 s",
+      "        hint: is it open?",
+      "  -     challenge, allocate: not tried, because binding failed",
       "",
-      "1 transport: 1 of 1 failed",
+      "1 transport: 1 failed",
       "",
     ].join("\n"),
   );
   expect(formatCheckReports(reports, { color: true })).toContain("\u001b[31mFAIL\u001b[39m");
-  expect(JSON.parse(checkReportsJson(reports))).toMatchObject({ ok: false, checks: [{ server: "192.0.2.1:3478" }] });
+  expect(JSON.parse(checkReportsJson(reports))).toMatchObject({
+    ok: false,
+    checks: [{ server: "192.0.2.1:3478", steps: [{}, { code: "timeout" }, { step: "challenge" }, {}] }],
+  });
 });

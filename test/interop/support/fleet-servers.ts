@@ -121,7 +121,8 @@ async function killable(kind: {
   };
 }
 
-async function freePort(): Promise<number> {
+/** A TCP port of loopback that nobody has at the moment. */
+export async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -48,6 +48,17 @@ export class BanList {
     return byPrefix.untilMs >= byUser.untilMs ? byPrefix : byUser;
   }
 
+  /** Whether a whole network is kept out, whoever the user is. */
+  hasPrefix(prefix: AddressPrefix, nowMs: number): boolean {
+    this.#bans.popUpTo(nowMs);
+    return this.#bans.has(keyOf({ kind: "prefix", prefix }));
+  }
+
+  /** Changes how many bans there may be. */
+  resize(capacity: number): void {
+    this.#bans.resize(capacity);
+  }
+
   /** All bans, the soonest to end first. */
   list(nowMs: number): readonly Ban[] {
     this.#bans.popUpTo(nowMs);

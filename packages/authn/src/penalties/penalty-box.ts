@@ -40,8 +40,8 @@ interface Failures {
  */
 export class PenaltyBox {
   readonly bans: BanList;
-  readonly #settings: Required<PenaltySettings>;
-  readonly #maxBacklogMs: number;
+  #settings: Required<PenaltySettings>;
+  #maxBacklogMs: number;
   readonly #random: () => number;
   readonly #sources: BoundedPriorityQueue<string, Failures>;
   readonly #prefixes: BoundedPriorityQueue<AddressPrefix, { readonly count: number; readonly endsAtMs: number }>;
@@ -57,6 +57,19 @@ export class PenaltyBox {
     this.bans = new BanList({ capacity: this.#settings.maxBans });
     this.#sources = new BoundedPriorityQueue({ capacity: this.#settings.capacity });
     this.#prefixes = new BoundedPriorityQueue({ capacity: this.#settings.capacity });
+  }
+
+  /**
+   * Takes settings over for what comes from here on: what was counted and who is banned stays.
+   *
+   * @throws RangeError if one of them makes no sense; then none has changed
+   */
+  configure(settings: PenaltySettings): void {
+    this.#settings = completePenaltySettings(settings);
+    this.#maxBacklogMs = this.#settings.maxBacklogSeconds * SECOND_MS;
+    this.#sources.resize(this.#settings.capacity);
+    this.#prefixes.resize(this.#settings.capacity);
+    this.bans.resize(this.#settings.maxBans);
   }
 
   /** How many sources are remembered. */

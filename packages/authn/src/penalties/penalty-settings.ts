@@ -65,6 +65,9 @@ export function completePenaltySettings(settings: PenaltySettings): Required<Pen
   for (const [name, value] of Object.entries(positive)) {
     if (!(value > 0)) throw new RangeError(`Cannot use ${value} for ${name}: it must be more than 0`);
   }
+  for (const [name, value] of Object.entries({ capacity: complete.capacity, maxBans: complete.maxBans })) {
+    if (!Number.isInteger(value)) throw new RangeError(`Cannot use ${value} for ${name}: it must be a whole number`);
+  }
   if (!(complete.maxBacklogSeconds >= delay.maxSeconds)) {
     throw new RangeError(
       `Cannot use ${complete.maxBacklogSeconds} for maxBacklogSeconds: one delay may take ${delay.maxSeconds} s`,

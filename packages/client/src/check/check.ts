@@ -1,9 +1,10 @@
 import { performance } from "node:perf_hooks";
 import type { CredentialOptions } from "../allocate.ts";
-import { asError, reasonOf } from "../errors.ts";
+import { asError, reasonOf, TurnClientError } from "../errors.ts";
 import { placeOf, resolveUri, type ResolveOptions, type ServerCandidate } from "../resolve.ts";
 import type { OpenTransportOptions } from "../transports/transport.ts";
 import { formatUri, parseUri, type TurnUri } from "../uri.ts";
+import { hintFor } from "./hints.ts";
 import { CHECK_STEPS, type CheckReport, type CheckStep, type CheckStepResult } from "./report.ts";
 import { CheckRun, type StepOutcome } from "./run.ts";
 
@@ -41,7 +42,8 @@ export async function checkServers(uris: readonly string[], options: CheckOption
       candidates = onePerTransport(await resolveUri(uri, options));
     } catch (error) {
       if (options.signal?.aborted === true) throw reasonOf(options.signal);
-      reports.push(unresolved(uri, asError(error)));
+      if (!(error instanceof TurnClientError)) throw asError(error);
+      reports.push(unresolved(uri, error));
       continue;
     }
     for (const candidate of candidates) reports.push(await checkServer(uri, candidate, options));
@@ -56,14 +58,13 @@ async function checkServer(uri: TurnUri, candidate: ServerCandidate, options: Ch
   const steps = stepsFor(uri, candidate);
   const results: CheckStepResult[] = [];
   await using run = new CheckRun(candidate, options);
-  let failed: CheckStep | undefined;
   for (const step of steps) {
     if (options.signal?.aborted === true) throw reasonOf(options.signal);
+    const failed = results.findLast(({ status }) => status === "failed");
     const result =
       failed === undefined || run.canGoOnAfter(failed, step)
-        ? await perform(run, step, options)
-        : ({ step, status: "skipped", milliseconds: 0, detail: `${failed} failed` } as const);
-    if (result.status === "failed") failed = step;
+        ? await perform(run, step, candidate, options)
+        : ({ step, status: "skipped", milliseconds: 0, detail: `not tried, because ${failed.step} failed` } as const);
     results.push(result);
     options.onStep?.(name, result);
   }
@@ -76,18 +77,44 @@ async function checkServer(uri: TurnUri, candidate: ServerCandidate, options: Ch
   };
 }
 
-async function perform(run: CheckRun, step: CheckStep, options: CheckOptions): Promise<CheckStepResult> {
+async function perform(
+  run: CheckRun,
+  step: CheckStep,
+  candidate: ServerCandidate,
+  options: CheckOptions,
+): Promise<CheckStepResult> {
   const startMs = performance.now();
-  const timeout = AbortSignal.timeout(options.stepTimeoutMs ?? STEP_TIMEOUT_MS);
+  const limitMs = options.stepTimeoutMs ?? STEP_TIMEOUT_MS;
+  const timeout = AbortSignal.timeout(limitMs);
   const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
   let outcome: StepOutcome;
   try {
     outcome = await run.perform(step, signal);
   } catch (error) {
     if (options.signal?.aborted === true) throw reasonOf(options.signal);
-    outcome = { status: "failed", detail: timeout.aborted ? "it took too long" : asError(error).message };
+    const failure = timeout.aborted
+      ? new TurnClientError("timeout", `no answer within ${limitMs / 1000} s`, { cause: error })
+      : error;
+    // The caller's mistake, such as a certificate file without a certificate.
+    if (failure instanceof TypeError || failure instanceof RangeError) throw failure;
+    outcome =
+      failure instanceof TurnClientError
+        ? outcomeOf(failure, step, candidate)
+        : { status: "failed", detail: asError(failure).message };
   }
   return { step, milliseconds: performance.now() - startMs, ...outcome };
+}
+
+function outcomeOf(error: TurnClientError, step: CheckStep, candidate: ServerCandidate): StepOutcome {
+  const { code, serverCode } = error;
+  const hint = hintFor(step, error, candidate);
+  return {
+    status: "failed",
+    detail: error.message,
+    code,
+    ...(serverCode === undefined ? {} : { serverCode }),
+    ...(hint === undefined ? {} : { hint }),
+  };
 }
 
 function stepsFor(uri: TurnUri, { transport }: ServerCandidate): readonly CheckStep[] {
@@ -106,7 +133,14 @@ function parameterOf({ transport }: ServerCandidate): TurnUri["transport"] {
   return ({ udp: "udp", dtls: "udp", tcp: "tcp", tls: "tcp", ws: "ws", wss: "ws" } as const)[transport];
 }
 
-function unresolved(uri: TurnUri, error: Error): CheckReport {
-  const step: CheckStepResult = { step: "connect", status: "failed", milliseconds: 0, detail: error.message };
+function unresolved(uri: TurnUri, error: TurnClientError): CheckReport {
+  const step: CheckStepResult = {
+    step: "connect",
+    status: "failed",
+    milliseconds: 0,
+    detail: error.message,
+    code: error.code,
+    hint: `check the name, and what DNS says about it from here (A, AAAA, and SRV or NAPTR if there are any)`,
+  };
   return { uri: formatUri(uri), transport: undefined, server: undefined, ok: false, steps: [step] };
 }

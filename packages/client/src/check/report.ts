@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import type { TurnClientErrorCode } from "../errors.ts";
 
 /** What is tried, in this order. `stun:` URIs end after `binding`. */
 export const CHECK_STEPS = [
@@ -19,7 +20,7 @@ export type CheckStep = (typeof CHECK_STEPS)[number];
 /** What came of a step. */
 export interface CheckStepResult {
   readonly step: CheckStep;
-  /** `skipped`: nothing to try, or the step before it failed. */
+  /** `skipped`: nothing to try, or an earlier step failed. */
   readonly status: "passed" | "failed" | "skipped";
   /** How long it took. */
   readonly milliseconds: number;
@@ -27,6 +28,11 @@ export interface CheckStepResult {
   readonly detail: string;
   /** For `send` and `data`. */
   readonly traffic?: CheckTraffic;
+  /** Of a step that failed: why, for programs, and the error code of the server's answer if it was one. */
+  readonly code?: TurnClientErrorCode | "loss" | "open";
+  readonly serverCode?: number;
+  /** Of a step that failed: what usually helps, for people. */
+  readonly hint?: string;
 }
 
 /** Datagrams that went to the peer and came back. */
@@ -57,17 +63,22 @@ export function formatCheckReports(reports: readonly CheckReport[], options: { r
   for (const report of reports) {
     const where = report.server === undefined ? "" : `  (${report.transport} to ${report.server})`;
     lines.push(`${paint("bold", report.uri)}${where}`);
-    for (const { step, status, milliseconds, detail } of report.steps) {
+    for (const { steps, status, milliseconds, detail, hint } of merged(report.steps)) {
       const mark = { passed: paint("green", "ok  "), failed: paint("red", "FAIL"), skipped: paint("dim", "-   ") }[
         status
       ];
-      const time = status === "skipped" ? "" : `${milliseconds.toFixed(1)} ms`;
-      lines.push(`  ${mark}  ${step.padEnd(STEP_WIDTH)}  ${time.padStart(TIME_WIDTH)}  ${detail}`.trimEnd());
+      if (status === "skipped") {
+        lines.push(`  ${mark}  ${paint("dim", `${steps.join(", ")}: ${detail}`)}`);
+        continue;
+      }
+      const time = `${milliseconds.toFixed(1)} ms`.padStart(TIME_WIDTH);
+      lines.push(`  ${mark}  ${steps.join(", ").padEnd(STEP_WIDTH)}  ${time}  ${detail}`.trimEnd());
+      if (hint !== undefined) lines.push(`        hint: ${hint}`);
     }
     lines.push("");
   }
   const failed = reports.filter(({ ok }) => !ok).length;
-  const sum = failed === 0 ? paint("green", "all passed") : paint("red", `${failed} of ${reports.length} failed`);
+  const sum = failed === 0 ? paint("green", "all passed") : paint("red", `${failed} failed`);
   lines.push(`${reports.length} ${reports.length === 1 ? "transport" : "transports"}: ${sum}`);
   return `${lines.join("\n")}\n`;
 }
@@ -75,6 +86,22 @@ export function formatCheckReports(reports: readonly CheckReport[], options: { r
 /** The same for programs. */
 export function checkReportsJson(reports: readonly CheckReport[]): string {
   return `${JSON.stringify({ ok: reports.every(({ ok }) => ok), checks: reports }, null, 2)}\n`;
+}
+
+/** A row of the table: steps that were skipped for one reason share one. */
+type Row = Omit<CheckStepResult, "step"> & { readonly steps: CheckStep[] };
+
+function merged(results: readonly CheckStepResult[]): readonly Row[] {
+  const rows: Row[] = [];
+  for (const { step, ...result } of results) {
+    const last = rows.at(-1);
+    if (result.status === "skipped" && last?.status === "skipped" && last.detail === result.detail) {
+      last.steps.push(step);
+    } else {
+      rows.push({ ...result, steps: [step] });
+    }
+  }
+  return rows;
 }
 
 const STEP_WIDTH = Math.max(...CHECK_STEPS.map((step) => step.length));

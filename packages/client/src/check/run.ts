@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { performance } from "node:perf_hooks";
 import type { Duplex } from "node:stream";
 import { formatTransportAddress, type TransportAddress } from "@turnpike/stun";
@@ -12,10 +11,11 @@ import { isUnresolved, type ServerCandidate } from "../resolve.ts";
 import type { TurnAllocation } from "../turn-allocation.ts";
 import { openTransport } from "../transports/open.ts";
 import type { CheckOptions } from "./check.ts";
+import { hintForLoss } from "./hints.ts";
 import type { CheckStep, CheckStepResult, CheckTraffic } from "./report.ts";
 
 /** What a step leads to, without its name and time. */
-export type StepOutcome = Pick<CheckStepResult, "status" | "detail" | "traffic">;
+export type StepOutcome = Omit<CheckStepResult, "step" | "milliseconds">;
 
 const DATAGRAMS = 20;
 const MAX_LOSS_PERCENT = 10;
@@ -39,10 +39,12 @@ export class CheckRun implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Whether a step makes sense although an earlier one failed. */
-  canGoOnAfter(failed: CheckStep, step: CheckStep): boolean {
-    if (failed === "connect") return false;
-    if (step === "challenge" || step === "allocate") return true;
+  /** Whether a step makes sense although an earlier one failed, the last of them as told. */
+  canGoOnAfter({ step: failed, code }: CheckStepResult, step: CheckStep): boolean {
+    if (failed === "connect" || code === "transportFailed") return false;
+    // Servers may be told not to answer Binding; who answers no Allocate either isn't asked a third time.
+    if (step === "challenge") return true;
+    if (step === "allocate") return !(failed === "challenge" && code === "timeout");
     return this.#allocation !== undefined && (step === "refresh" || step === "close" || failed !== "permission");
   }
 
@@ -83,12 +85,17 @@ export class CheckRun implements AsyncDisposable {
   async #connect(signal: AbortSignal): Promise<StepOutcome> {
     const transport = await openTransport(this.#candidate, { ...openingOptions(this.#options), signal });
     this.#anonymous = new ClientDriver({ transport });
-    const { security } = transport;
-    return passed(security === undefined ? "" : `${security.protocol}, ${security.cipher}`);
+    if (transport.security === undefined) return passed("");
+    const { protocol, cipher, applicationProtocol } = transport.security;
+    return passed(`${protocol}, ${cipher}, ALPN ${applicationProtocol ?? "none"}`);
   }
 
   async #binding(signal: AbortSignal): Promise<StepOutcome> {
-    const completion = await this.#anonymous!.perform("bind", (engine, now) => engine.binding(now), signal);
+    const completion = await this.#anonymous!.perform(
+      "ask for the address",
+      (engine, now) => engine.binding(now),
+      signal,
+    );
     return passed(completion.method === "binding" ? `seen as ${formatTransportAddress(completion.mapped)}` : "");
   }
 
@@ -101,7 +108,12 @@ export class CheckRun implements AsyncDisposable {
       throw error;
     }
     await this.#anonymous!.perform("close", (engine, now) => engine.close(now), signal);
-    return { status: "failed", detail: "the server relays for anybody: it asked for no credentials" };
+    return {
+      status: "failed",
+      detail: "the server relays for anybody: it asked for no credentials",
+      code: "open",
+      hint: "whoever finds it can use it, and hide behind it: have it authenticate",
+    };
   }
 
   async #allocate(signal: AbortSignal): Promise<StepOutcome> {
@@ -169,7 +181,9 @@ export class CheckRun implements AsyncDisposable {
     const times = rttMs === undefined ? "" : `, RTT ${ms(rttMs.min)}/${ms(rttMs.median)}/${ms(rttMs.max)} ms`;
     const detail = `${received} of ${sent} came back, ${lossPercent.toFixed(0)} % lost${times}`;
     const allowed = this.#options.maxLossPercent ?? MAX_LOSS_PERCENT;
-    return { status: lossPercent <= allowed ? "passed" : "failed", detail, traffic };
+    if (lossPercent <= allowed) return { status: "passed", detail, traffic };
+    const hint = hintForLoss(this.#options.peer !== undefined);
+    return { status: "failed", detail, traffic, code: "loss", ...(received === 0 ? { hint } : {}) };
   }
 
   /** Two TCP allocations: one connects to the other, and bytes go both ways (RFC 6062). */
@@ -196,8 +210,10 @@ export class CheckRun implements AsyncDisposable {
       const [from, to] = allocations.map(({ relayedAddress }) => formatTransportAddress(relayedAddress));
       return passed(`${to} connected to ${from}`);
     } catch (error) {
-      const isOff = error instanceof TurnClientError && error.serverCode === UNSUPPORTED_TRANSPORT_PROTOCOL;
-      if (isOff) return { status: "skipped", detail: "the server has no TCP allocations" };
+      const code = error instanceof TurnClientError ? error.serverCode : undefined;
+      // Some servers answer 403 where they don't have them.
+      const isOff = allocations.length === 0 && (code === UNSUPPORTED_TRANSPORT_PROTOCOL || code === FORBIDDEN);
+      if (isOff) return { status: "skipped", detail: `the server has no TCP allocations (${code})` };
       throw error;
     } finally {
       for (const stream of streams) stream.destroy();
@@ -229,6 +245,7 @@ export class CheckRun implements AsyncDisposable {
 
 type Demands = Abortable & AllocationHandlers & { readonly relay?: "tcp" };
 
+const FORBIDDEN = 403;
 const UNSUPPORTED_TRANSPORT_PROTOCOL = 442;
 
 function passed(detail: string): StepOutcome {
@@ -256,13 +273,17 @@ function keepStream(stream: Duplex, streams: Duplex[]): Duplex {
 }
 
 async function expectBytes(stream: Duplex, expected: string, signal: AbortSignal): Promise<void> {
-  let text = "";
-  while (text.length < expected.length) {
-    const chunk: unknown = stream.read();
-    if (chunk instanceof Uint8Array) text += Buffer.from(chunk).toString("latin1");
-    else await once(stream, "readable", { signal });
-  }
+  const text = await unlessAborted(readText(stream, expected.length), signal);
   if (text !== expected) throw new TurnClientError("malformedResponse", "The bytes of the connection were changed");
+}
+
+async function readText(stream: Duplex, length: number): Promise<string> {
+  let text = "";
+  for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
+    text += Buffer.from(chunk).toString("latin1");
+    if (text.length >= length) return text;
+  }
+  throw new TurnClientError("transportFailed", "The connection through the server ended before its bytes came");
 }
 
 function delay(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,19 +1,22 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { connect as connectTcp, isIP } from "node:net";
 import type { Duplex } from "node:stream";
-import { checkServerIdentity, connect as connectTls, type TLSSocket } from "node:tls";
+import { checkServerIdentity, connect as connectTls } from "node:tls";
 import { formatHostPort, type Connector } from "@turnpike/hints";
 import { formatIpAddress, parseIpAddress, withPort, type TransportAddress } from "@turnpike/stun";
 import { WebSocket, createWebSocketStream } from "ws";
 import { asError, reasonOf, TurnClientError } from "../errors.ts";
 import { hostOf, placeOf, type ServerCandidate } from "../resolve.ts";
-import type { OpenTransportOptions, TlsClientOptions, TransportSecurity } from "./transport.ts";
+import { isPinned, notPinned, readAuthorities, readPin } from "./trust.ts";
+import {
+  CONNECT_TIMEOUT_MS,
+  TURN_APPLICATION_PROTOCOLS,
+  type OpenTransportOptions,
+  type TlsClientOptions,
+  type TransportSecurity,
+} from "./transport.ts";
 
-/** RFC 7443 §2. */
-const APPLICATION_PROTOCOL = "stun.turn";
 /** The sub-protocol of TURN over WebSocket: binary messages carry the same bytes as a TCP connection. */
 const WEBSOCKET_PROTOCOL = "turn";
-const CONNECT_TIMEOUT_MS = 10_000;
 /** A connector has time limits of its own; Tor may have to build circuits first. */
 const CONNECTOR_TIMEOUT_MS = 120_000;
 
@@ -38,7 +41,8 @@ export async function connectStream(
   options: OpenTransportOptions,
 ): Promise<ConnectedStream> {
   const usual = options.connector === undefined ? CONNECT_TIMEOUT_MS : CONNECTOR_TIMEOUT_MS;
-  const timeout = AbortSignal.timeout(options.connectTimeoutMs ?? usual);
+  const waitedMs = options.connectTimeoutMs ?? usual;
+  const timeout = AbortSignal.timeout(waitedMs);
   const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
   try {
     return await connect(candidate, options, signal);
@@ -46,7 +50,7 @@ export async function connectStream(
     if (options.signal?.aborted === true) throw reasonOf(options.signal);
     if (error instanceof TurnClientError || error instanceof TypeError) throw error;
     const to = `${candidate.transport} to ${placeOf(candidate)}`;
-    const why = timeout.aborted ? "it took too long" : messageOf(error);
+    const why = timeout.aborted ? `no answer within ${waitedMs / 1000} s` : messageOf(error);
     const code = isCertificateProblem(error) ? "certificateRejected" : "notConnected";
     throw new TurnClientError(code, `Cannot connect by ${to}: ${why}`, { cause: error });
   }
@@ -60,9 +64,9 @@ async function connect(
   const { transport } = candidate;
   const web = transport === "ws" || transport === "wss";
   const secure = transport === "tls" || transport === "wss";
-  const applicationProtocol = web ? "http/1.1" : APPLICATION_PROTOCOL;
+  const offered = options.tls?.applicationProtocols ?? TURN_APPLICATION_PROTOCOLS;
   const { stream, remote, security } = secure
-    ? await openTls(candidate, { ...options, applicationProtocol }, signal)
+    ? await openTls(candidate, { ...options, offered: web ? ["http/1.1"] : offered }, signal)
     : { ...(await openTcp(candidate, options, signal)), security: undefined };
   return { stream: web ? await openWebSocket(candidate, stream, signal) : stream, remote, security };
 }
@@ -101,27 +105,28 @@ async function openThrough(connector: Connector, candidate: ServerCandidate, sig
 
 async function openTls(
   candidate: ServerCandidate,
-  options: OpenTransportOptions & { readonly applicationProtocol: string },
+  options: OpenTransportOptions & { readonly offered: readonly string[] },
   signal: AbortSignal,
 ): Promise<ConnectedStream & { readonly security: TransportSecurity }> {
   const { serverName } = candidate;
   const { ca, pins, minVersion = "TLSv1.2" }: TlsClientOptions = options.tls ?? {};
-  const expected = pins?.map(readPin);
+  const expected = pins?.map((pin) => readPin(pin));
+  const authorities = ca === undefined ? {} : { ca: readAuthorities(ca) };
   const { stream: tcp, remote } = await openTcp(candidate, options, signal);
   const socket = connectTls({
     socket: tcp,
     ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
     checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate),
-    ALPNProtocols: [options.applicationProtocol],
+    ...(options.offered.length === 0 ? {} : { ALPNProtocols: [...options.offered] }),
     minVersion,
-    ...(ca === undefined ? {} : { ca: typeof ca === "string" ? ca : [...ca] }),
+    ...authorities,
     // A pinned key stands in for authority and name; it is checked below, before a byte is sent.
     rejectUnauthorized: expected === undefined,
   });
   await opened(socket, "secureConnect", signal);
-  if (expected !== undefined && !hasPinnedKey(socket, expected)) {
+  if (expected !== undefined && !isPinned(socket.getPeerX509Certificate(), expected)) {
     socket.destroy();
-    throw new TurnClientError("certificateRejected", `Cannot trust ${serverName}: its key is none of the pinned ones`);
+    throw notPinned(serverName);
   }
   return {
     stream: socket,
@@ -189,20 +194,6 @@ function opened(socket: Duplex, event: "connect" | "secureConnect", signal: Abor
   });
 }
 
-function hasPinnedKey(socket: TLSSocket, pins: readonly Buffer[]): boolean {
-  const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) return false;
-  const spki = certificate.publicKey.export({ type: "spki", format: "der" });
-  const actual = createHash("sha256").update(spki).digest();
-  return pins.some((pin) => timingSafeEqual(pin, actual));
-}
-
-function readPin(pin: string): Buffer {
-  const bytes = Buffer.from(pin.replace(/^sha256\//u, ""), "base64");
-  if (bytes.length !== 32) throw new TypeError(`Cannot use pin ${JSON.stringify(pin)}: expected SHA-256 in Base64`);
-  return bytes;
-}
-
 /** Codes that `node:tls` gives to what is wrong with certificates. */
 function isCertificateProblem(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
@@ -211,5 +202,6 @@ function isCertificateProblem(error: unknown): boolean {
 
 function messageOf(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map((each) => asError(each).message).join("; ");
-  return asError(error).message;
+  // Without Node's advice to its own users, which comes behind a semicolon.
+  return asError(error).message.replace(/; if the root CA .*/u, "");
 }

@@ -1,6 +1,7 @@
 import { TurnClientError } from "../errors.ts";
 import type { ServerCandidate } from "../resolve.ts";
 import { connectStream } from "./connect-stream.ts";
+import { openDtls } from "./dtls.ts";
 import { StreamTransport } from "./stream.ts";
 import { DEFAULT_SEND_QUEUE_BYTES, type OpenTransportOptions, type Transport } from "./transport.ts";
 import { openUdp } from "./udp.ts";
@@ -16,18 +17,14 @@ export async function openTransport(
 ): Promise<Transport> {
   switch (candidate.transport) {
     case "udp":
+    case "dtls":
       if (options.connector !== undefined) {
         throw new TurnClientError(
           "unsupportedTransport",
-          "Cannot connect by UDP through a connector: it carries streams; use ?transport=tcp",
+          `Cannot connect by ${candidate.transport.toUpperCase()} through a connector: it carries streams; use ?transport=tcp`,
         );
       }
-      return openUdp(candidate, options);
-    case "dtls":
-      throw new TurnClientError(
-        "unsupportedTransport",
-        "Cannot connect by DTLS: this client has no DTLS; use turns:…?transport=tcp",
-      );
+      return candidate.transport === "udp" ? openUdp(candidate, options) : openDtls(candidate, options);
     case "tcp":
     case "tls":
     case "ws":

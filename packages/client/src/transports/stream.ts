@@ -7,6 +7,7 @@ import type { Transport, TransportReceiver, TransportSecurity } from "./transpor
 export class StreamTransport implements Transport {
   readonly kind: ClientTransport;
   readonly reliable = true;
+  readonly longestMessage: number = Number.POSITIVE_INFINITY;
   readonly remote: TransportAddress;
   readonly security: TransportSecurity | undefined;
   readonly #stream: Duplex;

@@ -9,8 +9,18 @@ import {
   type TransportReceiver,
 } from "./transport.ts";
 
-/** A connected UDP socket: the system drops what others than the server send. */
+/** Opens UDP to a server. @throws TurnClientError with `notConnected`; the signal's reason. */
 export async function openUdp(candidate: ServerCandidate, options: OpenTransportOptions): Promise<Transport> {
+  const socket = await openUdpSocket(candidate, options);
+  return new UdpTransport(socket, candidate, options.sendQueueBytes ?? DEFAULT_SEND_QUEUE_BYTES);
+}
+
+/**
+ * A connected UDP socket: the system drops what others than the server send.
+ *
+ * @throws TurnClientError with `notConnected`; the signal's reason.
+ */
+export async function openUdpSocket(candidate: ServerCandidate, options: OpenTransportOptions): Promise<Socket> {
   const { address } = candidate;
   const { signal, localAddress } = options;
   if (signal?.aborted === true) throw reasonOf(signal);
@@ -30,16 +40,22 @@ export async function openUdp(candidate: ServerCandidate, options: OpenTransport
     socket.close();
     throw new TurnClientError("notConnected", `Cannot open a UDP socket: ${asError(error).message}`, { cause: error });
   }
-  return new UdpTransport(socket, candidate, options.sendQueueBytes ?? DEFAULT_SEND_QUEUE_BYTES);
+  return socket;
 }
 
 const RECEIVE_BUFFER_BYTES = 1_048_576;
+
+/** What a UDP packet can carry: its length field less its header, and less that of IPv4 there. */
+export function longestDatagram(family: 4 | 6): number {
+  return family === 4 ? 65_507 : 65_527;
+}
 
 class UdpTransport implements Transport {
   readonly kind = "udp";
   readonly reliable = false;
   readonly security = undefined;
   readonly remote: Transport["remote"];
+  readonly longestMessage: number;
   readonly #socket: Socket;
   readonly #sendQueueBytes: number;
   #receiver: TransportReceiver | undefined;
@@ -48,6 +64,7 @@ class UdpTransport implements Transport {
   constructor(socket: Socket, candidate: ServerCandidate, sendQueueBytes: number) {
     this.#socket = socket;
     this.remote = candidate.address;
+    this.longestMessage = longestDatagram(candidate.address.family);
     this.#sendQueueBytes = sendQueueBytes;
     socket.on("error", (error) => this.#fail(error));
     socket.on("message", (message) => this.#receiver?.onPacket(message, 0, message.length));
@@ -79,6 +96,6 @@ class UdpTransport implements Transport {
 
   /** ICMP errors come this way (ECONNREFUSED): a hard one ends the attempt (RFC 8489 §6.2.1). */
   #fail(error: Error): void {
-    if (!this.#isClosed) this.#receiver?.onClosed(error);
+    if (!this.#isClosed) this.#receiver?.onRefused(error);
   }
 }

@@ -1,6 +1,7 @@
 import type { FastifyReply } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { PortalError } from "../errors.ts";
+import { isStoreAway } from "../store/availability.ts";
 
 /** Problem details (RFC 9457). */
 export interface Problem {
@@ -53,6 +54,14 @@ export function problemOf(
     );
     const detail = `The request's ${error.validationContext ?? "content"} is not as it must be: ${places.slice(0, 5).join("; ")}`;
     return { problem: { status: 400, title: "Bad Request", detail }, headers: {}, isOurs: false };
+  }
+  if (isStoreAway(error)) {
+    const detail = "The store does not answer. Try again in a moment.";
+    return {
+      problem: { status: 503, title: "Service Unavailable", detail, requestId },
+      headers: { "retry-after": "5" },
+      isOurs: true,
+    };
   }
   const status = statusOf(error);
   if (status < 500) {

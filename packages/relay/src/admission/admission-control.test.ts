@@ -1,4 +1,5 @@
 import { transportAddress } from "@turnpike/stun";
+import type { LimitChange } from "@turnpike/turn";
 import { describe, expect, test } from "vitest";
 import { ActorRates } from "../limits/actor-rates.ts";
 import { ActorSlots } from "../limits/actor-slots.ts";
@@ -15,13 +16,14 @@ function setUp(settings: AdmissionSettings, options: Partial<AdmissionControlOpt
   const sourceRates = new SourceRates({ clockOffsetMs: 0 });
   const store = new MemoryAdmissionStore();
   const logger = new RecordingLogger();
+  const changes: [number, readonly LimitChange[]][] = [];
   const control = new AdmissionControl({
     relayId: "r1",
     store,
     whenStoreAway: "refuse",
     sourceRates,
     slots: new ActorSlots(rates),
-    needsSlot: () => false,
+    changeLimits: (reactor, told) => void changes.push([reactor, told]),
     monotonicMs: () => 1000,
     logger,
     ...options,
@@ -39,7 +41,7 @@ function setUp(settings: AdmissionSettings, options: Partial<AdmissionControlOpt
     };
     return { asker: { reactor, questionId }, decision: control.admit({ reactor, questionId }, context, SERVING) };
   };
-  return { control, store, sourceRates, logger, ask };
+  return { control, store, sourceRates, rates, logger, changes, ask };
 }
 
 /** A store that answers when the test says so. */
@@ -149,6 +151,119 @@ test("limitsFor that fails refuses; a redirect policy that fails keeps the clien
   expect(setUp({ limitsFor: fails }).ask().decision).toMatchObject({ code: 508 });
   expect(await setUp({ limitsFor: () => Promise.reject(new Error("x")) }).ask().decision).toMatchObject({ code: 508 });
   expect(setUp({ redirect: fails }).ask().decision).toMatchObject({ admitted: true });
+});
+
+describe("what those who live may", () => {
+  test("is asked again when limits are configured: at once, and told only if it changed", () => {
+    const rates = new Map([
+      ["a", 1000],
+      ["b", 2000],
+    ]);
+    const limitsFor = ({ actor }: { readonly actor: string }) => ({
+      allocationRate: { bytesPerSecond: rates.get(actor) ?? 1 },
+      maxLifetimeSeconds: 60,
+    });
+    const { ask, control, changes } = setUp({ limitsFor });
+    const [a, b] = [ask("a", undefined, 1), ask("b", undefined, 2)];
+    control.configure({ limitsFor });
+    expect(changes).toEqual([]);
+    rates.set("a", 5000);
+    control.configure({ limitsFor });
+    const limits = { allocation: { bytesPerSecond: 5000 } };
+    expect(changes.splice(0)).toEqual([[1, [{ questionId: a.asker.questionId, limits, maxLifetimeSeconds: 60 }]]]);
+    control.release(a.asker);
+    control.configure({ allocationRate: { bytesPerSecond: 9 } });
+    expect(changes).toEqual([[2, [{ questionId: b.asker.questionId, limits: { allocation: { bytesPerSecond: 9 } } }]]]);
+  });
+
+  test("a rate of users or of all that comes later holds for who was there before; the same again gives no new burst", () => {
+    const { ask, control, changes, rates } = setUp({});
+    const { asker } = ask();
+    const totalRate = { packetsPerSecond: 1, burstSeconds: 3 };
+    const configure = (): void => {
+      rates.configureTotal(totalRate, 1000);
+      control.configure({ userRate: { packetsPerSecond: 1, burstSeconds: 5 }, totalRate });
+    };
+    configure();
+    expect(changes).toEqual([[0, [{ questionId: asker.questionId, limits: { actorSlot: 0 } }]]]);
+    const meter = rates.meter(0);
+    const taken = (): number => Array.from({ length: 10 }, () => meter.take(0, 1, 1000)).filter(Boolean).length;
+    expect(taken()).toBe(3);
+    configure();
+    expect(taken()).toBe(0);
+    control.release(asker);
+    expect(ask("b").decision).toMatchObject({ limits: { actorSlot: 0 } });
+  });
+
+  test("is asked of somebody slow a few at a time; what fails, or is overtaken by newer limits, changes nothing", async () => {
+    const { ask, control, changes, logger } = setUp({});
+    const asked: { actor: string; tell: (rate: number) => void; fail: () => void }[] = [];
+    for (let i = 0; i < 20; i++) ask(`user${i}`);
+    const limitsFor = ({ actor }: { readonly actor: string }) =>
+      new Promise<{ allocationRate: { bytesPerSecond: number } }>((resolve, reject) =>
+        asked.push({
+          actor,
+          tell: (bytesPerSecond) => resolve({ allocationRate: { bytesPerSecond } }),
+          fail: () => reject(new Error("database")),
+        }),
+      );
+    const settle = async (): Promise<void> => {
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    };
+    control.configure({ limitsFor });
+    expect(asked).toHaveLength(16);
+    asked[0]?.tell(7);
+    asked[1]?.fail();
+    asked[2]?.tell(-1);
+    await settle();
+    expect(asked).toHaveLength(19);
+    expect(changes).toMatchObject([[0, [{ limits: { allocation: { bytesPerSecond: 7 } } }]]]);
+    expect(logger.messages("error")).toContain("limitsFor failed: an allocation keeps the limits that it had");
+    control.configure({});
+    changes.length = 0;
+    for (const { tell } of asked) tell(8);
+    await settle();
+    expect(asked).toHaveLength(19);
+    expect(changes).toEqual([]);
+  });
+
+  test("who asks while limits change is held to the new ones", async () => {
+    const store = new SlowStore();
+    const { ask, control } = setUp({ quotas: { user: 2 }, allocationRate: { bytesPerSecond: 1 } }, { store });
+    const { decision } = ask();
+    control.configure({
+      quotas: { user: 2 },
+      limitsFor: async () => ({ allocationRate: { bytesPerSecond: 2 } }),
+    });
+    store.waiting.shift()?.();
+    expect(await decision).toMatchObject({ admitted: true, limits: { allocation: { bytesPerSecond: 2 } } });
+    expect(store.inner.count("user alice")).toBe(1);
+    const late = ask().decision;
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    control.configure({ quotas: { user: 2 }, limitsFor: () => Promise.reject(new Error("database")) });
+    store.waiting.shift()?.();
+    expect(await late).toMatchObject({ admitted: false, code: 508 });
+    expect(store.inner.count("user alice")).toBe(1);
+  });
+});
+
+test.each([
+  { allocations: Number.NaN },
+  { allocations: -1 },
+  { maxLifetimeSeconds: 0 },
+  { allocationRate: { bytesPerSecond: 0 } },
+  { userRate: { packetsPerSecond: Infinity } },
+])("limits that make no sense, %j, refuse whom they are for, and are refused as settings", (limits) => {
+  const { ask, control, logger } = setUp({ quotas: { user: 1 }, limitsFor: () => limits });
+  expect(ask().decision).toMatchObject({ admitted: false, code: 508 });
+  expect(logger.messages("error")).toHaveLength(1);
+  expect(control.count).toBe(0);
+  if ("userRate" in limits || "allocationRate" in limits) expect(() => control.configure(limits)).toThrow(RangeError);
+});
+
+test("a user without end has no quota, whatever that of the others is", () => {
+  const { ask } = setUp({ quotas: { user: 1 }, limitsFor: () => ({ allocations: Infinity }) });
+  for (let i = 0; i < 5; i++) expect(ask().decision).toMatchObject({ admitted: true });
 });
 
 test("redirection is told with server and domain, before any quota is taken", () => {

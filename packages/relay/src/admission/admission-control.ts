@@ -1,5 +1,5 @@
-import type { TransportAddress } from "@turnpike/stun";
-import type { AllocationLimits, ClientTransport, Rate } from "@turnpike/turn";
+import { isDeepStrictEqual } from "node:util";
+import type { AllocationLimits, LimitChange, Rate } from "@turnpike/turn";
 import type { Logger } from "../logger.ts";
 import type { ActorSlots } from "../limits/actor-slots.ts";
 import type { SourceRates } from "../limits/source-rates.ts";
@@ -8,38 +8,15 @@ import { SampledLog } from "../sampled-log.ts";
 import type { AdmissionStore, Reserved } from "./admission-store.ts";
 import { checkQuotas, quotasFor, type QuotaSettings } from "./quotas.ts";
 import { redirectionFor, type RedirectPolicy } from "./redirect.ts";
-
-/** Who wants to allocate. */
-export interface AdmissionContext {
-  /** Who that is, whatever name it came by: what quotas and limits go by. */
-  readonly actor: string;
-  readonly username: string;
-  /** Which authentication scheme proved it. */
-  readonly scheme: string;
-  readonly client: TransportAddress;
-  readonly transport: ClientTransport;
-}
-
-/** What one user may. Each absent: what the settings say for all. */
-export interface UserLimits {
-  /** Allocations at once. */
-  readonly allocations?: number;
-  /** Caps the lifetime of an allocation. */
-  readonly maxLifetimeSeconds?: number;
-  /** Of each allocation. */
-  readonly allocationRate?: Rate;
-  /** Of all allocations of the user together. */
-  readonly userRate?: Rate;
-}
-
-/** Tells what a user may. Asked before the relay socket is opened; undefined: what the settings say for all. */
-export type LimitsFor = (context: AdmissionContext) => UserLimits | undefined | Promise<UserLimits | undefined>;
+import { type AdmissionContext, checkRate, checkUserLimits, type LimitsFor, type UserLimits } from "./user-limits.ts";
 
 /** What of admission can change while the relay runs. */
 export interface AdmissionSettings {
   readonly quotas?: QuotaSettings;
   readonly allocationRate?: Rate;
   readonly userRate?: Rate;
+  /** Of all users together, each way. When it is the bottleneck, they share it fairly. */
+  readonly totalRate?: Rate;
   readonly limitsFor?: LimitsFor;
   readonly redirect?: RedirectPolicy;
 }
@@ -53,8 +30,8 @@ export interface AdmissionControlOptions {
   readonly whenStoreAway: "refuse" | "admit";
   readonly sourceRates: SourceRates;
   readonly slots: ActorSlots;
-  /** Whether every allocation needs a slot, since all together have a rate. */
-  readonly needsSlot: () => boolean;
+  /** Holds allocations of a reactor to other limits. */
+  readonly changeLimits: (reactor: number, changes: readonly LimitChange[]) => void;
   readonly monotonicMs: () => number;
   readonly logger: Logger;
 }
@@ -65,11 +42,26 @@ export interface Asker {
   readonly questionId: number;
 }
 
-interface Admitted {
-  readonly actor: string;
-  readonly lease: string | undefined;
-  readonly hasSlot: boolean;
+/** Who asks, and which settings it was asked about. */
+interface Request {
+  readonly asker: Asker;
+  readonly context: AdmissionContext;
+  readonly generation: number;
 }
+
+/** What the reactor of an allocation was told. */
+type Grant = Omit<LimitChange, "questionId">;
+
+interface Admitted {
+  readonly asker: Asker;
+  readonly context: AdmissionContext;
+  readonly lease: string | undefined;
+  hasSlot: boolean;
+  grant: Grant;
+}
+
+/** Questions to a slow `limitsFor` about those who live, at a time. */
+const REVIEWS_AT_ONCE = 16;
 
 const QUOTA_TEXTS: Readonly<Record<string, string>> = {
   user: "Allocation Quota Reached",
@@ -87,6 +79,8 @@ export class AdmissionControl {
   readonly #admitted = new Map<string, Admitted>();
   readonly #ended = new Set<number>();
   #settings: AdmissionSettings = {};
+  /** Which settings these are. */
+  #generation = 0;
   #closed = false;
 
   constructor(options: AdmissionControlOptions) {
@@ -99,15 +93,19 @@ export class AdmissionControl {
     return this.#admitted.size;
   }
 
-  /** Takes settings over: what lives stays, what comes is held to them. @throws RangeError that names the setting. */
+  /**
+   * Takes settings over. What lives stays, and is held to its new rates: at once, or when a slow `limitsFor` has told
+   * them.
+   *
+   * @throws RangeError that names the setting; then none has changed
+   */
   configure(settings: AdmissionSettings): void {
     checkQuotas(settings.quotas ?? {});
+    for (const name of ["allocationRate", "userRate", "totalRate"] as const) checkRate(name, settings[name]);
     this.#settings = settings;
-    for (const actor of this.#options.slots.actors()) {
-      if (settings.limitsFor === undefined) {
-        this.#options.slots.configure(actor, settings.userRate, this.#options.monotonicMs());
-      }
-    }
+    this.#generation++;
+    const keys = [...this.#admitted.keys()].values();
+    for (let i = 0; i < REVIEWS_AT_ONCE; i++) this.#review(keys, this.#generation);
   }
 
   /** A reactor serves. */
@@ -136,18 +134,7 @@ export class AdmissionControl {
     const redirection = this.#redirect(context, load);
     if (redirection !== undefined) return redirection;
     if (load.draining) return refusal(508, "Insufficient Capacity: the relay is closing");
-    try {
-      const limits = this.#settings.limitsFor?.(context);
-      if (limits instanceof Promise) {
-        return limits.then(
-          (late) => this.#reserve(asker, context, late),
-          (error: unknown) => this.#limitsFailed(error),
-        );
-      }
-      return this.#reserve(asker, context, limits);
-    } catch (error) {
-      return this.#limitsFailed(error);
-    }
+    return this.#askLimits({ asker, context, generation: this.#generation }, undefined);
   }
 
   /** The allocation lives. */
@@ -182,87 +169,171 @@ export class AdmissionControl {
     }
   }
 
-  #reserve(
-    asker: Asker,
-    context: AdmissionContext,
-    limits: UserLimits | undefined,
-  ): AdmissionDecision | Promise<AdmissionDecision> {
-    const { actor, client } = context;
+  /** `lease`: what is reserved already. */
+  #askLimits(request: Request, lease: string | undefined): AdmissionDecision | Promise<AdmissionDecision> {
+    const proceed = (given: UserLimits | undefined): AdmissionDecision | Promise<AdmissionDecision> => {
+      const limits = checkUserLimits(given);
+      return lease === undefined ? this.#reserve(request, limits) : this.#grant(request, limits, lease);
+    };
+    const fail = (error: unknown): AdmissionDecision => {
+      this.#giveBack(lease);
+      this.#log.error({ err: error }, "limitsFor failed: the allocation is refused");
+      return refusal(508, "Insufficient Capacity: limits are not known");
+    };
+    try {
+      const limits = this.#settings.limitsFor?.(request.context);
+      return limits instanceof Promise ? limits.then(proceed).catch(fail) : proceed(limits);
+    } catch (error) {
+      return fail(error);
+    }
+  }
+
+  #reserve(request: Request, limits: UserLimits | undefined): AdmissionDecision | Promise<AdmissionDecision> {
+    const { actor, client } = request.context;
     const { store, relayId } = this.#options;
     const quotas = quotasFor(this.#settings.quotas ?? {}, { actor, client, user: limits?.allocations });
-    if (quotas.length === 0) return this.#grant(asker, context, limits, undefined);
-    const lease = `${relayId}/${keyOf(asker)}`;
-    const settle = (reserved: Reserved): AdmissionDecision => {
-      if (reserved.granted) return this.#grant(asker, context, limits, lease);
+    if (quotas.length === 0) return this.#grant(request, limits, undefined);
+    const lease = `${relayId}/${keyOf(request.asker)}`;
+    const settle = (reserved: Reserved): AdmissionDecision | Promise<AdmissionDecision> => {
+      if (reserved.granted) return this.#grant(request, limits, lease);
       return refusal(486, QUOTA_TEXTS[reserved.full.split(" ", 1)[0] ?? ""] ?? "Allocation Quota Reached");
     };
     try {
       const reserved = store.reserve({ lease, quotas });
       if (!(reserved instanceof Promise)) return settle(reserved);
-      return reserved.then(settle, (error: unknown) => this.#storeFailed(error, asker, context, limits));
+      return reserved.then(settle, (error: unknown) => this.#storeFailed(error, request, limits));
     } catch (error) {
-      return this.#storeFailed(error, asker, context, limits);
+      return this.#storeFailed(error, request, limits);
     }
   }
 
   #grant(
-    asker: Asker,
-    { actor }: AdmissionContext,
+    request: Request,
     limits: UserLimits | undefined,
     lease: string | undefined,
-  ): AdmissionDecision {
-    const { slots, monotonicMs, store, needsSlot } = this.#options;
-    const giveBack = (): void => {
-      if (lease !== undefined) void store.release(lease);
-    };
-    // While the store was asked, the reactor may have died, or the relay been stopped.
+  ): AdmissionDecision | Promise<AdmissionDecision> {
+    const { asker, context } = request;
+    // While somebody slow was asked, the reactor may have died, or the relay been stopped.
     if (this.#closed || this.#ended.has(asker.reactor)) {
-      giveBack();
+      this.#giveBack(lease);
       return refusal(508, "Insufficient Capacity: the relay is closing");
     }
-    const allocation = limits?.allocationRate ?? this.#settings.allocationRate;
+    if (request.generation !== this.#generation) {
+      return this.#askLimits({ ...request, generation: this.#generation }, lease);
+    }
     const userRate = limits?.userRate ?? this.#settings.userRate;
-    const hasSlot = userRate !== undefined || needsSlot();
-    const actorSlot = hasSlot ? slots.acquire(actor, userRate, monotonicMs()) : undefined;
+    const hasSlot = this.#needsSlot(userRate);
+    const { slots, monotonicMs } = this.#options;
+    const actorSlot = hasSlot ? slots.acquire(context.actor, userRate, monotonicMs()) : undefined;
     if (hasSlot && actorSlot === undefined) {
-      giveBack();
+      this.#giveBack(lease);
       return refusal(508, "Insufficient Capacity: too many users with limits");
     }
-    this.#admitted.set(keyOf(asker), { actor, lease, hasSlot });
-    const passed: AllocationLimits = {
+    const grant = this.#grantOf(limits, actorSlot);
+    this.#admitted.set(keyOf(asker), { asker, context, lease, hasSlot, grant });
+    return { admitted: true, ...grant, limits: grant.limits ?? {} };
+  }
+
+  #needsSlot(userRate: Rate | undefined): boolean {
+    return userRate !== undefined || this.#settings.totalRate !== undefined;
+  }
+
+  #grantOf(limits: UserLimits | undefined, actorSlot: number | undefined): Grant {
+    const allocation = limits?.allocationRate ?? this.#settings.allocationRate;
+    const granted: AllocationLimits = {
       ...(allocation === undefined ? {} : { allocation }),
       ...(actorSlot === undefined ? {} : { actorSlot }),
     };
-    return {
-      admitted: true,
-      ...(limits?.maxLifetimeSeconds === undefined ? {} : { maxLifetimeSeconds: limits.maxLifetimeSeconds }),
-      limits: passed,
-    };
+    const { maxLifetimeSeconds } = limits ?? {};
+    return { limits: granted, ...(maxLifetimeSeconds === undefined ? {} : { maxLifetimeSeconds }) };
+  }
+
+  /** Asks again what those who live may, until somebody slow has to be asked. */
+  #review(keys: Iterator<string>, generation: number): void {
+    const changes = new Map<number, LimitChange[]>();
+    const { limitsFor } = this.#settings;
+    for (let next = keys.next(); next.done !== true; next = keys.next()) {
+      const key = next.value;
+      const admitted = this.#admitted.get(key);
+      if (admitted === undefined) continue;
+      try {
+        const limits = limitsFor?.(admitted.context);
+        if (limits instanceof Promise) {
+          void limits
+            .then((late) => {
+              if (generation !== this.#generation) return;
+              const lateChanges = new Map<number, LimitChange[]>();
+              this.#change(key, late, lateChanges);
+              this.#tell(lateChanges);
+            })
+            .catch((error: unknown) => this.#reviewFailed(error))
+            .then(() => {
+              if (generation === this.#generation) this.#review(keys, generation);
+            });
+          break;
+        }
+        this.#change(key, limits, changes);
+      } catch (error) {
+        this.#reviewFailed(error);
+      }
+    }
+    this.#tell(changes);
+  }
+
+  /** Holds who lives to its new limits, and notes what its reactor must hear. */
+  #change(key: string, given: UserLimits | undefined, changes: Map<number, LimitChange[]>): void {
+    const limits = checkUserLimits(given);
+    const admitted = this.#admitted.get(key);
+    if (admitted === undefined) return;
+    const { slots, monotonicMs } = this.#options;
+    const { actor } = admitted.context;
+    const userRate = limits?.userRate ?? this.#settings.userRate;
+    let actorSlot: number | undefined;
+    if (admitted.hasSlot) {
+      actorSlot = slots.configure(actor, userRate, monotonicMs());
+    } else if (this.#needsSlot(userRate)) {
+      actorSlot = slots.acquire(actor, userRate, monotonicMs());
+      if (actorSlot === undefined) throw new Error("Too many users with limits");
+      admitted.hasSlot = true;
+    }
+    const grant = this.#grantOf(limits, actorSlot);
+    if (isDeepStrictEqual(grant, admitted.grant)) return;
+    admitted.grant = grant;
+    const { reactor, questionId } = admitted.asker;
+    const told = changes.get(reactor) ?? [];
+    changes.set(reactor, told);
+    told.push({ questionId, ...grant });
+  }
+
+  #tell(changes: ReadonlyMap<number, readonly LimitChange[]>): void {
+    for (const [reactor, told] of changes) this.#options.changeLimits(reactor, told);
+  }
+
+  #reviewFailed(error: unknown): void {
+    this.#log.error({ err: error }, "limitsFor failed: an allocation keeps the limits that it had");
+  }
+
+  #giveBack(lease: string | undefined): void {
+    if (lease !== undefined) void this.#options.store.release(lease);
   }
 
   #release(key: string): void {
     const admitted = this.#admitted.get(key);
     if (admitted === undefined) return;
     this.#admitted.delete(key);
-    if (admitted.hasSlot) this.#options.slots.release(admitted.actor);
-    if (admitted.lease !== undefined) void this.#options.store.release(admitted.lease);
-  }
-
-  #limitsFailed(error: unknown): AdmissionDecision {
-    this.#log.error({ err: error }, "limitsFor failed: the allocation is refused");
-    return refusal(508, "Insufficient Capacity: limits are not known");
+    if (admitted.hasSlot) this.#options.slots.release(admitted.context.actor);
+    this.#giveBack(admitted.lease);
   }
 
   #storeFailed(
     error: unknown,
-    asker: Asker,
-    context: AdmissionContext,
+    request: Request,
     limits: UserLimits | undefined,
-  ): AdmissionDecision {
+  ): AdmissionDecision | Promise<AdmissionDecision> {
     const admit = this.#options.whenStoreAway === "admit";
     this.#log.error({ err: error, admit }, "Quotas can't be checked");
     return admit
-      ? this.#grant(asker, context, limits, undefined)
+      ? this.#grant(request, limits, undefined)
       : refusal(508, "Insufficient Capacity: quotas can't be checked");
   }
 }

@@ -35,7 +35,7 @@ export function quotasFor(
 ): readonly Quota[] {
   const quotas: Quota[] = [];
   const user = who.user ?? settings.user;
-  if (user !== undefined) quotas.push({ key: `user ${who.actor}`, limit: user });
+  if (user !== undefined && user !== Infinity) quotas.push({ key: `user ${who.actor}`, limit: user });
   if (settings.addressPrefix !== undefined) {
     quotas.push({ key: `prefix ${prefixText(settings, who.client)}`, limit: settings.addressPrefix });
   }

@@ -24,14 +24,15 @@ export interface AdministeredRelay {
   bans(): readonly StandingBan[];
   /**
    * Shuts a network or a user out for a while: its requests get silence. Ends its allocations; the number of them.
-   * Rejects with a RangeError unless the time is positive, with a TypeError if the guess defence is off.
+   * Rejects with a RangeError unless the time is positive.
    */
   ban(ctx: OperationContext, request: BanRequest): Promise<number>;
   /** Lets a network or a user in again; whether it was banned. */
   unban(ctx: OperationContext, subject: BanSubject): boolean;
   /**
-   * Takes limits over, in place of those that were. What lives stays. New rates of users hold at once; where `limitsFor`
-   * tells them, from a user's next allocation on.
+   * Takes limits over, in place of those that were; what isn't named is as it was at the start, or without limit. What
+   * lives stays, and is held to new rates and penalties at once: where a slow `limitsFor` tells them, when it has. New
+   * lifetimes hold from the next Refresh on; a lower quota lets nobody in before enough have gone.
    *
    * @throws TypeError or RangeError that names what makes no sense; then nothing has changed
    */

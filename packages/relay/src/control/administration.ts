@@ -1,17 +1,20 @@
 import { randomInt, randomUUID } from "node:crypto";
 import { type BanSubject, OperationContext, printable } from "@turnpike/authn";
+import type { PenaltySettings } from "@turnpike/authn/penalties";
+import { normalizeUser } from "@turnpike/authn/turn";
 import {
   type AllocationDescription,
+  checkEngineLimits,
   createPeerPolicy,
   type DeletionReason,
   type EngineLimits,
-  type Rate,
 } from "@turnpike/turn";
 import { AdmissionControl, type AdmissionSettings } from "../admission/admission-control.ts";
 import { MemoryAdmissionStore } from "../admission/memory-store.ts";
 import { GuessDefence, type GuessCounters, type StandingBan } from "../defence/guess-defence.ts";
 import { type EventCounters, EventHub } from "../events/event-hub.ts";
 import type { EventStream, EventStreamOptions } from "../events/event-stream.ts";
+import type { BanEvent } from "../events/relay-event.ts";
 import { ActorRates, SETTLE_INTERVAL_MS } from "../limits/actor-rates.ts";
 import { ActorSlots } from "../limits/actor-slots.ts";
 import { commonClockOffsetMs } from "../limits/common-clock.ts";
@@ -24,17 +27,17 @@ import type { ReactorGroup } from "./reactor-group.ts";
 
 /** What a relay lets its users do. All of it can change while the relay runs. */
 export interface RelayLimits extends AdmissionSettings, EngineLimits {
-  /** Of all users together, each way. When it is the bottleneck, they share it fairly. */
-  readonly totalRate?: Rate;
   /** Of each client address prefix. */
   readonly perSource?: SourceRateSettings;
+  /** What wrong credentials cost; false: nothing. Default: what the relay was started with. */
+  readonly penalties?: PenaltySettings | false;
 }
 
 /** How quotas, limits and events fared since the start. */
 export interface AdministrationStats {
   readonly events: EventCounters;
-  /** Wrong credentials and what they cost; absent without penalties. */
-  readonly penalties?: GuessCounters;
+  /** Wrong credentials and what they cost, and bans. */
+  readonly penalties: GuessCounters;
   /** What was held back by limits of sources. */
   readonly heldBack: { readonly requests: number; readonly challenges: number; readonly allocations: number };
 }
@@ -74,12 +77,13 @@ export function createAdministration(options: Omit<AdministrationOptions, "rando
 export class Administration {
   readonly hub: EventHub;
   readonly admission: AdmissionControl;
-  readonly defence: GuessDefence | undefined;
+  readonly defence: GuessDefence;
   readonly sourceRates: SourceRates;
   readonly actorRates: ActorRates;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #engine: EngineLimits;
+  readonly #penalties: PenaltySettings | false;
   #limits: RelayLimits = {};
   #reactors: ReactorGroup | undefined;
   #cancelSettle: (() => void) | undefined;
@@ -90,6 +94,7 @@ export class Administration {
     this.#clock = clock;
     this.#logger = logger;
     this.#engine = options.engine ?? {};
+    this.#penalties = options.penalties ?? {};
     const { maxPendingAuthentications: maxPending } = options.engine ?? {};
     const monotonicMs = (): number => clock.now().monotonicMs;
     const clockOffsetMs = commonClockOffsetMs(monotonicMs());
@@ -102,34 +107,20 @@ export class Administration {
     });
     this.sourceRates = new SourceRates({ clockOffsetMs, seed: randomWord() | 0 });
     this.actorRates = new ActorRates({ clockOffsetMs });
-    this.defence =
-      options.penalties === false
-        ? undefined
-        : new GuessDefence({
-            clock,
-            random: () => randomWord() / 2 ** 32,
-            ...(options.penalties && { settings: options.penalties }),
-            ...(maxPending !== undefined && { maxPending }),
-            onBan: (event) => {
-              const { subject } = event;
-              const whom = subject.kind === "user" ? { user: printable(subject.user) } : { prefix: subject.prefix };
-              if (event.type === "banStarted") {
-                logger.warn(
-                  { ...whom, reason: printable(event.reason) },
-                  `${subject.kind === "user" ? "A user" : "An address"} was banned`,
-                );
-              } else logger.info(whom, "A ban was lifted");
-              this.#reactors?.tellBan?.(event);
-              this.hub.publish(event);
-            },
-          });
+    this.defence = new GuessDefence({
+      clock,
+      random: () => randomWord() / 2 ** 32,
+      settings: this.#penalties,
+      ...(maxPending !== undefined && { maxPending }),
+      onBan: (event) => this.#tellBan(event),
+    });
     this.admission = new AdmissionControl({
       relayId,
       store: options.admissionStore ?? new MemoryAdmissionStore(),
       whenStoreAway: options.whenStoreAway ?? "refuse",
       sourceRates: this.sourceRates,
       slots: new ActorSlots(this.actorRates),
-      needsSlot: () => this.#limits.totalRate !== undefined,
+      changeLimits: (reactor, changes) => this.#reactors?.changeAllocationLimits(reactor, changes),
       monotonicMs,
       logger,
     });
@@ -141,7 +132,7 @@ export class Administration {
   serve(reactors: ReactorGroup): void {
     this.#reactors = reactors;
     if (reactors.tellBan !== undefined) this.#followChannels();
-    reactors.setLimits(engineLimits(this.#engine, this.#limits));
+    this.#tellLimits();
   }
 
   /** Takes limits over, in place of those that were. @throws TypeError or RangeError that names what makes no sense. */
@@ -153,7 +144,7 @@ export class Administration {
       throw error;
     }
     this.#limits = limits;
-    this.#reactors?.setLimits(engineLimits(this.#engine, limits));
+    this.#tellLimits();
   }
 
   /** Takes rules over, in place of those that were. @throws TypeError naming the range that can't be read. */
@@ -168,7 +159,9 @@ export class Administration {
 
   async allocations(user?: string): Promise<readonly AllocationDescription[]> {
     const all = (await this.#reactors?.allocations()) ?? [];
-    return user === undefined ? all : all.filter(({ context }) => context.actor === user);
+    if (user === undefined) return all;
+    const wanted = normalizeUser(user);
+    return all.filter(({ context }) => normalizeUser(context.actor) === wanted);
   }
 
   async end(
@@ -188,12 +181,12 @@ export class Administration {
   }
 
   bans(): readonly StandingBan[] {
-    return this.defence?.bans() ?? [];
+    return this.defence.bans();
   }
 
   async ban(ctx: OperationContext, { subject, seconds, reason, end = true }: BanRequest): Promise<number> {
     OperationContext.assert(ctx);
-    this.#defence().ban({ subject, seconds, reason });
+    this.defence.ban({ subject: asKnown(subject), seconds, reason });
     if (!end) return 0;
     return this.end(
       ctx,
@@ -203,22 +196,20 @@ export class Administration {
 
   unban(ctx: OperationContext, subject: BanSubject): boolean {
     OperationContext.assert(ctx);
-    return this.#defence().unban(subject);
+    return this.defence.unban(asKnown(subject));
   }
 
   /** `elsewhere`: what the penalties did on other threads. */
   stats(elsewhere: Pick<GuessCounters, "discarded" | "waiting" | "sources"> = NOWHERE): AdministrationStats {
-    const penalties = this.defence?.counters;
+    const penalties = this.defence.counters;
     return {
       events: this.hub.counters,
-      ...(penalties && {
-        penalties: {
-          ...penalties,
-          discarded: penalties.discarded + elsewhere.discarded,
-          waiting: penalties.waiting + elsewhere.waiting,
-          sources: Math.max(penalties.sources, elsewhere.sources),
-        },
-      }),
+      penalties: {
+        ...penalties,
+        discarded: penalties.discarded + elsewhere.discarded,
+        waiting: penalties.waiting + elsewhere.waiting,
+        sources: Math.max(penalties.sources, elsewhere.sources),
+      },
       heldBack: this.sourceRates.heldBack,
     };
   }
@@ -227,23 +218,36 @@ export class Administration {
   async close(): Promise<void> {
     this.#cancelSettle?.();
     this.#cancelFollow?.();
-    this.defence?.close();
+    this.defence.close();
     await this.admission.close();
     this.hub.close();
   }
 
   #apply(limits: RelayLimits): void {
     const nowMs = this.#clock.now().monotonicMs;
+    checkEngineLimits(engineLimits(this.#engine, limits));
+    this.defence.configure(limits.penalties ?? this.#penalties);
     this.sourceRates.configure(limits.perSource ?? {}, nowMs);
     this.actorRates.configureTotal(limits.totalRate, nowMs);
     this.admission.configure(limits);
   }
 
-  #defence(): GuessDefence {
-    if (this.defence === undefined) {
-      throw new TypeError("Cannot ban: the guess defence is off; leave out `penalties: false`");
+  #tellLimits(): void {
+    this.#reactors?.setLimits(engineLimits(this.#engine, this.#limits));
+    this.#reactors?.setPenalties?.(this.#limits.penalties ?? this.#penalties);
+  }
+
+  #tellBan(event: BanEvent): void {
+    const { subject } = event;
+    const whom = subject.kind === "user" ? { user: printable(subject.user) } : { prefix: subject.prefix };
+    if (event.type === "banStarted") {
+      const who = subject.kind === "user" ? "A user" : "An address";
+      this.#logger.warn({ ...whom, reason: printable(event.reason) }, `${who} was banned`);
+    } else {
+      this.#logger.info(whom, "A ban was lifted");
     }
-    return this.defence;
+    this.#reactors?.tellBan?.(event);
+    this.hub.publish(event);
   }
 
   /** Other threads can't see who subscribes to a diagnostics channel: they are told, a moment later. */
@@ -265,6 +269,11 @@ export class Administration {
 const FOLLOW_CHANNELS_MS = 250;
 const NOWHERE = { discarded: 0, waiting: 0, sources: 0 } as const;
 
+/** Users are known by one spelling, whatever an administrator types. */
+function asKnown(subject: BanSubject): BanSubject {
+  return subject.kind === "user" ? { kind: "user", user: normalizeUser(subject.user) } : subject;
+}
+
 function engineLimits(engine: EngineLimits, limits: RelayLimits): EngineLimits {
   const pick = (name: keyof EngineLimits): EngineLimits => {
     const value = limits[name] ?? engine[name] ?? ENGINE_DEFAULTS[name];
@@ -275,6 +284,9 @@ function engineLimits(engine: EngineLimits, limits: RelayLimits): EngineLimits {
     ...pick("maxPermissionsPerAllocation"),
     ...pick("maxChannelsPerAllocation"),
     ...pick("maxConnectionsPerAllocation"),
+    ...pick("maxPendingAuthentications"),
+    ...pick("maxPendingAuthenticationsPerPrefix"),
+    ...pick("unauthenticatedBytesPerSecond"),
   };
 }
 
@@ -284,4 +296,7 @@ const ENGINE_DEFAULTS: Required<EngineLimits> = {
   maxPermissionsPerAllocation: 1000,
   maxChannelsPerAllocation: 1000,
   maxConnectionsPerAllocation: 100,
+  maxPendingAuthentications: 1000,
+  maxPendingAuthenticationsPerPrefix: 50,
+  unauthenticatedBytesPerSecond: 65_536,
 };

@@ -157,6 +157,53 @@ test("bans by hand work at once and can be lifted", () => {
   expect(() => defence.ban({ subject, seconds: 0, reason: "" })).toThrow(RangeError);
 });
 
+test("the gate is shut for who is banned, in any form of the address, and for nobody else", () => {
+  const { clock, defence } = setUp();
+  let asked = 0;
+  const gate = defence.gate({ admitsRequest: () => (asked++, true), admitsChallenge: () => false });
+  const isOut = (address: string): boolean | undefined =>
+    gate.isShutOut?.(transportAddress(address, 1), clock.now().monotonicMs);
+  defence.ban({ subject: { kind: "user", user: "alice" }, seconds: 60, reason: "" });
+  expect(isOut("198.51.100.7")).toBe(false);
+  defence.ban({ subject: prefixSubject("198.51.100.7"), seconds: 60, reason: "" });
+  defence.ban({ subject: prefixSubject("2001:db8::1"), seconds: 30, reason: "" });
+  expect(["198.51.100.7", "::ffff:198.51.100.7", "2001:db8::ffff:1"].map(isOut)).toEqual([true, true, true]);
+  expect(["198.51.100.8", "2001:db8:0:1::1", "c633:6407::"].map(isOut)).toEqual([false, false, false]);
+  expect(defence.discarded).toBe(3);
+  clock.advance(30_000);
+  expect(["198.51.100.7", "2001:db8::1"].map(isOut)).toEqual([true, false]);
+  defence.unban(prefixSubject("198.51.100.7"));
+  expect(isOut("198.51.100.7")).toBe(false);
+  // What was banned before doesn't pile up.
+  for (let i = 0; i < 1000; i++) {
+    const subject = prefixSubject(`10.0.${i >> 8}.${i & 255}`);
+    defence.ban({ subject, seconds: 1, reason: "" });
+    if (i < 999) defence.unban(subject);
+  }
+  expect([isOut("10.0.3.231"), isOut("10.0.0.1")]).toEqual([true, false]);
+  const client = transportAddress("198.51.100.7", 1);
+  expect([gate.admitsRequest(client, 0), gate.admitsChallenge(client, 0), asked]).toEqual([true, false, 1]);
+});
+
+test("without penalties guesses cost nothing, bans by hand hold; both can change while requests come", () => {
+  const { clock, answers, ask, defence } = setUp();
+  defence.configure(false);
+  for (let i = 0; i < 200; i++) ask("free", WRONG);
+  expect(answers).toHaveLength(200);
+  expect(defence.counters).toMatchObject({ failures: 0, waiting: 0, bans: 0 });
+  defence.ban({ subject: { kind: "user", user: "alice" }, seconds: 1, reason: "" });
+  ask("banned", GOOD);
+  expect(answers.at(-1)).toEqual(["banned", "discarded", 0]);
+  clock.advance(1000);
+  defence.configure({ delay: GROWING_DELAY, automaticBan: { failures: 2, windowSeconds: 60, banSeconds: 60 } });
+  ask("late", WRONG);
+  clock.advance(2000);
+  expect(answers.at(-1)).toEqual(["late", "failed", 2000]);
+  expect(() => defence.configure({ capacity: 0.5 })).toThrow(RangeError);
+  ask("second", WRONG);
+  expect(defence.bans()).toHaveLength(1);
+});
+
 test("waiting takes bounded memory", () => {
   const { ask, defence } = setUp();
   for (let i = 0; i < 30_000; i++) ask("wrong", WRONG, { client: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}` });

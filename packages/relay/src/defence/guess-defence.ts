@@ -10,15 +10,17 @@ import {
   type TurnOutcome,
 } from "@turnpike/authn/penalties";
 import { claimedUser } from "@turnpike/authn/turn";
-import { formatTransportAddress } from "@turnpike/stun";
-import type { AuthenticationDecision, AuthenticationRequest } from "@turnpike/turn";
+import { formatTransportAddress, type IpAddress } from "@turnpike/stun";
+import type { AuthenticationDecision, AuthenticationRequest, SourceGate } from "@turnpike/turn";
 import type { BanEvent } from "../events/relay-event.ts";
 import type { Clock } from "../reactor/clock.ts";
 import type { Authenticate } from "../authenticate-module.ts";
+import { BannedAddresses } from "./banned-addresses.ts";
 
 /** What {@link GuessDefence} is made with. */
 export interface GuessDefenceOptions {
-  readonly settings?: PenaltySettings;
+  /** False: guesses cost nothing; bans by administrators hold all the same. */
+  readonly settings?: PenaltySettings | false;
   readonly clock: Clock;
   /** How many transactions may wait in all; further ones get silence. Default 1,000. */
   readonly maxPending?: number;
@@ -51,6 +53,11 @@ export interface GuessCounters {
 }
 
 const MAX_PENDING = 1000;
+/** What `settings: false` comes to. */
+const NO_PENALTIES: PenaltySettings = {
+  delay: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
+  automaticBan: false,
+};
 
 type Settle = (decision: AuthenticationDecision) => void;
 
@@ -67,10 +74,13 @@ interface Waiting {
 export class GuessDefence {
   readonly #penalties: TurnPenalties<AuthenticationDecision>;
   readonly #box: PenaltyBox;
+  readonly #banned: BannedAddresses;
   readonly #clock: Clock;
   readonly #onBan: (event: BanEvent) => void;
   readonly #onFailure: ((source: AttemptSource) => void) | undefined;
   readonly #waiting = new Map<string, Waiting>();
+  /** Whether guesses cost something. */
+  #isOn: boolean;
   #wakeAtMs = Infinity;
   #cancelWake: (() => void) | undefined;
   #failures = 0;
@@ -79,17 +89,43 @@ export class GuessDefence {
 
   /** @throws RangeError if a setting makes no sense. */
   constructor(options: GuessDefenceOptions) {
-    this.#box = new PenaltyBox({ ...options.settings, random: options.random });
+    const { settings = {} } = options;
+    this.#isOn = settings !== false;
+    this.#box = new PenaltyBox({ ...(settings === false ? NO_PENALTIES : settings), random: options.random });
+    this.#banned = new BannedAddresses(this.#box.bans);
     this.#penalties = new TurnPenalties({ box: this.#box, maxPending: options.maxPending ?? MAX_PENDING });
     this.#clock = options.clock;
     this.#onBan = options.onBan;
     this.#onFailure = options.onFailure;
   }
 
+  /** Takes settings over for what comes from here on; bans stay. @throws RangeError if one of them makes no sense. */
+  configure(settings: PenaltySettings | false): void {
+    this.#box.configure(settings === false ? NO_PENALTIES : settings);
+    this.#isOn = settings !== false;
+  }
+
+  /**
+   * Rates of sources, for an engine that is to be silent to who is banned: not even a challenge is told. Nobody is banned
+   * by what others send in its name: failures count only with a nonce that was told to that very address.
+   */
+  gate(rates: SourceGate): SourceGate {
+    return {
+      isShutOut: (client, monotonicMs) => this.#isShutOut(client, monotonicMs),
+      admitsRequest: (client, monotonicMs) => rates.admitsRequest(client, monotonicMs),
+      admitsChallenge: (client, monotonicMs) => rates.admitsChallenge(client, monotonicMs),
+    };
+  }
+
   /** An authenticator that is asked only for those who may be answered. */
   guard(authenticate: Authenticate): Authenticate {
     return (request, settle) => {
       const attempt = attemptOf(request);
+      if (!this.#isOn) {
+        if (this.#box.bans.find(attempt.source, this.#nowMs()) === undefined) return authenticate(request, settle);
+        this.#discarded++;
+        return { kind: "discarded" };
+      }
       const admission = this.#penalties.begin(attempt, this.#nowMs());
       switch (admission.kind) {
         case "check":
@@ -134,6 +170,7 @@ export class GuessDefence {
     if (!(seconds > 0)) throw new RangeError(`Cannot ban for ${seconds} s: it must be more than 0`);
     const ban: Ban = { subject, reason, untilMs: this.#nowMs() + seconds * 1000 };
     this.#box.bans.add(ban);
+    this.#banned.note(subject);
     this.#tell(ban);
   }
 
@@ -237,8 +274,15 @@ export class GuessDefence {
     this.#arm();
   }
 
+  #isShutOut(client: IpAddress, monotonicMs: number): boolean {
+    if (!this.#banned.has(client, monotonicMs)) return false;
+    this.#discarded++;
+    return true;
+  }
+
   #automaticBan(ban: Ban): void {
     this.#automaticBans++;
+    this.#banned.note(ban.subject);
     this.#tell(ban);
   }
 

@@ -1,10 +1,11 @@
+import { normalizeUser } from "@turnpike/authn/turn";
 import { actorOf, type RelayEvent, type RelayEventType } from "./relay-event.ts";
 
 /** Which events a stream yields. */
 export interface EventStreamOptions {
   /** Default: all. */
   readonly types?: readonly RelayEventType[];
-  /** Only events of this actor. Default: of everybody. */
+  /** Only events of this actor, in any spelling of its name. Default: of everybody. */
   readonly user?: string;
   /** How many events may wait for who reads. Default 1,000: what is older makes room, and is counted. */
   readonly bufferSize?: number;
@@ -21,7 +22,10 @@ export class EventStream implements AsyncIterableIterator<RelayEvent>, AsyncDisp
   readonly #types: ReadonlySet<RelayEventType> | undefined;
   readonly #user: string | undefined;
   readonly #bufferSize: number;
-  readonly #buffer: RelayEvent[] = [];
+  /** A ring: the oldest event stands at `#first`. */
+  readonly #ring: (RelayEvent | undefined)[] = [];
+  #first = 0;
+  #count = 0;
   readonly #waiting: ((result: IteratorResult<RelayEvent, undefined>) => void)[] = [];
   readonly #onEnd: () => void;
   #ended = false;
@@ -34,7 +38,7 @@ export class EventStream implements AsyncIterableIterator<RelayEvent>, AsyncDisp
       throw new RangeError(`Cannot buffer ${bufferSize} events: use a whole number from 1`);
     }
     this.#types = types === undefined ? undefined : new Set(types);
-    this.#user = user;
+    this.#user = user === undefined ? undefined : normalizeUser(user);
     this.#bufferSize = bufferSize;
     this.#onEnd = onEnd;
   }
@@ -47,21 +51,22 @@ export class EventStream implements AsyncIterableIterator<RelayEvent>, AsyncDisp
   /** Takes an event, if it is one of those that are wanted. */
   push(event: RelayEvent): void {
     if (this.#ended || this.#types?.has(event.type) === false) return;
-    if (this.#user !== undefined && actorOf(event) !== this.#user) return;
+    if (this.#user !== undefined && normalizeUser(actorOf(event) ?? "") !== this.#user) return;
     const reader = this.#waiting.shift();
     if (reader !== undefined) {
       reader({ done: false, value: event });
       return;
     }
-    if (this.#buffer.length === this.#bufferSize) {
-      this.#buffer.shift();
+    if (this.#count === this.#bufferSize) {
+      this.#take();
       this.#dropped++;
     }
-    this.#buffer.push(event);
+    this.#ring[(this.#first + this.#count) % this.#bufferSize] = event;
+    this.#count++;
   }
 
   next(): Promise<IteratorResult<RelayEvent, undefined>> {
-    const event = this.#buffer.shift();
+    const event = this.#take();
     if (event !== undefined) return Promise.resolve({ done: false, value: event });
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -76,7 +81,8 @@ export class EventStream implements AsyncIterableIterator<RelayEvent>, AsyncDisp
   }
 
   return(): Promise<IteratorResult<RelayEvent, undefined>> {
-    this.#buffer.length = 0;
+    this.#ring.length = 0;
+    this.#count = 0;
     this.end();
     return Promise.resolve({ done: true, value: undefined });
   }
@@ -87,5 +93,14 @@ export class EventStream implements AsyncIterableIterator<RelayEvent>, AsyncDisp
 
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  #take(): RelayEvent | undefined {
+    if (this.#count === 0) return undefined;
+    const event = this.#ring[this.#first];
+    this.#ring[this.#first] = undefined;
+    this.#first = (this.#first + 1) % this.#bufferSize;
+    this.#count--;
+    return event;
   }
 }

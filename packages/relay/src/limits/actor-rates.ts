@@ -1,4 +1,4 @@
-import type { Direction, Meter, Rate } from "@turnpike/turn";
+import { type Direction, type Meter, type Rate, TO_PEERS } from "@turnpike/turn";
 import { giveBack, MAX_BURST_TICKS, settle, take, taken, ticksOf } from "./gcra.ts";
 
 /** How many actors with limits there may be at once. */
@@ -26,6 +26,20 @@ const MAX_TICKS_PER_MS = 10_000;
 
 /** How often {@link ActorRates.settle} must be called at least. */
 export const SETTLE_INTERVAL_MS = 60_000;
+/** 2^30 of the shortest ticks: later, what is written may be mistaken for the future. */
+const LATEST_SETTLE_MS = 2 ** 30 / MAX_TICKS_PER_MS;
+
+/** A meter's carries: of its slot (bytes and packets each way), of the total's, of its share (bytes each way). */
+const TOTAL_CARRY = 4;
+const SHARE_CARRY = 8;
+const CARRIES = 10;
+
+/** One packet, in an object that its meter keeps: nothing is allocated for each. */
+interface Packet {
+  direction: Direction;
+  bytes: number;
+  monotonicMs: number;
+}
 
 /**
  * Rates of actors, and of the relay as a whole, in memory that all threads share: what an actor relays in several
@@ -41,6 +55,8 @@ export class ActorRates {
   readonly #active: Int32Array;
   readonly #numbers: Float64Array;
   readonly #offsetMs: number;
+  #totalText = "{}";
+  #settledMs: number | undefined;
 
   constructor(options: {
     /** See `commonClockOffsetMs`. */
@@ -60,8 +76,15 @@ export class ActorRates {
     this.#offsetMs = options.clockOffsetMs;
   }
 
-  /** Sets the rate of all together. Undefined: no limit. @throws RangeError if a rate isn't a positive number. */
+  /**
+   * Sets the rate of all together. Undefined: no limit. The same rate again leaves the buckets as they are.
+   *
+   * @throws RangeError if a rate isn't a positive number
+   */
   configureTotal(rate: Rate | undefined, monotonicMs: number): void {
+    const rateText = JSON.stringify(rate ?? {});
+    if (rateText === this.#totalText) return;
+    this.#totalText = rateText;
     this.#configure(TOTAL_SLOT, rate, monotonicMs);
   }
 
@@ -77,44 +100,66 @@ export class ActorRates {
 
   /** To be called every {@link SETTLE_INTERVAL_MS} by one thread. */
   settle(monotonicMs: number): void {
-    for (let slot = 0; slot < SLOTS; slot++) this.#settleSlot(slot, monotonicMs);
+    // After a pause of the whole machine, ticks may have wrapped: nothing of what is written is of use.
+    const isLate = monotonicMs - (this.#settledMs ?? monotonicMs) > LATEST_SETTLE_MS;
+    this.#settledMs = monotonicMs;
+    for (let slot = 0; slot < SLOTS; slot++) {
+      if (isLate) this.#fill(slot, monotonicMs);
+      else this.#settleSlot(slot, monotonicMs);
+    }
   }
 
-  /** Whether a packet is within the rate of its slot; takes it if so. */
-  takeOwn(slot: number, direction: Direction, bytes: number, monotonicMs: number): boolean {
+  /**
+   * Whether a packet is within the rate of its slot; takes it if so. Costs are whole ticks, of which a small packet may
+   * take less than one where rates are high: `carry` has, from `place` on, what its meter owes yet.
+   */
+  takeOwn(options: Packet, slot: number, carry: number[], place: number): boolean {
+    const { direction, bytes, monotonicMs } = options;
     const numbers = slot * NUMBERS;
     const cells = slot * CELLS + direction;
     const bytesPerMs = this.#numbers[numbers]!;
-    const byteCost = Math.round(bytes * this.#numbers[numbers + 1]!);
+    const owed = carry[place + direction]!;
+    const exact = owed + bytes * this.#numbers[numbers + 1]!;
+    const byteCost = Math.floor(exact);
     if (bytesPerMs !== 0) {
       const now = ticksOf(monotonicMs + this.#offsetMs, bytesPerMs);
       if (!take(this.#cells, cells, byteCost, this.#numbers[numbers + 2]!, now)) return false;
+      carry[place + direction] = exact - byteCost;
     }
     const packetsPerMs = this.#numbers[numbers + PACKET_NUMBERS]!;
     if (packetsPerMs === 0) return true;
     const now = ticksOf(monotonicMs + this.#offsetMs, packetsPerMs);
-    const cost = this.#numbers[numbers + PACKET_NUMBERS + 1]!;
-    const burst = this.#numbers[numbers + PACKET_NUMBERS + 2]!;
-    if (take(this.#cells, cells + PACKET_CELL, cost, burst, now)) return true;
-    if (bytesPerMs !== 0) giveBack(this.#cells, cells, byteCost);
+    const exactPacket = carry[place + PACKET_CELL + direction]! + this.#numbers[numbers + PACKET_NUMBERS + 1]!;
+    const cost = Math.floor(exactPacket);
+    if (take(this.#cells, cells + PACKET_CELL, cost, this.#numbers[numbers + PACKET_NUMBERS + 2]!, now)) {
+      carry[place + PACKET_CELL + direction] = exactPacket - cost;
+      return true;
+    }
+    if (bytesPerMs !== 0) {
+      giveBack(this.#cells, cells, byteCost);
+      carry[place + direction] = owed;
+    }
     return false;
   }
 
   /** Whether a packet of a slot is within the rate of all together; takes it if so. */
-  takeOfTotal(slot: number, direction: Direction, bytes: number, monotonicMs: number): boolean {
+  takeOfTotal(options: Packet, slot: number, carry: number[]): boolean {
+    const { direction, bytes, monotonicMs } = options;
     const ticksPerMs = this.#numbers[0]!;
     if (ticksPerMs !== 0) {
       const active = this.#countActive(slot, monotonicMs);
       const now = ticksOf(monotonicMs + this.#offsetMs, ticksPerMs);
       const cost = bytes * this.#numbers[1]!;
       const half = this.#numbers[2]! / 2;
-      const scarce = taken(this.#cells, direction, now) + cost > half;
-      const share = Math.max(half, cost * active);
-      if (scarce && !take(this.#cells, slot * CELLS + SHARE_CELL + direction, Math.round(cost * active), share, now)) {
-        return false;
+      if (taken(this.#cells, direction, now) + cost > half) {
+        const share = Math.max(half, cost * active);
+        const exact = carry[SHARE_CARRY + direction]! + cost * active;
+        const whole = Math.floor(exact);
+        if (!take(this.#cells, slot * CELLS + SHARE_CELL + direction, whole, share, now)) return false;
+        carry[SHARE_CARRY + direction] = exact - whole;
       }
     }
-    return this.takeOwn(TOTAL_SLOT, direction, bytes, monotonicMs);
+    return this.takeOwn(options, TOTAL_SLOT, carry, TOTAL_CARRY);
   }
 
   /** How many actors have relayed lately, this one included. */
@@ -137,10 +182,7 @@ export class ActorRates {
     this.#numbers.set([...bytes, ...packets], slot * NUMBERS);
     this.#cells.fill(0, slot * CELLS, (slot + 1) * CELLS);
     // Ticks of another length mean other times: the buckets begin full.
-    for (let cell = 0; cell < ACTIVE_CELL; cell++) {
-      const ticksPerMs = this.#ticksPerMsOf(slot, cell);
-      Atomics.store(this.#cells, slot * CELLS + cell, ticksOf(monotonicMs + this.#offsetMs, ticksPerMs));
-    }
+    this.#fill(slot, monotonicMs);
     // Shares are counted in ticks of the total.
     if (slot === TOTAL_SLOT) {
       for (let other = 1; other < SLOTS; other++) {
@@ -148,6 +190,13 @@ export class ActorRates {
           Atomics.store(this.#cells, other * CELLS + cell, ticksOf(monotonicMs + this.#offsetMs, this.#numbers[0]!));
         }
       }
+    }
+  }
+
+  #fill(slot: number, monotonicMs: number): void {
+    for (let cell = 0; cell < ACTIVE_CELL; cell++) {
+      const ticksPerMs = this.#ticksPerMsOf(slot, cell);
+      Atomics.store(this.#cells, slot * CELLS + cell, ticksOf(monotonicMs + this.#offsetMs, ticksPerMs));
     }
   }
 
@@ -175,13 +224,13 @@ function numbersOf(perSecond: number | undefined, burstSeconds: number, least: n
   return [ticksPerMs, (1000 * ticksPerMs) / perSecond, longestMs * ticksPerMs];
 }
 
-/**
- * One actor's share of {@link ActorRates}. Costs are whole ticks: what rounding leaves is so small at every rate that
- * ticks of 100 ns can tell, and evens out over packets of different sizes.
- */
+/** One actor's share of {@link ActorRates}. */
 class ActorMeter implements Meter {
   readonly #rates: ActorRates;
   readonly #slot: number;
+  readonly #packet: Packet = { direction: TO_PEERS, bytes: 0, monotonicMs: 0 };
+  // Halves, so that none is an integer for the runtime.
+  readonly #carry: number[] = Array.from({ length: CARRIES }, () => 0.5);
 
   constructor(rates: ActorRates, slot: number) {
     this.#rates = rates;
@@ -189,9 +238,13 @@ class ActorMeter implements Meter {
   }
 
   take(direction: Direction, bytes: number, monotonicMs: number): boolean {
+    const packet = this.#packet;
+    packet.direction = direction;
+    packet.bytes = bytes;
+    packet.monotonicMs = monotonicMs;
     return (
-      this.#rates.takeOwn(this.#slot, direction, bytes, monotonicMs) &&
-      this.#rates.takeOfTotal(this.#slot, direction, bytes, monotonicMs)
+      this.#rates.takeOwn(packet, this.#slot, this.#carry, 0) &&
+      this.#rates.takeOfTotal(packet, this.#slot, this.#carry)
     );
   }
 }

@@ -1,10 +1,16 @@
 import type { Rate } from "@turnpike/turn";
 import { ACTOR_SLOTS, type ActorRates } from "./actor-rates.ts";
 
+interface Slot {
+  readonly slot: number;
+  allocations: number;
+  rateText: string;
+}
+
 /** Which actor has which slot of {@link ActorRates}: from its first allocation to the end of its last. */
 export class ActorSlots {
   readonly #rates: ActorRates;
-  readonly #byActor = new Map<string, { readonly slot: number; allocations: number; rateText: string }>();
+  readonly #byActor = new Map<string, Slot>();
   readonly #free: number[] = [];
   #next = 0;
 
@@ -15,18 +21,14 @@ export class ActorSlots {
   /** A slot for one more allocation of an actor, at this rate from here on. Undefined if all are taken. */
   acquire(actor: string, rate: Rate | undefined, monotonicMs: number): number | undefined {
     const known = this.#byActor.get(actor);
-    const rateText = JSON.stringify(rate ?? {});
     if (known !== undefined) {
-      if (known.rateText !== rateText) {
-        this.#rates.configureActor(known.slot, rate, monotonicMs);
-        known.rateText = rateText;
-      }
+      this.#setRate(known, rate, monotonicMs);
       known.allocations++;
       return known.slot;
     }
     const slot = this.#free.pop() ?? (this.#next < ACTOR_SLOTS ? this.#next++ : undefined);
     if (slot === undefined) return undefined;
-    this.#byActor.set(actor, { slot, allocations: 1, rateText });
+    this.#byActor.set(actor, { slot, allocations: 1, rateText: JSON.stringify(rate ?? {}) });
     this.#rates.configureActor(slot, rate, monotonicMs);
     return slot;
   }
@@ -41,16 +43,18 @@ export class ActorSlots {
     this.#free.push(known.slot);
   }
 
-  /** Sets the rate of an actor that has a slot. */
-  configure(actor: string, rate: Rate | undefined, monotonicMs: number): void {
+  /** Sets the rate of an actor that has a slot; the slot. The same rate again leaves its buckets as they are. */
+  configure(actor: string, rate: Rate | undefined, monotonicMs: number): number | undefined {
     const known = this.#byActor.get(actor);
-    if (known === undefined) return;
-    this.#rates.configureActor(known.slot, rate, monotonicMs);
-    known.rateText = JSON.stringify(rate ?? {});
+    if (known === undefined) return undefined;
+    this.#setRate(known, rate, monotonicMs);
+    return known.slot;
   }
 
-  /** Actors that have a slot. */
-  actors(): IterableIterator<string> {
-    return this.#byActor.keys();
+  #setRate(known: Slot, rate: Rate | undefined, monotonicMs: number): void {
+    const rateText = JSON.stringify(rate ?? {});
+    if (known.rateText === rateText) return;
+    this.#rates.configureActor(known.slot, rate, monotonicMs);
+    known.rateText = rateText;
   }
 }

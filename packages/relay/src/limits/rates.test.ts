@@ -69,6 +69,55 @@ describe("an actor's rate", () => {
     }
   });
 
+  test.each([
+    ["1 byte a second", { bytesPerSecond: 1 }, 1, 200_000],
+    ["10 kbit/s of voice", { bytesPerSecond: 1250 }, 172, 600],
+    ["a packet in ten seconds", { packetsPerSecond: 0.1 }, 1, 2000],
+    ["10 Gbit/s of tiny packets", { bytesPerSecond: 1.25e9 }, 20, 0.02],
+    ["10 Gbit/s of voice", { bytesPerSecond: 1.25e9 }, 172, 0.2],
+    ["ten million packets a second", { packetsPerSecond: 1e7 }, 60, 0.05],
+  ] as const)("is exact: %s", (_, rate, size, seconds) => {
+    const rates = new ActorRates({ clockOffsetMs: 123.456 });
+    rates.configureActor(0, { ...rate, burstSeconds: 0.001 }, 0);
+    const meter = rates.meter(0);
+    const perSecond = "bytesPerSecond" in rate ? rate.bytesPerSecond / size : rate.packetsPerSecond;
+    const offered = 2 * perSecond;
+    const least = "bytesPerSecond" in rate ? Math.floor(65_507 / size) : 1;
+    let through = 0;
+    let settledMs = 0;
+    for (let i = 0; i < offered * seconds; i++) {
+      const nowMs = (i * 1000) / offered;
+      for (; nowMs - settledMs > 60_000; settledMs += 60_000) rates.settle(settledMs);
+      if (meter.take(TO_PEERS, size, nowMs)) through++;
+    }
+    // What came at once at the start is beyond the rate.
+    const burst = Math.max(least, perSecond * 0.001);
+    expect(through).toBeGreaterThan(0.99 * perSecond * seconds);
+    expect(through).toBeLessThan(1.01 * perSecond * seconds + burst + 1);
+  });
+
+  test.each([36, 71, 100, 1000])("after a pause of the whole machine of %d minutes the bucket is full", (minutes) => {
+    const rates = new ActorRates({ clockOffsetMs: 0 });
+    rates.configureActor(0, { packetsPerSecond: 10, burstSeconds: 1 }, 0);
+    const sources = new SourceRates({ clockOffsetMs: 0 });
+    sources.configure({ requestsPerSecond: 10 }, 0);
+    const meter = rates.meter(0);
+    const client = ip("198.51.100.7");
+    const empty = (nowMs: number): readonly number[] => [
+      Array.from({ length: 30 }, () => meter.take(TO_PEERS, 1, nowMs)).filter(Boolean).length,
+      Array.from({ length: 30 }, () => sources.admitsRequest(client, nowMs)).filter(Boolean).length,
+    ];
+    for (let nowMs = 0; nowMs <= 600_000; nowMs += 60_000) {
+      rates.settle(nowMs);
+      sources.settle(nowMs);
+    }
+    expect(empty(600_000)).toEqual([10, 20]);
+    const laterMs = 600_000 + minutes * 60_000;
+    rates.settle(laterMs);
+    sources.settle(laterMs);
+    expect(empty(laterMs)).toEqual([10, 20]);
+  });
+
   test.each([0, -1, Number.NaN, Infinity])("%d is no rate", (bytesPerSecond) => {
     expect(() => new ActorRates({ clockOffsetMs: 0 }).configureActor(0, { bytesPerSecond }, 0)).toThrow(RangeError);
   });
@@ -117,9 +166,10 @@ test("slots are an actor's from its first allocation to the end of its last", ()
   const rate = { bytesPerSecond: 100_000 };
   expect([slots.acquire("a", rate, 0), slots.acquire("b", rate, 0), slots.acquire("a", rate, 0)]).toEqual([0, 1, 0]);
   slots.release("a");
-  expect([...slots.actors()]).toEqual(["a", "b"]);
+  expect(slots.configure("a", rate, 0)).toBe(0);
   slots.release("a");
   slots.release("a");
+  expect(slots.configure("a", rate, 0)).toBeUndefined();
   expect(slots.acquire("c", undefined, 0)).toBe(0);
 });
 

@@ -23,6 +23,8 @@ const BURST_SECONDS = 2;
 /** A tick is a microsecond: ticks wrap after 71 minutes. */
 const TICKS_PER_MS = 1000;
 const SEED_PLACE = 2 * KINDS.length;
+/** 2^30 ticks: later, what is written may be mistaken for the future. */
+const LATEST_SETTLE_MS = 2 ** 30 / TICKS_PER_MS;
 
 /** Rates by source, in memory that all threads of a relay share, settings included. */
 export class SourceRates implements SourceGate {
@@ -32,6 +34,7 @@ export class SourceRates implements SourceGate {
   /** Of each kind its cost in ticks, 0 for no limit; the number of those that were held back; the seed of the hash. */
   readonly #numbers: Float64Array;
   readonly #offsetMs: number;
+  #settledMs: number | undefined;
 
   constructor(options: {
     /** See `commonClockOffsetMs`. */
@@ -88,7 +91,10 @@ export class SourceRates implements SourceGate {
   /** To be called every few minutes by one thread. */
   settle(monotonicMs: number): void {
     const now = ticksOf(monotonicMs + this.#offsetMs, TICKS_PER_MS);
-    for (let cell = 0; cell < this.#cells.length; cell++) settle(this.#cells, cell, now);
+    // After a pause of the whole machine, ticks may have wrapped: nothing of what is written is of use.
+    if (monotonicMs - (this.#settledMs ?? monotonicMs) > LATEST_SETTLE_MS) this.#cells.fill(now);
+    else for (let cell = 0; cell < this.#cells.length; cell++) settle(this.#cells, cell, now);
+    this.#settledMs = monotonicMs;
   }
 
   #take(kind: number, client: IpAddress, monotonicMs: number): boolean {

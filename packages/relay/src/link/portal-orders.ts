@@ -1,6 +1,6 @@
 import type { LinkRevocation, PortalMessage, QuotaPayload } from "@turnpike/link";
 import type { DeletionReason } from "@turnpike/turn";
-import type { UserLimits } from "../admission/admission-control.ts";
+import type { UserLimits } from "../admission/user-limits.ts";
 import type { AllocationSelector } from "../allocation-selector.ts";
 
 /** What {@link PortalOrders} acts on. */

@@ -7,6 +7,7 @@ import {
   type DeletionReason,
   type EngineLimits,
   type LifecycleEvent,
+  type LimitChange,
   type Listener,
   type NatDiscovery,
 } from "@turnpike/turn";
@@ -39,8 +40,8 @@ export interface WorkerStart {
   readonly engine: EngineSettings;
   /** Of an {@link AuthenticateModule}: the module, and its data at this thread's start. */
   readonly authenticate: { readonly module: string; readonly data: unknown };
-  /** Undefined: no penalties for who guesses. */
-  readonly penalties: PenaltySettings | undefined;
+  /** False: no penalties for who guesses. */
+  readonly penalties: PenaltySettings | false;
   readonly trafficReportSeconds: number | undefined;
   readonly aggregate: boolean;
   readonly coalesceUs: number;
@@ -98,6 +99,8 @@ export type ToWorker =
   | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision }
   | { readonly kind: "limits"; readonly limits: EngineLimits }
   | { readonly kind: "peers"; readonly rules: PeerRules }
+  | { readonly kind: "allocationLimits"; readonly changes: readonly LimitChange[] }
+  | { readonly kind: "penalties"; readonly settings: PenaltySettings | false }
   | { readonly kind: "ban"; readonly subject: BanSubject; readonly seconds: number; readonly reason: string }
   | { readonly kind: "unban"; readonly subject: BanSubject }
   | { readonly kind: "describe"; readonly id: number }

@@ -1,4 +1,5 @@
-import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent } from "@turnpike/turn";
+import type { PenaltySettings } from "@turnpike/authn/penalties";
+import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent, LimitChange } from "@turnpike/turn";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from "node:worker_threads";
 import { type AuthenticateModule, refuseToAnswer } from "../authenticate-module.ts";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
@@ -75,6 +76,7 @@ export class ReactorThread {
   readonly #living = new LivingThings();
   #limits: EngineLimits = {};
   #peers: PeerRules | undefined;
+  #penalties: PenaltySettings | false;
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
   #reactor = -1;
@@ -87,6 +89,7 @@ export class ReactorThread {
   /** @throws {SystemCallError} if no eventfd can be had. */
   constructor(options: ReactorThreadOptions) {
     this.#options = options;
+    this.#penalties = options.start.penalties;
     const { libc } = options;
     this.#one = new Arena(libc, 64);
     this.#one.words[0] = 1;
@@ -136,6 +139,15 @@ export class ReactorThread {
   setLimits(limits: EngineLimits): void {
     this.#limits = limits;
     this.#post({ kind: "limits", limits });
+  }
+
+  changeAllocationLimits(changes: readonly LimitChange[]): void {
+    this.#post({ kind: "allocationLimits", changes });
+  }
+
+  setPenalties(settings: PenaltySettings | false): void {
+    this.#penalties = settings;
+    this.#post({ kind: "penalties", settings });
   }
 
   /** Has the thread shut somebody out, or let in again. */
@@ -267,7 +279,7 @@ export class ReactorThread {
         return;
       case "failedAttempt":
         // Its failures count together with those of the others.
-        this.#options.administration.defence?.observe(message.source);
+        this.#options.administration.defence.observe(message.source);
         return;
       case "described":
       case "ended":
@@ -301,6 +313,7 @@ export class ReactorThread {
     const { administration } = this.#options;
     administration.admission.reactorStarted(this.#reactor);
     this.#post({ kind: "limits", limits: this.#limits });
+    this.#post({ kind: "penalties", settings: this.#penalties });
     for (const { subject, secondsLeft, reason } of administration.bans()) {
       this.#post({ kind: "ban", subject, seconds: secondsLeft, reason });
     }

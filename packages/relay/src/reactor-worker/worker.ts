@@ -114,16 +114,14 @@ const clockOffsetMs = commonClockOffsetMs(clock.now().monotonicMs);
 const actorRates = new ActorRates({ clockOffsetMs, memory: start.memory.actorRates });
 const { maxPendingAuthentications: maxPending } = start.engine;
 // A ban by what this reactor sees is in force at once; the main thread, which sees the failures of all, tells of it.
-const defence =
-  start.penalties &&
-  new GuessDefence({
-    clock,
-    random: () => randomInt(2 ** 32) / 2 ** 32,
-    settings: start.penalties,
-    ...(maxPending !== undefined && { maxPending }),
-    onBan: () => {},
-    onFailure: (source) => post({ kind: "failedAttempt", source }),
-  });
+const defence = new GuessDefence({
+  clock,
+  random: () => randomInt(2 ** 32) / 2 ** 32,
+  settings: start.penalties,
+  ...(maxPending !== undefined && { maxPending }),
+  onBan: () => {},
+  onFailure: (source) => post({ kind: "failedAttempt", source }),
+});
 /** Notes who waits for promises of this thread; what waits for a penalty's end needs the clock alone. */
 const tracked: Authenticate = (request, settle) => {
   const { questionId } = request;
@@ -134,7 +132,7 @@ const tracked: Authenticate = (request, settle) => {
   if (decided.kind === "pending") pending.add(questionId);
   return decided;
 };
-const authenticate = defence?.guard(tracked) ?? tracked;
+const authenticate = defence.guard(tracked);
 
 const engine = new TurnServer({
   mobility: true,
@@ -158,7 +156,7 @@ const engine = new TurnServer({
   admission: true,
   // The main thread tells of the end of what lives here, should this thread die.
   events: (type) => type === "allocationCreated" || type === "allocationDeleted" || interest.wants(type),
-  gate: new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates }),
+  gate: defence.gate(new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates })),
   metersFor: createMeters(actorRates),
   ...(start.trafficReportSeconds !== undefined && { trafficReportSeconds: start.trafficReportSeconds }),
 });
@@ -274,11 +272,17 @@ function handle(message: ToWorker): void {
     case "peers":
       peerPolicy.replace(message.rules);
       return;
+    case "allocationLimits":
+      reactor.administer(() => engine.changeAllocationLimits(message.changes));
+      return;
+    case "penalties":
+      defence.configure(message.settings);
+      return;
     case "ban":
-      defence?.ban(message);
+      defence.ban(message);
       return;
     case "unban":
-      defence?.unban(message.subject);
+      defence.unban(message.subject);
       return;
     case "describe":
       post({ kind: "described", id: message.id, allocations: [...engine.describeAllocations(clock.now())] });
@@ -354,11 +358,9 @@ function show(): void {
   gauges[Gauge.portsSetAside] = leases.setAsideCount;
   gauges[Gauge.suppressedReplies] = engine.suppressedReplies;
   gauges[Gauge.internalErrors] = reactor.internalErrors;
-  if (defence !== undefined) {
-    gauges[Gauge.penaltyDiscarded] = defence.discarded;
-    gauges[Gauge.penaltyWaiting] = defence.waiting;
-    gauges[Gauge.penaltySources] = defence.sources;
-  }
+  gauges[Gauge.penaltyDiscarded] = defence.discarded;
+  gauges[Gauge.penaltyWaiting] = defence.waiting;
+  gauges[Gauge.penaltySources] = defence.sources;
   if (events.length > 0) {
     post({ kind: "events", events });
     events = [];

@@ -36,6 +36,8 @@ interface DtlsClient {
   retransmission: NodeJS.Timeout | undefined;
 }
 
+/** RFC 7443 §2. */
+const APPLICATION_PROTOCOLS: readonly string[] = ["stun.turn", "stun.nat-discovery"];
 const SWEEPS_PER_TIMEOUT = 4;
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 /** Bytes that may wait in a socket's send queue; what is above is dropped and counted. */
@@ -63,7 +65,12 @@ export class DtlsPlane {
     const { server, limits } = options;
     if (server !== undefined) {
       const { openSsl, certificate, cookieKey } = server;
-      this.#server = new DtlsServer({ openSsl, ...certificate, cookieKey });
+      this.#server = new DtlsServer({
+        openSsl,
+        ...certificate,
+        cookieKey,
+        applicationProtocols: APPLICATION_PROTOCOLS,
+      });
     }
     const intervalMs = Math.min(limits.idleTimeoutMs, limits.handshakeTimeoutMs) / SWEEPS_PER_TIMEOUT;
     this.#sweeper = setInterval(() => this.sweep(), Math.ceil(intervalMs));

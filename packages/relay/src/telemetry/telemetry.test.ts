@@ -28,6 +28,7 @@ function stats(): RelayStats {
     internalErrors: 0,
     traffic: { ...new PlaneCounters().snapshot(), packetsFromClients: 11, bytesToPeers: 1_200, oversized: 2 },
     events: { handlerErrors: 0, handlersRunning: 0, handlerDrops: 0, streamDrops: 0 },
+    penalties: { failures: 0, discarded: 0, automaticBans: 0, waiting: 0, sources: 0, bans: 0 },
     heldBack: { requests: 0, challenges: 0, allocations: 0 },
     streams: {
       connections: 0,

@@ -3,8 +3,9 @@ import { addressErrorCode, alternateDomain, alternateServer, lifetime } from "@t
 import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike/stun";
 import { Allocation, isSameUser, type Credential } from "./allocation.ts";
 import { readAllocateRequest, type AllocateDemand } from "./allocate-request.ts";
+import { changeMeters } from "./channel-outputs.ts";
 import type { Authenticated } from "./authenticate.ts";
-import type { AllocationLimits, Answer, Now } from "./contract.ts";
+import type { AllocationLimits, Answer, LimitChange, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { grantLifetime } from "./refresh.ts";
 import type { Mobility } from "./mobility.ts";
@@ -47,6 +48,8 @@ export class AllocateHandler {
   readonly #reports: TrafficReports;
   readonly #byQuestion = new Map<number, UnderWay>();
   readonly #byFiveTuple = new Map<string, UnderWay>();
+  /** Admitted ones that live or are being made, by the question of their admission. */
+  readonly #byAdmission = new Map<number, Allocation | UnderWay>();
   /** Reservations of each actor whose time isn't over, those that are being made included. */
   readonly #reservations = new Map<string, number>();
 
@@ -55,6 +58,9 @@ export class AllocateHandler {
     this.#mobility = mobility;
     this.#reports = new TrafficReports(core);
     this.#tokens = new ReservationTokens({ key: core.options.nonceKey, crypto: core.crypto });
+    core.beforeDelete.push(({ admissionQuestionId }) => {
+      if (admissionQuestionId !== undefined) this.#byAdmission.delete(admissionQuestionId);
+    });
   }
 
   /** Whether this request is a retransmission of one that is being worked on. */
@@ -162,6 +168,19 @@ export class AllocateHandler {
     }
   }
 
+  /** Holds an allocation to other limits. */
+  changeLimits({ questionId, limits, maxLifetimeSeconds = Number.POSITIVE_INFINITY }: LimitChange): void {
+    const admitted = this.#byAdmission.get(questionId);
+    if (admitted === undefined) return;
+    admitted.maxLifetimeSeconds = maxLifetimeSeconds;
+    if (admitted instanceof Allocation) {
+      const { actor } = admitted.credential;
+      changeMeters(this.#core, admitted, this.#core.options.metersFor?.({ actor, limits }));
+    } else {
+      admitted.limits = limits;
+    }
+  }
+
   cancelAll(): void {
     for (const underWay of this.#byFiveTuple.values()) underWay.cancelled = true;
     this.#byFiveTuple.clear();
@@ -192,6 +211,7 @@ export class AllocateHandler {
       this.#release(underWay);
       return;
     }
+    this.#byAdmission.set(answer.questionId, underWay);
     underWay.maxLifetimeSeconds = answer.maxLifetimeSeconds ?? Number.POSITIVE_INFINITY;
     underWay.limits = answer.limits;
     underWay.questionId = this.#core.nextQuestionId();
@@ -262,6 +282,7 @@ export class AllocateHandler {
     });
     this.#core.registry.addAllocation(allocation);
     if (admissionQuestionId !== undefined) {
+      this.#byAdmission.set(admissionQuestionId, allocation);
       this.#core.output({ kind: "commitAdmission", questionId: admissionQuestionId });
     }
     this.#reports.begin(allocation, now);
@@ -301,6 +322,7 @@ export class AllocateHandler {
     const name = fiveTupleName(underWay.request.client);
     if (this.#byFiveTuple.get(name) === underWay) this.#byFiveTuple.delete(name);
     if (underWay.admissionQuestionId !== undefined) {
+      this.#byAdmission.delete(underWay.admissionQuestionId);
       this.#core.output({ kind: "releaseAdmission", questionId: underWay.admissionQuestionId });
     }
   }

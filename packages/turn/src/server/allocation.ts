@@ -124,7 +124,7 @@ export class Allocation {
   /** What the success answer said beside the addresses: kept for retransmissions. */
   readonly reservationToken: Uint8Array | undefined;
   readonly addressError: { readonly family: 4 | 6; readonly code: number } | undefined;
-  readonly maxLifetimeSeconds: number;
+  maxLifetimeSeconds: number;
   readonly permissions: Set<Permission> = new Set();
   readonly channels: Set<Channel> = new Set();
   readonly connections: Set<PeerConnection> = new Set();

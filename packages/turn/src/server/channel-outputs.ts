@@ -1,5 +1,6 @@
 import type { Allocation, Channel } from "./allocation.ts";
 import type { Core } from "./core.ts";
+import type { Meter } from "./meter.ts";
 
 /** Offers a channel, or its longer life, to a faster path. */
 export function outputBound(core: Core, channel: Channel): void {
@@ -22,6 +23,14 @@ export function outputBound(core: Core, channel: Channel): void {
 export function outputUnbound(core: Core, channel: Channel): void {
   const { allocation, number } = channel;
   if (mayLeave(allocation)) core.output({ kind: "channelUnbound", allocation: allocation.id, channel: number });
+}
+
+/** Gives an allocation other meters: its channels come back from the faster path, or may take it again. */
+export function changeMeters(core: Core, allocation: Allocation, meters: readonly Meter[] | undefined): void {
+  const relaying = [...allocation.channels].filter(({ bound, permission }) => bound && permission.slot >= 0);
+  for (const channel of relaying) outputUnbound(core, channel);
+  allocation.meters = meters;
+  for (const channel of relaying) outputBound(core, channel);
 }
 
 /** Each packet tells meters, and the engine where a mobile client is (RFC 8016 §3.2.2): they must see them all. */

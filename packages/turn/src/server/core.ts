@@ -44,19 +44,24 @@ const RANGES: readonly (readonly [name: NumericOption, least: number, most: numb
   ["trafficReportSeconds", 1, 0xffff_ffff],
 ];
 
+/** @throws RangeError that names the limit. */
+export function checkEngineLimits(limits: EngineLimits): void {
+  checkRanges(limits);
+}
+
 type NumericOption = {
   [Key in keyof ServerOptions]-?: NonNullable<ServerOptions[Key]> extends number ? Key : never;
 }[keyof ServerOptions];
 
 /** A lifetime or a report that isn't a positive number would be a timer that rings for ever. */
-function checkRanges(options: ServerOptions): void {
+function checkRanges(options: Pick<ServerOptions, NumericOption>): void {
   for (const [name, least, most] of RANGES) {
     const value = options[name];
     if (value === undefined || (value === Infinity && name === "unauthenticatedBytesPerSecond")) continue;
     const isWhole = Number.isInteger(value) || name === "nonceLifetimeSeconds";
     if (!isWhole || !(value >= least && value <= most)) {
       throw new RangeError(
-        `Cannot make a TURN server: ${name} is ${value}, not from ${least} to ${most}, or not whole`,
+        `Cannot use ${value} for ${name}: it must be ${isWhole ? "" : "a whole number "}from ${least} to ${most}`,
       );
     }
   }
@@ -169,9 +174,11 @@ export class Core {
     return typeof events === "function" ? events(type) : events === true;
   }
 
-  /** Takes limits over for what comes from here on. */
+  /** Takes limits over for what comes from here on. @throws RangeError that names the limit; then none has changed. */
   setLimits(limits: EngineLimits): void {
+    checkRanges(limits);
     Object.assign(this.options, limits);
+    this.replyLimiter.configure(this.options.unauthenticatedBytesPerSecond);
   }
 
   event(event: LifecycleEvent): void {

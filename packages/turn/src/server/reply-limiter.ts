@@ -10,8 +10,8 @@ const BURST_SECONDS = 4;
  * Prefixes may share a bucket; the seed keeps outsiders from choosing which.
  */
 export class ReplyLimiter {
-  readonly #bytesPerMs: number;
-  readonly #capacity: number;
+  #bytesPerMs: number;
+  #capacity: number;
   readonly #seed: number;
   readonly #tokens = new Float64Array(BUCKETS);
   readonly #filledAtMs = new Float64Array(BUCKETS);
@@ -23,6 +23,12 @@ export class ReplyLimiter {
     this.#capacity = options.bytesPerSecond * BURST_SECONDS;
     this.#seed = options.seed | 0;
     this.#tokens.fill(this.#capacity);
+  }
+
+  /** Sets the rate for what comes from here on. */
+  configure(bytesPerSecond: number): void {
+    this.#bytesPerMs = bytesPerSecond / 1000;
+    this.#capacity = bytesPerSecond * BURST_SECONDS;
   }
 
   /** Whether a reply of `bytes` may be sent to `client`. Takes the tokens if so. */

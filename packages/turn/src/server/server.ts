@@ -9,6 +9,7 @@ import {
   type EngineLimits,
   type Forward,
   type IcmpReport,
+  type LimitChange,
   type Now,
   type Output,
   type ServerEngine,
@@ -239,7 +240,12 @@ export class TurnServer implements ServerEngine {
     }
   }
 
-  /** Changes limits: what lives stays, what comes is held to them. */
+  /** Holds allocations, those that are being made among them, to other limits. Those that have gone are left out. */
+  changeAllocationLimits(changes: readonly LimitChange[]): void {
+    for (const change of changes) this.#allocate.changeLimits(change);
+  }
+
+  /** Changes limits: what lives stays, what comes is held to them. @throws RangeError that names the limit */
   setLimits(limits: EngineLimits): void {
     this.#core.setLimits(limits);
   }
@@ -274,7 +280,7 @@ export class TurnServer implements ServerEngine {
   #handleMessage(source: ClientSource, buffer: Uint8Array, offset: number, length: number, now: Now): void {
     // The two class bits are clear in requests (RFC 8489 §5).
     const isRequest = (buffer[offset]! & 0x01) === 0 && (buffer[offset + 1]! & 0x10) === 0;
-    if (isRequest && this.#core.options.gate?.admitsRequest(source.remote, now.monotonicMs) === false) return;
+    if (isRequest && !this.#mayAsk(source, now)) return;
     // The caller's buffer is used again after the input, while a request may wait for an answer.
     const decoded = decodeMessage(buffer.slice(offset, offset + length));
     // Only requests are answered; Binding indications keep NAT bindings alive and ask for nothing.
@@ -297,6 +303,17 @@ export class TurnServer implements ServerEngine {
         // RFC 8489 §6.3: a method that isn't supported is discarded silently.
         return;
     }
+  }
+
+  /**
+   * Who is banned doesn't take from what its neighbours may ask. An allocation outlives a ban that came by the guesses of
+   * others behind one address: its five-tuple has proven whose it is.
+   */
+  #mayAsk(source: ClientSource, now: Now): boolean {
+    const { gate } = this.#core.options;
+    if (gate === undefined) return true;
+    if (gate.isShutOut?.(source.remote, now.monotonicMs) === true && !this.hasAllocation(source)) return false;
+    return gate.admitsRequest(source.remote, now.monotonicMs);
   }
 
   #handleAuthenticated(method: AuthenticatedMethodName, request: IncomingRequest, now: Now): void {

@@ -1,8 +1,8 @@
 import { checkReportsJson, checkServers, formatCheckReports, parsePeer } from "@turnpike/client";
-import { InvalidArgumentError, type Command } from "commander";
+import { InvalidArgumentError, Option, type Command } from "commander";
 import { CommandError } from "../errors.ts";
 import { usesColors, type World } from "../world.ts";
-import { addClientFlags, credentialsOf, trustOf, untilStopped, type ClientFlags } from "./client-options.ts";
+import { addClientFlags, credentialsOf, number, trustOf, untilStopped, type ClientFlags } from "./client-options.ts";
 
 /** Adds `turnpike check`. */
 export function addCheckCommand(program: Command, world: World): void {
@@ -13,13 +13,16 @@ export function addCheckCommand(program: Command, world: World): void {
     );
   addClientFlags(check)
     .option("--peer <ADDRESS:PORT>", "UDP peer that sends back what it gets (default: a second allocation)", peer)
+    .addOption(new Option("--timeout <SECONDS>", "how long a step may take").argParser(seconds).default(15))
+    .addHelpText("after", CHECK_HELP)
     .action(async (uris: readonly string[]) => {
-      const flags = check.opts<ClientFlags & { readonly peer?: string }>();
+      const flags = check.opts<ClientFlags & { readonly peer?: string; readonly timeout: number }>();
       const reports = await untilStopped(world, (signal) =>
         checkServers(uris, {
           ...credentialsOf(flags, world),
           tls: trustOf(flags, world),
           ...(flags.peer === undefined ? {} : { peer: flags.peer }),
+          stepTimeoutMs: flags.timeout * 1000,
           signal,
           onStep: (uri, { step }) => {
             if (world.isErrTerminal) world.err(`\r\u001b[K${uri}: ${step}`);
@@ -31,10 +34,36 @@ export function addCheckCommand(program: Command, world: World): void {
       world.out(flags.json === true ? checkReportsJson(reports) : formatCheckReports(reports, { color }));
       const failed = reports.filter(({ ok }) => !ok).length;
       if (failed > 0) {
-        throw new CommandError(`${failed} of ${reports.length} transports failed`, { exitCode: 1 });
+        const of = reports.length === 1 ? "the transport" : `${failed} of ${reports.length} transports`;
+        throw new CommandError(`${of} failed`, { exitCode: 1 });
       }
     });
 }
+
+const CHECK_HELP = `
+Each transport of each URI: connection, Binding, challenge, Allocate,
+CreatePermission, Send and Data, ChannelBind, data both ways with loss and round
+trips, a TCP allocation (over TCP and TLS), Refresh, close. What is allocated is
+closed again. Transports are udp, tcp, tls (turns:), dtls (turns: with
+?transport=udp), and ws and wss (?transport=ws); without ?transport= turn: is
+tried by udp and tcp, turns: by tls.
+
+Exit codes: 0 all passed, 1 something failed, 2 wrong use.
+
+Examples:
+  turnpike check turn:relay.example --username alice --credential-file secret
+  turnpike check "turns:relay.example?transport=udp" --ca ca.pem --json
+  turnpike check stun:stun.example`;
+
+function seconds(text: string): number {
+  const value = number(text);
+  if (!(value > 0 && value <= LONGEST_STEP_SECONDS)) {
+    throw new InvalidArgumentError(`Use a number above 0, up to ${LONGEST_STEP_SECONDS}.`);
+  }
+  return value;
+}
+
+const LONGEST_STEP_SECONDS = 3600;
 
 function peer(text: string): string {
   try {

@@ -46,7 +46,6 @@ export function relayOptionsOf(options: {
     externalAddresses: relay.external_addresses,
     portRange: { min, max },
     peers,
-    penalties: penaltiesOf(configuration.penalties),
     streams: streamLimitsOf(configuration),
     trustedProxies: relay.trusted_proxies,
     ...(relay.tcp_relay === undefined ? {} : { tcpRelay: relay.tcp_relay }),
@@ -117,7 +116,7 @@ const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>
 };
 
 /** What of a configuration `relay.configure` takes. @throws TypeError */
-export function limitsOf({ quota, relay }: Configuration, limitsFor: LimitsFor | undefined): RelayLimits {
+export function limitsOf({ quota, relay, penalties }: Configuration, limitsFor: LimitsFor | undefined): RelayLimits {
   const { alternate_servers: servers, alternate_domain: domain, redirect: when } = relay;
   const quotas = {
     ...(quota.user === undefined ? {} : { user: quota.user }),
@@ -133,6 +132,7 @@ export function limitsOf({ quota, relay }: Configuration, limitsFor: LimitsFor |
     quotas,
     perSource,
     maxLifetimeSeconds: relay.max_lifetime,
+    penalties: penaltiesOf(penalties),
     ...(servers.length === 0
       ? {}
       : { redirect: redirectInTurn({ servers, when, ...(domain === undefined ? {} : { domain }) }) }),

@@ -109,6 +109,7 @@ const LIVE_KEYS: readonly string[] = [
   "turn.webhook",
   "turn.oauth",
   "authn.schemes_turn",
+  "penalties",
   "peers",
   "quota.user",
   "quota.total",
