@@ -17,7 +17,9 @@ export function addPortalCommand(program: Command, world: World): void {
     .option("--sign-in-link <USER>", "print a link that signs this user in once, and go on")
     .addHelpText("after", ENVIRONMENT_HELP);
   const isForPortal = ({ path: [table, key] }: { readonly path: readonly (string | number)[] }): boolean =>
-    table === "portal" || table === "log" || (table === "quota" && key === "user");
+    (table === "portal" && !OF_RELAYS.includes(String(key))) ||
+    (table === "log" && key !== "events") ||
+    (table === "quota" && key === "user");
   addConfigurationFlags(command, isForPortal).action(async () => {
     const source = createConfigurationSource(command, { world, readsCredentials: false });
     const initial = source.read();
@@ -53,6 +55,9 @@ export function addPortalCommand(program: Command, world: World): void {
     service.close();
   });
 }
+
+/** Keys of `[portal]` that say how a relay links to one. */
+const OF_RELAYS: readonly string[] = ["url", "token", "token_file", "name"];
 
 /** What is said once, at the first start. */
 export function firstStartText(firstStart: FirstStart | undefined): string {

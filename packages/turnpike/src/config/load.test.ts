@@ -281,7 +281,7 @@ key = "0123456789ABCDEF0123456789abcdef"
   });
 
   it.each([
-    ["--max-port", ["99999"], "--max-port: relay.port_range[1]: must be at most 65535"],
+    ["--max-port", ["99999"], "--max-port: relay.port_range[1]: must be a port from 1 to 65535"],
     ["--max-port", ["many"], "--max-port: relay.port_range[1]: must be a number, not text"],
     ["--max-port", ["50"], "--max-port: relay.port_range: the first port must not be above the last"],
     ["--user", ["alice"], "--user: is not of the form NAME:PASSWORD or NAME:0xKEY"],

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { checkedText, secretText } from "./checked-text.ts";
+import { checkedText, portNumber, secretText } from "./checked-text.ts";
 import { hints } from "./hints-schema.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { protocolKeys, streams } from "./schema-protocol.ts";
@@ -15,8 +15,6 @@ import {
   listenOnPort,
   parseUser,
 } from "./values.ts";
-
-const port = () => z.int().min(1).max(65_535);
 
 const relay = z.strictObject({
   plane: z
@@ -75,7 +73,7 @@ const relay = z.strictObject({
     }),
   port_range: z
     .tuple([
-      port()
+      portNumber()
         .prefault(49_152)
         .register(settings, {
           flag: "--min-port",
@@ -83,7 +81,7 @@ const relay = z.strictObject({
           description: "first port for relayed transport addresses",
           aliases: ["LOWEST_PORT"],
         }),
-      port()
+      portNumber()
         .prefault(65_535)
         .register(settings, {
           flag: "--max-port",

@@ -51,7 +51,7 @@ describe("importCoturn", () => {
     [
       "max-port=70000",
       { relay: { port_range: [49_152, 65_535] } },
-      ["1 warning left out: relay.port_range[1]: must be at most 65535"],
+      ["1 warning left out: relay.port_range[1]: must be a port from 1 to 65535"],
     ],
     [
       "min-port=2000\nmax-port=1000",
