@@ -22,7 +22,6 @@ const relay = await (async () => {
     coalesceUs: Number(coalesceUs),
     aggregate: plane !== "batched-plain",
     ...(name !== undefined && {
-      engine: { mobility: false },
       kernel: { interfaces: [name], modes: [mode === "generic" ? "generic" : "native"] },
     }),
     authenticate,

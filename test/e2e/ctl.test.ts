@@ -126,3 +126,21 @@ describe("turnpike ctl", () => {
     expect(nowhere.err()).toContain("Give --socket PATH");
   });
 });
+
+describe("turnpike xdp status", () => {
+  test("says how to start a relay that relays in the kernel", async () => {
+    await served();
+    const setup = world();
+    expect(await run(["xdp", "status"], setup.world)).toBe(1);
+    expect(setup.out()).toBe("");
+    expect(setup.err()).toContain("start it with --plane kernel --interface NAME");
+  });
+
+  test("says what is wrong where there is no relay", async () => {
+    const setup = world();
+    expect(await run(["xdp", "status", "--json"], setup.world)).toBe(1);
+    expect(setup.err()).toContain("no relay serves it");
+    expect(await run(["xdp", "status"], { ...setup.world, environment: {} })).toBe(2);
+    expect(await run(["xdp", "nothing"], setup.world)).toBe(2);
+  });
+});

@@ -85,6 +85,49 @@ test("a new token refreshes the allocation of an old one and takes its place (RF
   expect(harness.server.allocationCount).toBe(0);
 });
 
+test("a token of another key refreshes only what its issuer's tokens made (RFC 7635 §9, case 16)", () => {
+  const harness: EngineHarness = new EngineHarness({
+    mobility: true,
+    authenticate: (request) => {
+      const { realm, username: kid = "", accessToken: given } = request;
+      if (given === undefined) return { kind: "notRequested" };
+      const algorithm = request.passwordAlgorithm;
+      const key = longTermKey({ algorithm, username: kid, realm, password: "token", crypto: nodeCrypto });
+      if (!request.checkIntegrity(key)) return { kind: "failed", reason: "badCredentials" };
+      const actor = kid === "foreign" ? "another issuer" : "issuer";
+      const expiresAtUnixMs = Date.UTC(2030, 0, 1) + 700_000;
+      return {
+        kind: "authenticated",
+        username: kid,
+        actor,
+        scheme: "oauth",
+        key,
+        expiresAtUnixMs,
+        boundsLifetime: true,
+      };
+    },
+  });
+  const clientOf = (kid: string): StunClient => new StunClient({ username: kid, password: "token" }, harness.random);
+  const [first, second, foreign] = [clientOf("old"), clientOf("new"), clientOf("foreign")];
+  for (const client of [first, second, foreign]) learn(harness, client);
+  harness.fromClient(HOME, first.signed("allocate", [UDP, FIRST, attribute(mobilityTicket, new Uint8Array(0))]));
+  const ticket = getAttribute(harness.answer(), mobilityTicket);
+  const outcome = (bytes: Uint8Array, address = HOME): string | number => {
+    harness.fromClient(address, bytes);
+    return outcomeOf(harness.answer());
+  };
+  expect(outcome(foreign.signed("refresh", [FOREIGN]))).toBe(441);
+  // Whoever has a token may ask, but not with a ticket that was given to somebody else, and for nothing but a refresh.
+  expect(outcome(second.signed("createPermission", [SECOND, PEER]))).toBe(441);
+  learn(harness, second, AWAY);
+  const stolen = attribute(mobilityTicket, ticket?.ok ? ticket.value : new Uint8Array(0));
+  expect(outcome(second.signed("refresh", [SECOND, stolen]), AWAY)).toBe(441);
+  learn(harness, second);
+  expect(outcome(second.signed("refresh", [SECOND]))).toBe("success");
+  expect(outcome(second.signed("createPermission", [PEER]))).toBe("success");
+  expect(outcome(first.signed("createPermission", [PEER]))).toBe(401);
+});
+
 test("a token of another actor, a wrong one, and any for another's ticket refresh nothing (case 16)", () => {
   const { harness, client } = relay();
   harness.fromClient(HOME, client.signed("allocate", [UDP, FIRST, attribute(mobilityTicket, new Uint8Array(0))]));

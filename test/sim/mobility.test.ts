@@ -59,6 +59,23 @@ test("a client that moved keeps its allocation: the old address serves until dat
   expect(harness.fromClient(HOME, CHANNEL_DATA)).toBeUndefined();
 });
 
+test("a client that only listens has moved once it asks for something from its new address", () => {
+  const { harness, client, ticket } = mobile();
+  challengeAt(harness, client, AWAY);
+  harness.fromClient(AWAY, client.signed("refresh", [attribute(mobilityTicket, ticket)]));
+  expect(outcomeOf(harness.answer())).toBe("success");
+  expect(harness.fromPeer(0, PEER, PAYLOAD)?.destination).toMatchObject(HOME);
+  const thief = new StunClient({ username: "bob", password: "builder" }, harness.random);
+  challengeAt(harness, thief, AWAY);
+  harness.fromClient(AWAY, thief.signed("createPermission", [attribute(xorPeerAddress, PEER)]));
+  expect(outcomeOf(harness.answer())).toBe(441);
+  expect(harness.fromPeer(0, PEER, PAYLOAD)?.destination).toMatchObject(HOME);
+  harness.fromClient(AWAY, client.signed("createPermission", [attribute(xorPeerAddress, PEER)]));
+  expect(outcomeOf(harness.answer())).toBe("success");
+  expect(harness.fromPeer(0, PEER, PAYLOAD)?.destination).toMatchObject(AWAY);
+  expect(harness.fromClient(HOME, CHANNEL_DATA)).toBeUndefined();
+});
+
 test("a retransmitted move gets its answer again; a used ticket doesn't move anybody else", () => {
   const { harness, client, ticket } = mobile();
   challengeAt(harness, client, AWAY);

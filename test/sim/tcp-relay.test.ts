@@ -58,6 +58,19 @@ test("Connect, ConnectionBind, and the two connections are one", () => {
   expect(outputs.slice(1)).toEqual([{ kind: "closeClient", listener: 2, connection: DATA.port }]);
 });
 
+test("a data connection may come with the nonce of its control connection, from the same address only", () => {
+  const started = allocated();
+  const { harness, client } = started;
+  const id = connected(started);
+  const bytes = client.signed("connectionBind", [attribute(connectionId, id)]);
+  harness.fromClient(transportAddress("198.51.100.8", 40_001), bytes, TCP_LISTENER);
+  expect(outcomeOf(harness.answer())).toBe(438);
+  harness.fromClient(DATA, client.signed("connectionBind", [attribute(connectionId, id + 1)]), TCP_LISTENER);
+  expect(outcomeOf(harness.answer())).toBe(438);
+  harness.fromClient(DATA, bytes, TCP_LISTENER);
+  expect(outcomeOf(harness.answer())).toBe("success");
+});
+
 test("a data connection that closes takes its peer's along", () => {
   const started = allocated();
   bind(started.harness, started.client, connected(started));

@@ -1,23 +1,19 @@
 import { randomBytes } from "node:crypto";
 import { formatIpAddress, formatTransportAddress, type IpAddress } from "@turnpike/stun";
 import { createPeerPolicy, type Listener } from "@turnpike/turn";
-import { ChannelOffload, loadSystem } from "@turnpike/xdp";
+import type { ChannelOffload } from "@turnpike/xdp";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import { createMainAuthenticator, type ThreadAuthenticator } from "./authenticate-module.ts";
-import {
-  type BatchedRelayOptions,
-  checkForwarding,
-  checkKernel,
-  type KernelPlaneOptions,
-} from "./batched-relay-options.ts";
+import { type BatchedRelayOptions, checkForwarding } from "./batched-relay-options.ts";
 import { Administered } from "./control/administered-relay.ts";
 import { type Administration, createAdministration } from "./control/administration.ts";
 import type { EventLoopReactor } from "./event-loop-reactor.ts";
 import { KernelChannels } from "./kernel/kernel-channels.ts";
+import { openOffload } from "./kernel/open-offload.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
@@ -42,12 +38,11 @@ const ENGINES = MAX_REACTOR + 1;
  * Starts a relay on the batched plane: this thread opens the listening sockets and administers, each reactor relays on
  * a thread of its own.
  *
- * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses; with `kernel`,
- * `XdpUnavailableError` if this process may not use it, `XdpError` if an interface can't.
+ * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses,
+ * `PlaneUnavailableError` if `kernel` can't be had.
  */
 export async function startBatchedRelay(options: BatchedRelayOptions): Promise<BatchedRelay> {
   checkForwarding(options.threads, options.coalesceUs ?? 0);
-  if (options.kernel !== undefined) checkKernel(options);
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
@@ -69,10 +64,11 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   });
   const { ports, certificate } = parts;
   const hasStreams = specs.some(({ transport }) => transport !== "udp");
-  const offload = options.kernel && openOffload(options.kernel, logger);
   const sockets = new ListeningSockets({ ...options, isShared: hasStreams });
   const administration = createAdministration({ options, clock, logger });
+  let offload: ChannelOffload | undefined;
   try {
+    offload = options.kernel && openOffload(options.kernel, logger);
     await tryRelayAddresses(sockets, relayAddresses);
     const hasCertificate = certificate !== undefined;
     const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
@@ -100,11 +96,6 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
     await administration.close();
     throw error;
   }
-}
-
-function openOffload(options: KernelPlaneOptions, logger: Logger): ChannelOffload {
-  const warn = (fields: Readonly<Record<string, unknown>>, message: string): void => logger.warn(fields, message);
-  return new ChannelOffload({ ...options, system: loadSystem(), warn });
 }
 
 interface Parts {

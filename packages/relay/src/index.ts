@@ -50,7 +50,8 @@ export {
 } from "./planes/plane.ts";
 export type { BatchedPlaneOptions } from "./planes/batched/batched-plane-options.ts";
 export { BatchedPlane } from "./planes/batched/batched-plane.ts";
-export type { BatchedRelayOptions, KernelPlaneOptions } from "./batched-relay-options.ts";
+export type { BatchedRelayOptions } from "./batched-relay-options.ts";
+export type { KernelPlaneOptions } from "./kernel/open-offload.ts";
 export { BatchedRelay, startBatchedRelay } from "./batched-relay.ts";
 export { Arena } from "./libc/arena.ts";
 export { SocketFactory, type UdpSocket, type UdpSocketOptions } from "./libc/sockets.ts";

@@ -22,7 +22,7 @@ import type { PlaneCounterName } from "./planes/counters.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { PortTable } from "./ports/port-table.ts";
 import { createSystemClock } from "./reactor/clock.ts";
-import { DEFAULT_LISTEN, type RelayOptions } from "./relay-options.ts";
+import { DEFAULT_LISTEN, type ForwardingOptions, type RelayOptions } from "./relay-options.ts";
 import { ReplaceablePeerPolicy } from "./replaceable-peer-policy.ts";
 import type { CertificateFiles } from "./streams/certificate-files.ts";
 import { createEventLoopPlane } from "./streams/create-plane.ts";
@@ -87,6 +87,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const { authenticate, forwarding = {}, plane, ...forAll } = options;
   const threads = forwarding.threads ?? Math.min(MAX_THREADS, availableParallelism());
   checkForwarding(threads, forwarding.coalesceUs ?? 0);
+  checkInterface(forwarding);
   const choice = chooseForwarding(options);
   if (choice.plane === "portable" || typeof authenticate === "function") return startPortableRelay(options);
   return startBatchedRelay({
@@ -96,15 +97,30 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     libc: choice.libc,
     aggregate: choice.aggregate,
     ...(forwarding.coalesceUs !== undefined && { coalesceUs: forwarding.coalesceUs }),
+    ...(forwarding.interface !== undefined && { kernel: { interfaces: [forwarding.interface] } }),
     ...(plane?.socketBufferBytes !== undefined && { bufferBytes: plane.socketBufferBytes }),
   });
+}
+
+/** @throws TypeError */
+function checkInterface({ plane, interface: name }: ForwardingOptions): void {
+  if (plane === "kernel" && name === undefined) {
+    throw new TypeError(
+      "Cannot use the kernel plane without an interface: name the one that clients and peers come by",
+    );
+  }
+  if (plane !== "kernel" && name !== undefined) {
+    throw new TypeError(`Cannot use the interface ${name}: only the kernel plane goes by one`);
+  }
 }
 
 function chooseForwarding({ authenticate, forwarding, logger = silentLogger }: RelayOptions): PlaneChoice {
   const wanted = forwarding?.plane ?? "auto";
   if (typeof authenticate !== "function") return choosePlane({ wanted, logger });
-  if (wanted === "batched") {
-    throw new TypeError("Cannot use the batched plane: its threads need `authenticate` as a module, not as a function");
+  if (wanted === "batched" || wanted === "kernel") {
+    throw new TypeError(
+      `Cannot use the ${wanted} plane: its threads need \`authenticate\` as a module, not as a function`,
+    );
   }
   return { plane: "portable" };
 }

@@ -20,7 +20,13 @@ export {
   XdpError,
   XdpUnavailableError,
 } from "./kernel/system.ts";
-export { ChannelOffload, type ChannelOffloadOptions, type OffloadStatus } from "./offload/channel-offload.ts";
+export {
+  ChannelOffload,
+  type ChannelOffloadOptions,
+  type InterfaceStatus,
+  type MapStatus,
+  type OffloadStatus,
+} from "./offload/channel-offload.ts";
 export type { ChannelCounts } from "./offload/channel-table.ts";
 export type { Endpoint, Ip } from "./offload/endpoint.ts";
 export { type ChannelRoute, routeEntries, type RouteEntry, type RoutePlaces } from "./offload/routes.ts";

@@ -50,7 +50,7 @@ describe("self-contained tokens", () => {
     expect(of({})).toEqual({
       kind: "authenticated",
       username: "north",
-      actor: "north",
+      actor: serverName,
       scheme: "oauth",
       key: macKey,
       expiresAtUnixMs: NOW + 600_000,
@@ -61,6 +61,25 @@ describe("self-contained tokens", () => {
     expect(of({ passwordAlgorithm: "sha256" }).kind).toBe("authenticated");
     expect(of({ anonymous: true })).toMatchObject({ kind: "authenticated", username: "north" });
     expect(authenticator).toMatchObject({ usernameAnonymity: true, thirdPartyAuthorization: serverName });
+  });
+
+  test("count for the actor of their key", () => {
+    const keys = [{ kid: "north", key, actor: "Alliance" }];
+    const decision = authenticatorOf({ keys }).authenticate(turnRequest(request));
+    expect(decision).toMatchObject({ kind: "authenticated", username: "north", actor: "alliance" });
+  });
+
+  test("prove a session by what coturn's client takes of a key for SHA-1, and by no less", () => {
+    const full = macKey.subarray(0, 20);
+    const claims = { macKey: full, issuedAtUnixMs: NOW, lifetimeSeconds: 600 };
+    const options = { algorithm: "A256GCM", key: key.revealBytes(), serverName, nonce: new Uint8Array(12) } as const;
+    const accessToken = sealAccessToken(claims, options);
+    expect(of({ accessToken, key: full })).toMatchObject({ kind: "authenticated", key: full });
+    expect(of({ accessToken, key: full.subarray(0, 16) })).toMatchObject({ key: full.subarray(0, 16) });
+    expect(of({ accessToken, key: full.subarray(0, 15) })).toMatchObject({ reason: "badCredentials" });
+    const sha256 = { accessToken, key: full.subarray(0, 16), passwordAlgorithm: "sha256" } as const;
+    expect(of(sha256)).toMatchObject({ reason: "badCredentials" });
+    expect(of({ key: macKey.subarray(0, 16) })).toMatchObject({ reason: "badCredentials" });
   });
 
   test("end with lifetime and Delta", () => {

@@ -28,6 +28,12 @@ export interface OauthKey {
   readonly key: string | Secret;
   /** Default `A256GCM`. */
   readonly algorithm?: AccessTokenAlgorithm;
+  /**
+   * Whom sessions by its tokens count for: quotas and events know them by it, and a token of one key refreshes the
+   * allocation of another's if both have the same. Default: `serverName`, since one authorization server may have
+   * several keys.
+   */
+  readonly actor?: string;
   /** Until when it is good, in wall-clock milliseconds. Default: as long as it is configured. */
   readonly expiresAtUnixMs?: number;
 }
@@ -65,6 +71,7 @@ const DELTA_MS = 5000;
 
 interface OpenedKey extends Omit<AccessTokenSealOptions, "key"> {
   readonly kid: string;
+  readonly actor: string;
   readonly key: Secret;
   readonly expiresAtUnixMs: number;
 }
@@ -73,7 +80,7 @@ interface OpenedKey extends Omit<AccessTokenSealOptions, "key"> {
  * The scheme `oauth` (RFC 7635): the token in ACCESS-TOKEN holds the key of the session, encrypted to this relay. Whoever
  * sends a token is this scheme's alone; without one the answer is `notRequested`.
  *
- * The actor of a self-contained token is its key id, for it names nobody else; that of a JSON Web Token is its `sub`.
+ * The actor of a self-contained token is that of its key, for it names nobody; that of a JSON Web Token is its `sub`.
  *
  * The factory throws TypeError if there are neither keys nor `jwt`, a key has a wrong length, or a key id is listed twice.
  */
@@ -131,29 +138,42 @@ export function oauth(options: OauthOptions): TurnSchemeFactory {
   };
 }
 
-function decideSelfContained(request: TurnRequest, token: Uint8Array, key: OpenedKey | undefined): TurnSchemeResult {
-  if (key === undefined) return refused("unknownActor", { user: request.username, note: "no such key id" });
-  const user = key.kid;
-  if (!(key.expiresAtUnixMs > request.unixMs)) return refused("expired", { user, note: "the key has ended" });
-  const opened = openAccessToken(token, { ...key, key: key.key.revealBytes() });
+function decideSelfContained(request: TurnRequest, token: Uint8Array, shared: OpenedKey | undefined): TurnSchemeResult {
+  if (shared === undefined) return refused("unknownActor", { user: request.username, note: "no such key id" });
+  const { kid: user } = shared;
+  if (!(shared.expiresAtUnixMs > request.unixMs)) return refused("expired", { user, note: "the key has ended" });
+  const opened = openAccessToken(token, { ...shared, key: shared.key.revealBytes() });
   if (!opened.ok) {
     const { code } = opened.error;
     if (code === "sealed") return refused("badCredentials", { user, note: code });
     return { kind: "failed", reason: { kind: "badFormat", detail: `ACCESS-TOKEN: ${code}` } };
   }
   const { macKey, issuedAtUnixMs, lifetimeSeconds } = opened.claims;
-  if (!request.checkIntegrity(macKey)) return refused("badCredentials", { user });
+  const key = provenKey(request, macKey);
+  if (key === undefined) return refused("badCredentials", { user });
   // RFC 7635 §7: lifetime + Delta > abs(RDnew - TS)
   const lifetimeMs = lifetimeSeconds * 1000;
   if (!(lifetimeMs + DELTA_MS > Math.abs(request.unixMs - issuedAtUnixMs))) return refused("expired", { user });
   const digest = createHash("sha256").update(token).digest("base64url").slice(0, 22);
-  return proven(user, {
-    username: user,
-    key: macKey,
+  return proven(shared.actor, {
+    username: shared.kid,
+    key,
     expiresAtUnixMs: endOf(issuedAtUnixMs + lifetimeMs, request),
     boundsLifetime: true,
-    credentialId: `${user}/${digest}`,
+    credentialId: `${shared.kid}/${digest}`,
   });
+}
+
+const SHA1_KEY_BYTES = 20;
+/** The key of HMAC-SHA-1 has 20 bytes (RFC 7635 §6.2), of which coturn and its client take so many. */
+const COTURN_SHA1_KEY_BYTES = 16;
+
+/** The key that the request was signed with: the token's, or as much of it as coturn's client takes. */
+function provenKey(request: TurnRequest, macKey: Uint8Array): Uint8Array | undefined {
+  if (request.checkIntegrity(macKey)) return macKey;
+  if (macKey.length !== SHA1_KEY_BYTES || request.passwordAlgorithm === "sha256") return undefined;
+  const short = macKey.subarray(0, COTURN_SHA1_KEY_BYTES);
+  return request.checkIntegrity(short) ? short : undefined;
 }
 
 /** A token that is good by the tolerance alone ends with it, not in the past. */
@@ -171,13 +191,13 @@ function readKeys({ serverName, keys = [], jwt }: OauthOptions): ReadonlyMap<str
     throw new TypeError('Cannot configure the scheme "oauth": it needs keys, or jwt');
   }
   const byKid = new Map<string, OpenedKey>();
-  for (const { kid, key, algorithm = "A256GCM", expiresAtUnixMs = Infinity } of keys) {
+  for (const { kid, key, algorithm = "A256GCM", actor = serverName, expiresAtUnixMs = Infinity } of keys) {
     const who = `Cannot use OAuth key ${JSON.stringify(kid.slice(0, 80))}`;
     if (kid === "" || byKid.has(kid)) throw new TypeError(`${who}: its id is empty, or listed twice`);
     const bytes = typeof key === "string" ? Buffer.from(key, "base64") : key.revealBytes();
     const length = ACCESS_TOKEN_KEY_LENGTHS[algorithm];
     if (bytes.length < length) throw new TypeError(`${who}: ${algorithm} needs ${String(length)} bytes`);
-    byKid.set(kid, { kid, algorithm, serverName, expiresAtUnixMs, key: new Secret(bytes.subarray(0, length)) });
+    byKid.set(kid, { kid, actor, algorithm, serverName, expiresAtUnixMs, key: new Secret(bytes.subarray(0, length)) });
   }
   return byKid;
 }

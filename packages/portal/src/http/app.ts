@@ -62,6 +62,7 @@ export async function createApp(
   takeJsonOnly(app);
   answerErrors(app, services);
   logRequests(app, services);
+  measureRequests(app, services);
 
   await app.register(swagger, {
     openapi: {
@@ -192,5 +193,24 @@ function logRequests(app: App, { logger }: Services): void {
       ms: Math.round(reply.elapsedTime),
     };
     logger.debug(fields, "request");
+  });
+}
+
+/** Streams of events, and questions whether it lives, are nothing to measure or trace. */
+const UNMEASURED: ReadonlySet<string | undefined> = new Set(["/v1/events", "/healthz", "/readyz"]);
+
+function measureRequests(app: App, { telemetry }: Services): void {
+  const spans = new WeakMap<object, ReturnType<typeof telemetry.startRequest>>();
+  app.addHook("onRequest", async (request) => {
+    const { method } = request;
+    const { url: route } = request.routeOptions;
+    if (!UNMEASURED.has(route)) spans.set(request, telemetry.startRequest({ method, route }));
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    const { method } = request;
+    const { url: route } = request.routeOptions;
+    if (UNMEASURED.has(route)) return;
+    const { statusCode: status, elapsedTime } = reply;
+    telemetry.endRequest(spans.get(request), { method, route, status, seconds: elapsedTime / 1_000 });
   });
 }

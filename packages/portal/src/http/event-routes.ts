@@ -12,8 +12,7 @@ const MAX_WAITING_BYTES = 1_048_576;
 
 /** What happens, live, as server-sent events. */
 export function eventRoutes(app: App, services: Services): void {
-  const { fleet, gate } = services;
-  let streams = 0;
+  const { fleet, gate, streams } = services;
 
   app.get("/v1/events", {
     ...needs("events.read"),
@@ -31,7 +30,7 @@ export function eventRoutes(app: App, services: Services): void {
       },
     },
     handler: (request, reply) => {
-      if (streams >= MAX_STREAMS) throw new UnavailableError("There are too many streams of events.");
+      if (streams.open >= MAX_STREAMS) throw new UnavailableError("There are too many streams of events.");
       const { type, user } = request.query;
       const asking = fromFastifyRequest(request);
       reply.hijack();
@@ -45,7 +44,7 @@ export function eventRoutes(app: App, services: Services): void {
         "x-accel-buffering": "no",
       });
       raw.write(": open\n\n");
-      streams++;
+      streams.open++;
       const write = (text: string): void => {
         if (raw.writableLength > MAX_WAITING_BYTES) raw.destroy();
         else raw.write(text);
@@ -66,7 +65,7 @@ export function eventRoutes(app: App, services: Services): void {
       }, KEEP_ALIVE_MS);
       timer.unref();
       raw.once("close", () => {
-        streams--;
+        streams.open--;
         clearInterval(timer);
         unlisten();
       });

@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { ROLES } from "../access/roles.ts";
+import { USER_ID } from "../access/user-id.ts";
 
 // Names, lengths and bounds of what the API takes and gives. The OpenAPI document is made of these.
 
 export const time = z.iso.datetime().meta({ description: "RFC 3339, in UTC" });
 export const userId = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9._@-]{0,63}$/)
+  .regex(USER_ID)
   .meta({ description: "Lower-case letters, digits, and . _ @ - behind the first", examples: ["alice"] });
 export const role = z.enum(ROLES);
 const label = z
@@ -137,6 +138,7 @@ export const user = z.object({
   roles: z.array(role),
   disabled: z.boolean(),
   hasPassword: z.boolean(),
+  isExternal: z.boolean().meta({ description: "Whether roles follow the external authentication" }),
   maxAllocations: maxAllocations.optional(),
   createdAt: time,
 });

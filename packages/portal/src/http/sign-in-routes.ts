@@ -1,7 +1,6 @@
-import { type ExternalActor, fromFastifyRequest, OperationContext, Secret } from "@turnpike/authn";
+import { type ExternalActor, fromFastifyRequest, type OperationContext, Secret } from "@turnpike/authn";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
-import { isRole } from "../access/roles.ts";
 import { PortalError, UnavailableError } from "../errors.ts";
 import type { Services } from "../services.ts";
 import { findActor } from "../store/actors.ts";
@@ -145,20 +144,11 @@ async function byPassword(
   const id = username.toLowerCase();
   const local = await users.verifyPassword(ctx, id, secret);
   if (local !== undefined) return { kind: "proven", actor: local };
-  // Whoever has a password here is nobody else's to vouch for.
-  if (verifier === undefined || (await users.find(ctx, id))?.hasPassword === true) return { kind: "wrong" };
+  if (verifier === undefined) return { kind: "wrong" };
   const result = await verifier.verify(ctx, { username, password: secret });
   if (result.kind === "unavailable") return { kind: "unavailable" };
   if (result.kind === "rejected") return { kind: "wrong" };
-  const subject = result.subject.toLowerCase();
-  if (!/^[a-z0-9][a-z0-9._@-]{0,63}$/.test(subject)) return { kind: "wrong" };
-  const roles = result.roles.filter(isRole);
-  if ((await users.find(ctx, subject)) === undefined) {
-    if (roles.length === 0) return { kind: "wrong" };
-    const internal = OperationContext.internal("first-sign-in", { requestId: ctx.requestId, logger: ctx.logger });
-    await users.create(internal, { id: subject, kind: "user", name: result.displayName, roles });
-  }
-  const actor = await findActor(store.reader(ctx), { kind: "user", id: subject });
+  const actor = await findActor(store.reader(ctx), { kind: "user", id: result.subject });
   return actor === undefined ? { kind: "wrong" } : { kind: "proven", actor };
 }
 

@@ -18,6 +18,8 @@ export interface User {
   readonly disabled: boolean;
   /** Whether they can sign in by password. */
   readonly hasPassword: boolean;
+  /** Whether an external verifier vouched for them first: their roles follow it. */
+  readonly isExternal: boolean;
   /** How many allocations they may have at once. Absent: the fleet's default. */
   readonly maxAllocations?: number;
   readonly createdAtUnixMs: number;
@@ -31,6 +33,7 @@ export interface NewUser {
   readonly roles: readonly Role[];
   readonly password?: Secret | undefined;
   readonly maxAllocations?: number | undefined;
+  readonly isExternal?: boolean;
 }
 
 /** What can be changed; null takes it away. */
@@ -70,6 +73,7 @@ export class Users {
       disabled: 0,
       password_hash: user.password === undefined ? null : await hashPassword(user.password),
       max_allocations: user.maxAllocations ?? null,
+      is_external: Number(user.isExternal ?? false),
       created_at: this.#store.clock.unixMs(),
     };
     const details = { kind: user.kind, roles: user.roles };
@@ -189,6 +193,7 @@ function userOf(row: UsersTable): User {
     roles: readRoles(row.roles),
     disabled: row.disabled !== 0,
     hasPassword: row.password_hash !== null,
+    isExternal: row.is_external !== 0,
     ...(row.max_allocations === null ? {} : { maxAllocations: row.max_allocations }),
     createdAtUnixMs: row.created_at,
   };

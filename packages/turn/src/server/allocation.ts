@@ -34,6 +34,14 @@ export function isSameUser(a: Credential, b: Credential): boolean {
   return a.username === b.username && a.actor === b.actor;
 }
 
+/**
+ * RFC 7635 §9: a new token refreshes what an old one made. USERNAME is the id of the key that it was sealed with, and the
+ * authorization server may have another key by then.
+ */
+export function isNewTokenOf(old: Credential, token: Credential): boolean {
+  return old.boundsLifetime && token.boundsLifetime && old.scheme === token.scheme && old.actor === token.actor;
+}
+
 /** A permission: all ports of one peer address (RFC 8656 §9). */
 export class Permission {
   readonly kind = "permission";

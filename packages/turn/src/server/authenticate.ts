@@ -9,6 +9,7 @@ import {
   passwordAlgorithmNumbers,
   passwordAlgorithms,
   realm,
+  sameIp,
   userhash,
   username,
   userhashOf,
@@ -20,6 +21,7 @@ import type { Allocation, Credential } from "./allocation.ts";
 import type { AuthenticatedMethod, AuthenticationDecision, AuthenticationRequest } from "./authentication.ts";
 import type { Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
+import type { NonceState } from "./nonce.ts";
 import type { PendingAuthentications } from "./pending-authentications.ts";
 import { challenge, failure, replyUnauthenticated, type Proof } from "./reply.ts";
 
@@ -57,7 +59,7 @@ export function authenticate(
   existing: Allocation | undefined,
   proceed: (authenticated: Authenticated, now: Now) => void,
 ): void {
-  const claim = readClaim(core, request, method, now);
+  const claim = readClaim(core, request, method, now, existing);
   if (claim === undefined) return;
   const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message, method);
   if (known !== undefined) {
@@ -73,7 +75,13 @@ export function authenticate(
   pending.add(request, questionId, now, (late, at) => settle(core, request, method, claim, late, at, proceed));
 }
 
-function readClaim(core: Core, request: IncomingRequest, method: AuthenticatedMethod, now: Now): Claim | undefined {
+function readClaim(
+  core: Core,
+  request: IncomingRequest,
+  method: AuthenticatedMethod,
+  now: Now,
+  existing: Allocation | undefined,
+): Claim | undefined {
   const { message, client } = request;
   const badRequest = (reason: string): undefined => {
     replyUnauthenticated(core, request, failure(400, reason), now);
@@ -97,7 +105,7 @@ function readClaim(core: Core, request: IncomingRequest, method: AuthenticatedMe
   if (!(name ?? hash)?.ok || !claimedRealm.ok || !claimedNonce.ok) {
     return badRequest("Bad Request: USERNAME, USERHASH, REALM or NONCE is malformed");
   }
-  const state = core.nonces.check(claimedNonce.value, client.remote, now.unixMs);
+  const state = checkNonce(core, claimedNonce.value, request, method === "connectionBind" ? existing : undefined, now);
   if (state !== "valid") {
     // A made-up nonce is not worth an event: anybody can send millions of them.
     if (state === "stale" && core.wants("authFailed")) {
@@ -134,6 +142,22 @@ function readClaim(core: Core, request: IncomingRequest, method: AuthenticatedMe
     answerIntegrity: algorithm.named ? "sha256" : "sha1",
     accessToken: token?.ok ? token.value : undefined,
   };
+}
+
+/**
+ * A data connection (RFC 6062 §4.3) may come with the nonce of the control connection that it belongs to, from the same
+ * address: it needn't be challenged first, for which clients with small buffers have no room.
+ */
+function checkNonce(
+  core: Core,
+  value: string,
+  { client }: IncomingRequest,
+  control: Allocation | undefined,
+  now: Now,
+): NonceState {
+  const state = core.nonces.check(value, client.remote, now.unixMs);
+  if (state !== "forged" || control === undefined || !sameIp(control.client.remote, client.remote)) return state;
+  return core.nonces.check(value, control.client.remote, now.unixMs);
 }
 
 function readPasswordAlgorithm(

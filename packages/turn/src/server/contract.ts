@@ -169,7 +169,11 @@ export type Output =
       readonly connection: number;
       readonly peerConnection: number;
     }
-  | { readonly kind: "closePeerConnection"; readonly peerConnection: number }
+  /**
+   * `finish`: the client gave its allocation back. What it had sent on the data connection before that still goes to the
+   * peer, for a short time; the other direction ends at once.
+   */
+  | { readonly kind: "closePeerConnection"; readonly peerConnection: number; readonly finish?: true }
   /** A request that belongs to another engine's allocation: hand it in there by `handleHandedOver`. */
   | {
       readonly kind: "handOver";

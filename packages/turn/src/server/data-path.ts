@@ -2,7 +2,6 @@ import {
   channelDataLength,
   channelDataNumber,
   SendIndicationView,
-  sameTransportAddress,
   scanSendIndication,
   writeChannelDataHeader,
   writeDataIndicationHeader,
@@ -138,11 +137,8 @@ export class DataPath {
   }
 
   /** RFC 8016 §3.2.2: the first data from the new five-tuple ends the old one. */
-  #completeMove(allocation: Allocation, source: ClientSource): void {
-    const { next } = allocation;
-    if (next?.listener === source.listener && sameTransportAddress(next.remote, source.remote)) {
-      this.#registry.completeMove(allocation);
-    }
+  #completeMove(allocation: Allocation, { listener, remote }: ClientSource): void {
+    if (this.#registry.isNextClient(allocation, listener, remote)) this.#registry.completeMove(allocation);
   }
 
   #mayUse(channel: Channel, now: Now): boolean {

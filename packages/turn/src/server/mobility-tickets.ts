@@ -1,7 +1,10 @@
 import { encodeUtf8, type StunCrypto } from "@turnpike/stun";
+import { fromBase64, toBase64, URL_SAFE } from "./base64.ts";
 
-const MAC_LENGTH = 16;
-const TICKET_LENGTH = 9 + MAC_LENGTH;
+const BODY_LENGTH = 9;
+const MAC_LENGTH = 15;
+/** What coturn's client has room for: it keeps tickets as text of at most 32 characters. */
+const TICKET_LENGTH = ((BODY_LENGTH + MAC_LENGTH) / 3) * 4;
 const LABEL = encodeUtf8("mobility");
 
 /** What a MOBILITY-TICKET stands for. */
@@ -14,8 +17,8 @@ export interface Ticket {
 }
 
 /**
- * MOBILITY-TICKETs (RFC 8016 §3.1.2): engine, allocation and the number of the move under a keyed hash. They tell
- * nothing that the five-tuple's owner doesn't know, so they are authenticated and not encrypted.
+ * MOBILITY-TICKETs (RFC 8016 §3.1.2): engine, allocation and the number of the move under a keyed hash, in Base64. They
+ * tell nothing that the five-tuple's owner doesn't know, so they are authenticated and not encrypted.
  */
 export class MobilityTickets {
   readonly #key: Uint8Array;
@@ -27,23 +30,25 @@ export class MobilityTickets {
   }
 
   issue(ticket: Ticket): Uint8Array {
-    const bytes = new Uint8Array(TICKET_LENGTH);
+    const bytes = new Uint8Array(BODY_LENGTH + MAC_LENGTH);
     const view = new DataView(bytes.buffer);
     view.setUint8(0, ticket.engine);
     view.setUint32(1, ticket.allocation);
     view.setUint32(5, ticket.sequence);
-    bytes.set(this.#mac(bytes.subarray(0, 9)), 9);
-    return bytes;
+    bytes.set(this.#mac(bytes.subarray(0, BODY_LENGTH)), BODY_LENGTH);
+    return encodeUtf8(toBase64(bytes, URL_SAFE));
   }
 
   /** Undefined if this relay never gave out such a ticket. */
-  open(bytes: Uint8Array): Ticket | undefined {
-    if (bytes.length !== TICKET_LENGTH) return undefined;
-    const expected = this.#mac(bytes.subarray(0, 9));
+  open(ticket: Uint8Array): Ticket | undefined {
+    if (ticket.length !== TICKET_LENGTH) return undefined;
+    const bytes = fromBase64(String.fromCharCode(...ticket), 0, BODY_LENGTH + MAC_LENGTH);
+    if (bytes === undefined) return undefined;
+    const expected = this.#mac(bytes.subarray(0, BODY_LENGTH));
     let difference = 0;
-    for (let i = 0; i < MAC_LENGTH; i++) difference |= expected[i]! ^ bytes[9 + i]!;
+    for (let i = 0; i < MAC_LENGTH; i++) difference |= expected[i]! ^ bytes[BODY_LENGTH + i]!;
     if (difference !== 0) return undefined;
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    const view = new DataView(bytes.buffer);
     return { engine: view.getUint8(0), allocation: view.getUint32(1), sequence: view.getUint32(5) };
   }
 

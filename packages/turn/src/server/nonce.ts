@@ -1,4 +1,5 @@
 import type { StunCrypto, TransportAddress } from "@turnpike/stun";
+import { fromBase64, STANDARD, toBase64, URL_SAFE } from "./base64.ts";
 
 /** RFC 8489 §9.2: what a nonce of a server that knows that specification begins with. */
 const NONCE_COOKIE = "obMatJos2";
@@ -37,7 +38,7 @@ export class Nonces {
     this.#lifetimeMs = options.lifetimeSeconds * 1000;
     const features = FEATURE_PASSWORD_ALGORITHMS | (options.usernameAnonymity ? FEATURE_USERNAME_ANONYMITY : 0);
     const bytes = Uint8Array.of(features >>> 16, (features >>> 8) & 0xff, features & 0xff);
-    this.#cookie = NONCE_COOKIE + base64(bytes, STANDARD);
+    this.#cookie = NONCE_COOKIE + toBase64(bytes, STANDARD);
     for (let i = 0; i < COOKIE_LENGTH; i++) this.#input[22 + i] = this.#cookie.charCodeAt(i);
   }
 
@@ -47,13 +48,13 @@ export class Nonces {
     const body = new Uint8Array(4 + MAC_LENGTH);
     new DataView(body.buffer).setUint32(0, seconds);
     body.set(this.#mac(client, seconds), 4);
-    return this.#cookie + base64(body, URL_SAFE);
+    return this.#cookie + toBase64(body, URL_SAFE);
   }
 
   /** What a client's nonce is worth. */
   check(nonce: string, client: TransportAddress, unixMs: number): NonceState {
     if (nonce.length !== COOKIE_LENGTH + 22 || !nonce.startsWith(this.#cookie)) return "forged";
-    const body = fromBase64(nonce, COOKIE_LENGTH);
+    const body = fromBase64(nonce, COOKIE_LENGTH, 4 + MAC_LENGTH);
     if (body === undefined) return "forged";
     const seconds = new DataView(body.buffer).getUint32(0);
     const expected = this.#mac(client, seconds);
@@ -74,41 +75,4 @@ export class Nonces {
     view.setUint16(20, client.port);
     return this.#crypto.hmac("sha256", this.#key, [this.#input]).subarray(0, MAC_LENGTH);
   }
-}
-
-const STANDARD = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const URL_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/** Base64 without padding (RFC 4648 §4, §5). */
-function base64(bytes: Uint8Array, alphabet: string): string {
-  let text = "";
-  for (let i = 0; i < bytes.length; i += 3) {
-    const left = bytes.length - i;
-    const word = (bytes[i]! << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0);
-    text += alphabet[word >> 18]! + alphabet[(word >> 12) & 63]!;
-    if (left > 1) text += alphabet[(word >> 6) & 63]!;
-    if (left > 2) text += alphabet[word & 63]!;
-  }
-  return text;
-}
-
-/** Reads 16 bytes of URL-safe Base64, or undefined. */
-function fromBase64(text: string, offset: number): Uint8Array<ArrayBuffer> | undefined {
-  const bytes = new Uint8Array(16);
-  let at = 0;
-  let word = 0;
-  let bits = 0;
-  for (let i = offset; i < text.length; i++) {
-    const value = URL_SAFE.indexOf(text[i]!);
-    if (value < 0) return undefined;
-    word = (word << 6) | value;
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      if (at < bytes.length) bytes[at++] = (word >> bits) & 0xff;
-      word &= (1 << bits) - 1;
-    }
-  }
-  // The spare bits of the last character must be zero: each nonce has one spelling.
-  return word === 0 ? bytes : undefined;
 }

@@ -139,6 +139,11 @@ export class Registry {
     this.#addClient(client, allocation.slot);
   }
 
+  /** Whether this is the five-tuple that an allocation's client moves to. */
+  isNextClient({ next }: Allocation, listener: number, remote: TransportAddress): boolean {
+    return next?.listener === listener && sameTransportAddress(next.remote, remote);
+  }
+
   /** The client has moved: its old five-tuple is forgotten. */
   completeMove(allocation: Allocation): void {
     if (allocation.next === undefined) return;
@@ -150,7 +155,7 @@ export class Registry {
   /** One of the two connections of a client that moves has ended: the other is the allocation's. */
   endMove(allocation: Allocation, listener: number, remote: TransportAddress): void {
     const { next } = allocation;
-    if (next?.listener !== listener || !sameTransportAddress(next.remote, remote)) {
+    if (next === undefined || !this.isNextClient(allocation, listener, remote)) {
       this.completeMove(allocation);
       return;
     }

@@ -1,6 +1,6 @@
 import { decodeMessage, hasAttribute, isChannelData, mobilityTicket, type TransportAddress } from "@turnpike/stun";
 import { AllocateHandler } from "./allocate.ts";
-import { type Allocation, type ClientAddress, isSameUser } from "./allocation.ts";
+import { type Allocation, type ClientAddress, isNewTokenOf, isSameUser } from "./allocation.ts";
 import { authenticate, type Authenticated } from "./authenticate.ts";
 import { handleBinding } from "./binding.ts";
 import {
@@ -358,7 +358,10 @@ export class TurnServer implements ServerEngine {
     const { listener, remote } = request.client;
     const allocation = this.#core.registry.findAllocation(listener, remote);
     if (allocation === undefined) return failure(437, "Allocation Mismatch");
-    if (!isSameUser(allocation.credential, credential)) return failure(441, "Wrong Credentials");
+    const isRenewal = method === "refresh" && isNewTokenOf(allocation.credential, credential);
+    if (!isRenewal && !isSameUser(allocation.credential, credential)) return failure(441, "Wrong Credentials");
+    // Who asks from the new address has the answer to the move, and may never send data, but wait for some.
+    if (this.#core.registry.isNextClient(allocation, listener, remote)) this.#core.registry.completeMove(allocation);
     // The allocation's own key says nothing of lifetimes: this is a token that the authenticator has seen.
     if (credential.boundsLifetime) allocation.credential = credential;
     return this.#forAllocation(method, allocation, request, authenticated.proof, now);

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { concernsOf } from "../config/concerns.ts";
 import { readCredentials } from "../config/credentials.ts";
+import { readExternalAuth } from "../config/external-auth-files.ts";
 import { CONFIG_VARIABLE, loadConfiguration } from "../config/load.ts";
 import { formatEffective } from "../config/print.ts";
 import { importCoturn } from "../coturn/import-coturn.ts";
@@ -31,6 +32,7 @@ export function addConfigCommand(program: Command, world: World): void {
       const name = argument ?? flag ?? (world.environment[CONFIG_VARIABLE] || DEFAULT_FILE);
       const loaded = loadConfiguration({ file: readFile(name, world), environment: {}, flags: new Map() });
       const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
+      readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
       warn(concernsOf(loaded, credentials), world);
       world.out(`${name}: no problems found\n`);
     });
@@ -42,6 +44,7 @@ export function addConfigCommand(program: Command, world: World): void {
   addConfigurationFlags(print).action(() => {
     const loaded = configurationOf(print, world);
     const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
+    readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
     warn(concernsOf(loaded, credentials), world);
     world.out(`${formatEffective(loaded)}\n`);
   });

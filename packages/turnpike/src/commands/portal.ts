@@ -1,10 +1,14 @@
 import { OperationContext } from "@turnpike/authn";
 import type { FirstStart } from "@turnpike/portal";
 import type { Command } from "commander";
-import { addConfigurationFlags, ENVIRONMENT_HELP } from "../options.ts";
+import { readExternalAuth } from "../config/external-auth-files.ts";
+import type { LoadedConfiguration } from "../config/load.ts";
+import { addConfigurationFlags, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
 import { createConfigurationSource } from "../wiring/configuration-source.ts";
 import { openPortal, untilSignal } from "../wiring/portal.ts";
 import { createReloader } from "../wiring/reload.ts";
+import { refuseToReveal } from "../wiring/reveal.ts";
+import { withTelemetry } from "../wiring/telemetry.ts";
 import { loggerOf } from "../wiring/run-relay.ts";
 import { connectServiceManager } from "../wiring/service-manager.ts";
 import type { World } from "../world.ts";
@@ -19,11 +23,20 @@ export function addPortalCommand(program: Command, world: World): void {
   const isForPortal = ({ path: [table, key] }: { readonly path: readonly (string | number)[] }): boolean =>
     (table === "portal" && !OF_RELAYS.includes(String(key))) ||
     (table === "log" && key !== "events") ||
+    table === "penalties" ||
+    (table === "hints" && key === "reveal_ip_address") ||
+    (table === "telemetry" && key !== "health") ||
+    table === "external_auth" ||
+    table === "external_auth_cache" ||
+    (table === "authn" && key === "schemes_external") ||
     (table === "quota" && key === "user");
   addConfigurationFlags(command, isForPortal).action(async () => {
-    const source = createConfigurationSource(command, { world, readsCredentials: false });
+    const check = ({ configuration }: LoadedConfiguration): void =>
+      refuseToReveal(configuration, { runs: "portal", environment: world.environment });
+    const source = createConfigurationSource(command, { world, check, readsCredentials: false });
     const initial = source.read();
     const { configuration } = initial.loaded;
+    const externalAuth = readExternalAuth(initial.loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
     const service = connectServiceManager({ world, logger });
     const reloader = createReloader({
@@ -36,23 +49,31 @@ export function addPortalCommand(program: Command, world: World): void {
       service,
     });
     const signalled = untilSignal(world);
-    const portal = await openPortal({ configuration, world, logger });
-    const { signInLink } = command.opts<{ readonly signInLink?: string }>();
-    world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);
-    if (signInLink !== undefined) {
-      const ctx = OperationContext.internal("sign-in-link", { logger });
-      world.out(`Sign in once, within an hour:\n  ${await portal.createSignInUrl(ctx, signInLink)}\n`);
+    try {
+      await withTelemetry({ configuration, world, logger, serviceName: "portal" }, async (telemetry) => {
+        const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+        try {
+          const { signInLink } = command.opts<{ readonly signInLink?: string }>();
+          world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);
+          if (signInLink !== undefined) {
+            const ctx = OperationContext.internal("sign-in-link", { logger });
+            world.out(`Sign in once, within an hour:\n  ${await portal.createSignInUrl(ctx, signInLink)}\n`);
+          }
+          service.ready();
+          reloader.begin(({ loaded }) => {
+            logger.level = loaded.configuration.log.level;
+            return [];
+          });
+          await signalled;
+          service.stopping(0);
+        } finally {
+          await portal.stop();
+        }
+      });
+    } finally {
+      reloader.close();
+      service.close();
     }
-    service.ready();
-    reloader.begin(({ loaded }) => {
-      logger.level = loaded.configuration.log.level;
-      return [];
-    });
-    await signalled;
-    service.stopping(0);
-    await portal.stop();
-    reloader.close();
-    service.close();
   });
 }
 

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { LoadedConfiguration } from "../config/load.ts";
 import { addConfigurationFlags, ENVIRONMENT_HELP, isForRelay } from "../options.ts";
 import { createConfigurationSource } from "../wiring/configuration-source.ts";
+import { createPortalConnector, portalWayOf } from "../wiring/portal-way.ts";
 import { linkTargetOf } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import { runRelay } from "../wiring/run-relay.ts";
@@ -16,9 +17,23 @@ export function addRelayCommand(program: Command, world: World): void {
     )
     .addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(relay, isForRelay).action(async () => {
-    const check = ({ configuration }: LoadedConfiguration): void => refuseToReveal(configuration, { relay: true });
+    const check = ({ configuration }: LoadedConfiguration): void =>
+      refuseToReveal(configuration, { runs: "relay", environment: world.environment });
     const source = createConfigurationSource(relay, { world, check });
     const initial = source.read();
-    await runRelay({ source, initial, world, portal: linkTargetOf(initial.loaded.configuration, world) });
+    const { loaded } = initial;
+    const target = linkTargetOf(loaded.configuration, world);
+    const way = target && portalWayOf(target.url);
+    const dialled = way && createPortalConnector({ way, loaded, world });
+    const portal = target && {
+      ...target,
+      ...way,
+      ...(dialled && { connector: dialled.connector, times: dialled.times }),
+    };
+    try {
+      await runRelay({ source, initial, world, portal });
+    } finally {
+      await dialled?.close();
+    }
   });
 }

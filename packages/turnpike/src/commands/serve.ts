@@ -2,13 +2,15 @@ import { OperationContext } from "@turnpike/authn";
 import type { Portal } from "@turnpike/portal";
 import type { Relay } from "@turnpike/relay";
 import type { Command } from "commander";
+import { readExternalAuth } from "../config/external-auth-files.ts";
 import type { LoadedConfiguration } from "../config/load.ts";
 import { CommandError } from "../errors.ts";
-import { addConfigurationFlags, ENVIRONMENT_HELP, isForRelay } from "../options.ts";
+import { addConfigurationFlags, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
 import { createConfigurationSource } from "../wiring/configuration-source.ts";
 import { urlsOf } from "../wiring/link.ts";
 import { openPortal } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
+import { withTelemetry } from "../wiring/telemetry.ts";
 import { loggerOf, runRelay } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
 import { firstStartText } from "./portal.ts";
@@ -20,31 +22,36 @@ export function addServeCommand(program: Command, world: World): void {
     .description("run relay and portal in one process, and print their URLs and the iceServers for a WebRTC page")
     .addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(serve, isForRelay).action(async () => {
-    const source = createConfigurationSource(serve, { world, check: checkForServe });
+    const check = (loaded: LoadedConfiguration): void => checkForServe(loaded, world);
+    const source = createConfigurationSource(serve, { world, check });
     const initial = source.read();
     const { configuration } = initial.loaded;
+    const externalAuth = readExternalAuth(initial.loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
-    const portal = await openPortal({ configuration, world, logger });
-    const ctx = OperationContext.internal("serve", { logger });
-    try {
-      const token = await portal.createRelayToken(ctx, "local", { replace: true });
-      await runRelay({
-        source,
-        initial,
-        world,
-        logger,
-        // Of this very process: what it sends leaves the machine as little as what it thinks.
-        portal: { url: ownUrl(portal), token, allowCleartext: true },
-        onReady: async (relay) => world.out(await announcement(ctx, portal, relay)),
-      });
-    } finally {
-      await portal.stop();
-    }
+    await withTelemetry({ configuration, world, logger, serviceName: "turnpike" }, async (telemetry) => {
+      const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+      const ctx = OperationContext.internal("serve", { logger });
+      try {
+        const token = await portal.createRelayToken(ctx, "local", { replace: true });
+        await runRelay({
+          source,
+          initial,
+          world,
+          logger,
+          telemetry,
+          // Of this very process: what it sends leaves the machine as little as what it thinks.
+          portal: { url: ownUrl(portal), token, allowCleartext: true },
+          onReady: async (relay) => world.out(await announcement(ctx, portal, relay)),
+        });
+      } finally {
+        await portal.stop();
+      }
+    });
   });
 }
 
-function checkForServe({ configuration, placeOf }: LoadedConfiguration): void {
-  refuseToReveal(configuration, { relay: true });
+function checkForServe({ configuration, placeOf }: LoadedConfiguration, world: World): void {
+  refuseToReveal(configuration, { runs: "serve", environment: world.environment });
   if (configuration.authn.schemes_turn.includes("portal")) return;
   const where = placeOf(["authn", "schemes_turn"]);
   throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });

@@ -49,6 +49,11 @@ const RELAY: readonly Row[] = [
 const OTHERS: readonly Row[] = [
   ["--cert", "tls.cert", ["cert.pem"], "cert.pem"],
   ["--key", "tls.key", ["key.pem"], "key.pem"],
+  ["--interface", "relay.interface", ["eth0"], "eth0"],
+  ["--schemes-external", "authn.schemes_external", ["access-token"], ["access-token"]],
+  ["--external-auth-cache", "external_auth_cache.enabled", ["false"], false],
+  ["--external-auth-cache-expiry", "external_auth_cache.expiry", ["0.5"], 0.5],
+  ["--external-auth-cache-size", "external_auth_cache.size", ["10"], 10],
   ["--drain-timeout", "relay.drain_timeout", ["9"], 9],
   ["--redirect", "relay.redirect", ["always"], "always"],
   ["--discover-addresses", "relay.discover_addresses", ["gce_metadata"], "gce_metadata"],

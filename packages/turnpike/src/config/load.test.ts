@@ -56,7 +56,10 @@ describe("loadConfiguration", () => {
       webhook: {},
       oauth: {},
     });
-    expect(configuration.authn).toEqual({ schemes_turn: ["portal", "static", "shared-secret", "oauth", "webhook"] });
+    expect(configuration.authn).toEqual({
+      schemes_external: ["session-cookie", "access-token"],
+      schemes_turn: ["portal", "static", "shared-secret", "oauth", "webhook"],
+    });
     expect(configuration.penalties).toEqual({ delay: "constant", ban_failures: 100, ban_window: 600, ban_time: 600 });
     expect(configuration.log).toEqual({ level: "info", events: [] });
   });

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { checkedText, portNumber, secretText } from "./checked-text.ts";
 import { hints } from "./hints-schema.ts";
+import { externalAuth, externalAuthCache } from "./schema-external-auth.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { protocolKeys, streams } from "./schema-protocol.ts";
 import { operationKeys } from "./schema-operation.ts";
@@ -18,15 +19,22 @@ import {
 
 const relay = z.strictObject({
   plane: z
-    .enum(["auto", "portable", "batched"])
+    .enum(["auto", "portable", "batched", "kernel"])
     .prefault("auto")
     .register(settings, {
       flag: "--plane",
       value: "WHAT",
       description:
-        "how UDP is forwarded: batched (many packets a system call, on threads; Linux x64 with glibc), portable, or " +
-        "auto: batched if this machine passes its self-test",
+        "how UDP is forwarded: batched (many packets a system call, on threads; Linux x64 with glibc), kernel (batched, " +
+        "and channels in the kernel by XDP; needs --interface, CAP_BPF and CAP_NET_ADMIN), portable, or auto: batched if " +
+        "this machine passes its self-test",
     }),
+  interface: z.string().min(1).max(15).optional().register(settings, {
+    flag: "--interface",
+    value: "NAME",
+    description: "with --plane kernel: the Ethernet interface that clients and peers come by",
+    defaultText: "none",
+  }),
   threads: z.int().min(1).max(64).optional().register(settings, {
     flag: "--threads",
     value: "N",
@@ -184,8 +192,9 @@ const portal = z.strictObject({
     .optional()
     .register(settings, {
       flag: "--portal",
-      value: "URL",
-      description: "the portal that a relay links to: https://HOST; it serves once the portal said init",
+      value: "URL-OR-HINTS",
+      description:
+        "the portal that a relay links to: https://HOST, hints such as tor:NAME.onion:80, or a reference; [hints] rules the way; it serves once the portal said init",
       aliases: ["FIREZONE_API_URL"],
       defaultText: "none: the relay stands alone",
     }),
@@ -255,7 +264,7 @@ const telemetry = z.strictObject({
   metrics: z.string().min(1).optional().register(settings, {
     flag: "--metrics",
     value: "ADDRESS:PORT",
-    description: "where a relay's /metrics is served for Prometheus; off for nowhere",
+    description: "where /metrics of relay and portal is served for Prometheus; off for nowhere",
     defaultText: "`127.0.0.1:9641`, if the port is free",
   }),
   health: z.string().min(1).optional().register(settings, {
@@ -382,6 +391,8 @@ export const configurationSchema = z
     tls: tls.prefault({}),
     streams: streams.prefault({}),
     authn: authn.prefault({}),
+    external_auth: externalAuth.prefault({}),
+    external_auth_cache: externalAuthCache.prefault({}),
     turn: turn.prefault({}),
     penalties: penalties.prefault({}),
     peers: peers.prefault({}),
@@ -396,6 +407,12 @@ export const configurationSchema = z
     if (domain === undefined || servers.length > 0) return;
     const message = "has no effect without relay.alternate_servers";
     context.addIssue({ code: "custom", path: ["relay", "alternate_domain"], message });
+  })
+  .superRefine((configuration, context) => {
+    if (configuration.authn.schemes_external.includes("basic") && configuration.external_auth.kind === undefined) {
+      const message = '"basic" needs external_auth.kind: nobody else knows the passwords';
+      context.addIssue({ code: "custom", path: ["authn", "schemes_external"], message });
+    }
   })
   .superRefine(({ authn: { schemes_turn: schemes }, turn: configured }, context) => {
     const needs = [

@@ -30,6 +30,9 @@ export function relayOptionsOf(options: {
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
     throw new TypeError("Cannot use one of --cert and --key without the other");
   }
+  if ((relay.plane === "kernel") !== (relay.interface !== undefined)) {
+    throw new TypeError("Cannot use one of --plane kernel and --interface without the other");
+  }
   const [min, max] = relay.port_range;
   const { thirdPartyAuthorization } = authenticator;
   return {
@@ -38,6 +41,7 @@ export function relayOptionsOf(options: {
       plane: relay.plane,
       ...(relay.threads === undefined ? {} : { threads: relay.threads }),
       coalesceUs: relay.coalesce_us,
+      ...(relay.interface === undefined ? {} : { interface: relay.interface }),
     },
     ...(relay.listen === undefined ? {} : { listen: relay.listen }),
     ...(tls.cert === undefined || tls.key === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
@@ -103,7 +107,8 @@ function natDiscoveryOf({ relay: { nat_discovery: discovery } }: Configuration):
   return { natDiscovery: { addresses: [first, second], ports: discovery.ports } };
 }
 
-function penaltiesOf(penalties: Configuration["penalties"]): Exclude<RelayOptions["penalties"], undefined> {
+/** What wrong credentials cost, at a relay and at a portal. */
+export function penaltiesOf(penalties: Configuration["penalties"]): Exclude<RelayOptions["penalties"], undefined> {
   const { delay, ban_failures: failures, ban_window: windowSeconds, ban_time: banSeconds } = penalties;
   if (delay === "none" && failures === 0) return false;
   return { delay: DELAYS[delay], automaticBan: failures === 0 ? false : { failures, windowSeconds, banSeconds } };

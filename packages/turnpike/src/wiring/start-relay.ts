@@ -14,7 +14,8 @@ import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { authenticatorData, type AuthenticatorData, createAuthenticator } from "./authenticator.ts";
 import type { LinkParts } from "./link.ts";
-import { answerQuestion, createSlowAnswers, type Question } from "./questions.ts";
+import type { Question } from "./ask-for-answers.ts";
+import { answerQuestion, createSlowAnswers } from "./questions.ts";
 import { limitsOf, relayOptionsOf } from "./relay-options.ts";
 import type { Notice } from "./thread-authenticator.ts";
 
