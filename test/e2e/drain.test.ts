@@ -1,7 +1,7 @@
 /** How a relay that is started by the command ends, and where its clients go meanwhile: with real signals. */
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseTransportAddress } from "@turnpike/stun";
@@ -54,8 +54,9 @@ describe.each(["portable", "batched"])("a relay on the %s plane that drains", (p
   });
 
   it("sends new clients to the others that it knows, and keeps its own", async () => {
-    const others = ["--alternate-server=192.0.2.7:3478", "--alternate-domain=relay.example"];
-    const child = await start([`--plane=${plane}`, ...others]);
+    const file = join(folder, `${plane}.toml`);
+    writeFileSync(file, '[[redirect.rule]]\nservers = ["192.0.2.7:3478"]\ndraining = true\n');
+    const child = await start([`--plane=${plane}`, `--config=${file}`]);
     const client = await clientOf(child);
     expect(await client.allocate()).toMatchObject({ family: 4 });
     child.signal("SIGTERM");
@@ -64,14 +65,6 @@ describe.each(["portable", "batched"])("a relay on the %s plane that drains", (p
     expect(await client.refresh(600)).toBe("success");
     expect(await client.refresh(0)).toBe("success");
     expect(await child.ended).toBe(0);
-  });
-});
-
-describe("--redirect=always", () => {
-  it("sends every client elsewhere", async () => {
-    const child = await start(["--redirect=always", "--alternate-server=192.0.2.7:3478"]);
-    expect(await (await clientOf(child)).allocate()).toBe(300);
-    expect(await child.stop()).toBe(0);
   });
 });
 

@@ -2,8 +2,9 @@ import { formatTransportAddress, transportAddress } from "@turnpike/stun";
 import { expect, test } from "vitest";
 import {
   type FleetRelay,
+  redirectByFirst,
   redirectByPrefix,
-  redirectInTurn,
+  redirectByRules,
   redirectionFor,
   redirectToLeastLoaded,
 } from "./redirect.ts";
@@ -36,6 +37,28 @@ test("by prefix: the first rule that fits, with a server of the client's family"
   expect(redirectionFor(policy, question("2001:db8:2::1"))).toBeUndefined();
 });
 
+test("by rules: the first of which all holds, of user, address and load", () => {
+  const policy = redirectByRules([
+    { users: ["Alice"], prefixes: ["198.51.100.0/24", "203.0.113.1"], servers: ["192.0.2.1:3478"] },
+    { users: ["bob"], draining: true, servers: ["192.0.2.2:3478"] },
+    { minAllocations: 100, servers: ["192.0.2.3:3478"] },
+    { draining: true, servers: ["192.0.2.4:3478"] },
+  ]);
+  const to = (actor: string, ...asked: Parameters<typeof question>): string | undefined =>
+    serverOf(redirectionFor(policy, { ...question(...asked), actor }));
+  expect(to("alice")).toBe("192.0.2.1:3478");
+  expect(to("alice", "203.0.113.1")).toBe("192.0.2.1:3478");
+  expect(to("alice", "203.0.113.2")).toBeUndefined();
+  expect(to("bob")).toBeUndefined();
+  expect(to("bob", undefined, 100, true)).toBe("192.0.2.2:3478");
+  expect(to("carol", undefined, 100)).toBe("192.0.2.3:3478");
+  expect(to("carol", undefined, 99, true)).toBe("192.0.2.4:3478");
+  expect(() => redirectByRules([{ minAllocations: -1, servers: ["192.0.2.1:1"] }])).toThrow(RangeError);
+  const first = redirectByFirst([policy, () => ({ servers: ["192.0.2.5:3478"] })]);
+  expect(serverOf(redirectionFor(first, question("203.0.113.2")))).toBe("192.0.2.5:3478");
+  expect(redirectByFirst([])(question())).toBeUndefined();
+});
+
 test("wrong rules are refused at the start", () => {
   expect(() => redirectByPrefix([{ prefix: "10.0.0.0/33", servers: ["192.0.2.1:1"] }])).toThrow("10.0.0.0/33");
   expect(() => redirectByPrefix([{ prefix: "10.0.0.0/8", servers: ["relay.example.org:3478"] }])).toThrow(
@@ -61,16 +84,15 @@ test("to the least loaded: only over a margin, only from some load on, and alway
   expect(() => redirectToLeastLoaded({ relays: () => [], margin: 0.5 })).toThrow(RangeError);
 });
 
-test("in turn: one server after the other of the client's family, while draining or always", () => {
+test("a rule's servers are told in turn, each to clients of its address family", () => {
   const servers = ["192.0.2.1:3478", "[2001:db8::1]:3478", "192.0.2.2:3478"];
-  const draining = redirectInTurn({ servers, domain: "relay.example" });
-  expect(redirectionFor(draining, question())).toBeUndefined();
-  const always = redirectInTurn({ servers, when: "always" });
-  const told = ["a", "b", "c"].map(() => serverOf(redirectionFor(always, question())));
+  const policy = redirectByRules([{ servers, domain: "relay.example" }]);
+  const told = ["a", "b", "c"].map(() => serverOf(redirectionFor(policy, question())));
   expect(told).toEqual(["192.0.2.1:3478", "192.0.2.2:3478", "192.0.2.1:3478"]);
-  expect(serverOf(redirectionFor(always, question("2001:db8::7")))).toBe("[2001:db8::1]:3478");
-  expect(redirectionFor(draining, question(undefined, 0, true))).toMatchObject({ alternateDomain: "relay.example" });
-  const ipv4 = redirectInTurn({ servers: ["192.0.2.1:3478"], when: "always" });
+  expect(redirectionFor(policy, question())).toMatchObject({ alternateDomain: "relay.example" });
+  for (const _ of ["a", "b"]) {
+    expect(serverOf(redirectionFor(policy, question("2001:db8::7")))).toBe("[2001:db8::1]:3478");
+  }
+  const ipv4 = redirectByRules([{ servers: ["192.0.2.1:3478"] }, { servers }]);
   expect(redirectionFor(ipv4, question("2001:db8::7"))).toBeUndefined();
-  expect(() => redirectInTurn({ servers: [] })).toThrow("no server is named");
 });

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createRevocationList } from "@turnpike/authn/turn";
 import { createLogger } from "../log.ts";
 import { authenticatorData, createAuthenticator } from "../wiring/authenticator.ts";
-import { limitsOf, relayOptionsOf } from "../wiring/relay-options.ts";
+import { relayOptionsOf } from "../wiring/relay-options.ts";
 import { writeToml } from "../coturn/write-toml.ts";
 import { readCredentials } from "./credentials.ts";
 import { formatSource, KEYS, loadConfiguration, type ConfigurationInput } from "./load.ts";
@@ -25,7 +25,6 @@ const RELAY: readonly Row[] = [
   ["--max-lifetime", "relay.max_lifetime", ["1200"], 1200],
   ["--channel-lifetime", "relay.channel_lifetime", ["900"], 900],
   ["--nonce-lifetime", "relay.nonce_lifetime", ["300"], 300],
-  ["--alternate-server", "relay.alternate_servers", ["192.0.2.7:3478"], ["192.0.2.7:3478"]],
   ["--threads", "relay.threads", ["3"], 3],
   ["--plane", "relay.plane", ["portable"], "portable"],
   ["--coalesce-us", "relay.coalesce_us", ["50"], 50],
@@ -55,7 +54,6 @@ const OTHERS: readonly Row[] = [
   ["--external-auth-cache-expiry", "external_auth_cache.expiry", ["0.5"], 0.5],
   ["--external-auth-cache-size", "external_auth_cache.size", ["10"], 10],
   ["--drain-timeout", "relay.drain_timeout", ["9"], 9],
-  ["--redirect", "relay.redirect", ["always"], "always"],
   ["--discover-addresses", "relay.discover_addresses", ["gce_metadata"], "gce_metadata"],
   ["--portal", "portal.url", ["https://portal.example"], "https://portal.example"],
   ["--token", "portal.token", ["tr_x"], "tr_x"],
@@ -135,8 +133,7 @@ function startedBy(flags: ReadonlyMap<string, readonly string[]>): string {
     authenticate: { module: "", data: () => undefined },
     logger,
   });
-  const { redirect } = limitsOf(configuration, undefined);
-  return JSON.stringify({ data, options, redirects: redirect !== undefined });
+  return JSON.stringify({ data, options });
 }
 
 describe("a relay's flags", () => {

@@ -1,9 +1,7 @@
 import { z } from "zod";
-import { checkedText } from "./checked-text.ts";
 import { settings } from "./setting.ts";
-import { checkServerAddress } from "./values.ts";
 
-/** Keys of `[relay]` for those who run it: where its addresses come from, where clients go, how it ends. */
+/** Keys of `[relay]` for those who run it: where its addresses come from, how it ends. */
 export const operationKeys = {
   nonce_lifetime: z.int().min(10).max(3600).prefault(600).register(settings, {
     flag: "--nonce-lifetime",
@@ -20,21 +18,6 @@ export const operationKeys = {
       defaultText: "nobody is asked",
       aliases: ["LISTEN_ADDRESS_DISCOVERY_METHOD"],
     }),
-  alternate_servers: z.array(checkedText(checkServerAddress)).prefault([]).register(settings, {
-    flag: "--alternate-server",
-    value: "ADDRESS:PORT",
-    description: "a relay that clients are sent to by 300 (Try Alternate), one after the other",
-  }),
-  alternate_domain: z.string().min(1).max(255).optional().register(settings, {
-    flag: "--alternate-domain",
-    value: "NAME",
-    description: "the name in the certificates of those relays (ALTERNATE-DOMAIN, RFC 8489 §14.16)",
-  }),
-  redirect: z.enum(["draining", "always"]).prefault("draining").register(settings, {
-    flag: "--redirect",
-    value: "WHEN",
-    description: "when clients are sent there: while this relay drains, or always",
-  }),
   drain_timeout: z.int().min(0).max(86_400).prefault(3600).register(settings, {
     flag: "--drain-timeout",
     value: "SECONDS",

@@ -5,9 +5,11 @@ import { externalAuth, externalAuthCache } from "./schema-external-auth.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { protocolKeys, streams } from "./schema-protocol.ts";
 import { operationKeys } from "./schema-operation.ts";
+import { redirect } from "./schema-redirect.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
+  checkAddressPrefix,
   checkEventType,
   checkExternalAddress,
   checkListenSpec,
@@ -245,6 +247,11 @@ const portal = z.strictObject({
     defaultText: "none: there is one portal",
     secret: true,
   }),
+  trusted_proxies: z.array(checkedText(checkAddressPrefix)).prefault([]).register(settings, {
+    flag: "--portal-trusted-proxy",
+    value: "CIDR",
+    description: "a reverse proxy before the portal, whose X-Forwarded-For is believed: an address or prefix",
+  }),
   public_url: z.string().min(1).optional().register(settings, {
     flag: "--public-url",
     value: "URL",
@@ -400,13 +407,13 @@ export const configurationSchema = z
     portal: portal.prefault({}),
     telemetry: telemetry.prefault({}),
     quota: quota.prefault({}),
+    redirect: redirect.prefault({}),
     control: control.prefault({}),
     log: log.prefault({}),
   })
-  .superRefine(({ relay: { alternate_servers: servers, alternate_domain: domain } }, context) => {
-    if (domain === undefined || servers.length > 0) return;
-    const message = "has no effect without relay.alternate_servers";
-    context.addIssue({ code: "custom", path: ["relay", "alternate_domain"], message });
+  .refine(({ redirect: { least_loaded: wanted }, quota: { store } }) => !wanted || store !== undefined, {
+    path: ["redirect", "least_loaded"],
+    message: "needs quota.store: the relays of a fleet tell each other by it how full they are",
   })
   .superRefine((configuration, context) => {
     if (configuration.authn.schemes_external.includes("basic") && configuration.external_auth.kind === undefined) {

@@ -1,8 +1,13 @@
 import { isIP } from "node:net";
 import { turnHintServer } from "@turnpike/client";
 import { createAddressPolicy, InvalidHintError, parseHint, parseTarget } from "@turnpike/hints";
-import { isRelayEventType, parseExternalAddress, parseListenSpec, RELAY_EVENT_TYPES } from "@turnpike/relay";
-import { parseTransportAddress } from "@turnpike/stun";
+import {
+  isRelayEventType,
+  parseExternalAddress,
+  parseListenSpec,
+  redirectByRules,
+  RELAY_EVENT_TYPES,
+} from "@turnpike/relay";
 import { createPeerPolicy } from "@turnpike/turn";
 
 /** A value is not of its form. The message says what is wrong and what would be right, without the key's name. */
@@ -33,17 +38,6 @@ export function listenOnPort(port: string): readonly string[] {
   return ["udp", "tcp"].flatMap((transport) => [`${transport}:0.0.0.0:${port}`, `${transport}:[::]:${port}`]);
 }
 
-/** Checks `ADDRESS:PORT` of another relay. */
-export function checkServerAddress(text: string): string {
-  const port = outOfRangePort(text);
-  if (port !== undefined) throw new InvalidValueError(`there is no port ${port}: ports go from 1 to 65535`);
-  const address = parseTransportAddress(text);
-  if (address !== undefined && address.port > 0) return text;
-  throw new InvalidValueError(
-    `${JSON.stringify(text)}: write ADDRESS:PORT, such as 203.0.113.7:3478 or [2001:db8::7]:3478`,
-  );
-}
-
 const LAST_PORT = 65_535;
 
 /** The port at the end of a text, if it is a number that no port has. */
@@ -68,6 +62,11 @@ export function checkExternalAddress(text: string): string {
 /** Checks a peer range: `A`, `A/N` or `A-B`. */
 export function checkPeerRange(text: string): string {
   return checkBy((range) => createPeerPolicy({ deny: [range] }), text);
+}
+
+/** Checks `ADDRESS:PORT` of another server. */
+export function checkRedirectServer(server: string): string {
+  return checkBy((text) => redirectByRules([{ servers: [text] }]), server);
 }
 
 /** Checks a prefix that hints may or may not reach: `A` or `A/N`. */

@@ -131,7 +131,7 @@ describe("importCoturn", () => {
     [
       "alternate-server=198.51.100.8\nalternate-server=[2001:db8::8]:5000",
       {
-        relay: { alternate_servers: ["198.51.100.8:3478", "[2001:db8::8]:5000"], redirect: "always" },
+        redirect: { rule: [{ servers: ["198.51.100.8:3478", "[2001:db8::8]:5000"] }] },
       },
       [],
     ],

@@ -1,4 +1,5 @@
 import { nearest } from "../config/nearest.ts";
+import { checkRedirectServer } from "../config/values.ts";
 import { Draft, type Remark } from "./draft.ts";
 import { COTURN_KEYS } from "./keys.ts";
 import { LISTENER_KEYS, translateListeners } from "./listeners.ts";
@@ -30,6 +31,7 @@ export function importCoturn(options: { readonly name: string; readonly text: st
   );
   for (const entry of entries) COTURN_KEYS.get(entry.key)?.translate(entry, draft);
   translatePrometheus(entries, draft);
+  translateAlternates(entries, draft);
   remarkOnUsers(entries, draft);
   if (!entries.some(({ key }) => key === "allow-loopback-peers")) {
     draft.note(
@@ -72,6 +74,24 @@ function translatePrometheus(entries: readonly CoturnEntry[], draft: Draft): voi
   if (host === "0.0.0.0") {
     draft.warn(enabled.line, "prometheus: everybody who reaches the machine can read the metrics, as with coturn");
   }
+}
+
+/** One rule for all of them: clients are sent on in turn. The port may be left out there. */
+function translateAlternates(entries: readonly CoturnEntry[], draft: Draft): void {
+  const alternates = entries.filter(({ key }) => key === "alternate-server");
+  const servers = alternates.flatMap(({ value, line }) => {
+    const hasPort = /\]:\d+$/.test(value) || /^[^:]+:\d+$/.test(value);
+    const bare = value.replace(/^\[(.*)\]$/, "$1");
+    const server = hasPort ? value : `${bare.includes(":") ? `[${bare}]` : bare}:3478`;
+    try {
+      return [checkRedirectServer(server)];
+    } catch {
+      draft.warn(line, "alternate-server: left out: it is not an address, or an address and a port");
+      return [];
+    }
+  });
+  const [first] = alternates;
+  if (first !== undefined && servers.length > 0) draft.add(["redirect", "rule"], { servers }, first.line);
 }
 
 function remarkOnUsers(entries: readonly CoturnEntry[], draft: Draft): void {

@@ -33,7 +33,7 @@ export const COTURN_KEYS: ReadonlyMap<string, CoturnKey> = new Map<string, Cotur
   ["no-tcp-relay", whenOn((draft, { line }) => draft.set(["relay", "tcp_relay"], false, line))],
   ["no-rfc5780", always("NAT discovery is off unless relay.nat_discovery names two addresses")],
   ["response-origin-only-with-rfc5780", always("RESPONSE-ORIGIN is told by NAT discovery alone")],
-  ["alternate-server", { translate: alternateServer, isRepeatable: true }],
+  ["alternate-server", { translate: () => {}, isRepeatable: true }],
 
   ["user", { translate: user, isRepeatable: true }],
   [
@@ -242,15 +242,6 @@ function permissionLifetime(entry: CoturnEntry, draft: Draft): void {
 function relayThreads(entry: CoturnEntry, draft: Draft): void {
   const threads = numberOf(entry, draft);
   if (threads !== undefined) draft.set(["relay", "threads"], Math.max(1, threads), entry.line);
-}
-
-/** The port may be left out there. */
-function alternateServer({ value, line }: CoturnEntry, draft: Draft): void {
-  const hasPort = /\]:\d+$/.test(value) || /^[^:]+:\d+$/.test(value);
-  const bare = value.replace(/^\[(.*)\]$/, "$1");
-  const address = hasPort ? value : `${bare.includes(":") ? `[${bare}]` : bare}:3478`;
-  draft.add(["relay", "alternate_servers"], address, line);
-  draft.set(["relay", "redirect"], "always", line);
 }
 
 function restSeparator({ value, line }: CoturnEntry, draft: Draft): void {

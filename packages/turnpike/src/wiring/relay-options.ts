@@ -5,7 +5,7 @@ import {
   isRelayEventType,
   type LimitsFor,
   plainEvent,
-  redirectInTurn,
+  type RedirectPolicy,
   type RelayLimits,
   type RelayOptions,
 } from "@turnpike/relay";
@@ -21,6 +21,8 @@ export function relayOptionsOf(options: {
   readonly authenticate: AuthenticateModule;
   /** What a portal says of its users. */
   readonly limitsFor?: LimitsFor | undefined;
+  /** Who is sent to another relay. Default: nobody. */
+  readonly redirect?: RedirectPolicy | undefined;
   readonly logger: Logger;
   /** Who else hears of events. */
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
@@ -65,7 +67,7 @@ export function relayOptionsOf(options: {
       usernameAnonymity: authenticator.usernameAnonymity,
       ...(thirdPartyAuthorization === undefined ? {} : { thirdPartyAuthorization }),
     },
-    limits: limitsOf(configuration, options.limitsFor),
+    limits: relayLimitsOf(configuration, options),
     ...(log.events.length === 0
       ? {}
       : { eventLog: log.events.includes("all") ? {} : { types: log.events.filter(isRelayEventType) } }),
@@ -120,9 +122,14 @@ const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>
   none: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
 };
 
-/** What of a configuration `relay.configure` takes. @throws TypeError */
-export function limitsOf({ quota, relay, penalties }: Configuration, limitsFor: LimitsFor | undefined): RelayLimits {
-  const { alternate_servers: servers, alternate_domain: domain, redirect: when } = relay;
+/** What of a configuration `relay.configure` takes: all that can change while the relay runs. */
+export function relayLimitsOf(
+  { quota, penalties, relay }: Configuration,
+  {
+    limitsFor,
+    redirect,
+  }: { readonly limitsFor?: LimitsFor | undefined; readonly redirect?: RedirectPolicy | undefined },
+): RelayLimits {
   const quotas = {
     ...(quota.user === undefined ? {} : { user: quota.user }),
     ...(quota.total === undefined ? {} : { total: quota.total }),
@@ -136,11 +143,9 @@ export function limitsOf({ quota, relay, penalties }: Configuration, limitsFor: 
   return {
     quotas,
     perSource,
-    maxLifetimeSeconds: relay.max_lifetime,
     penalties: penaltiesOf(penalties),
-    ...(servers.length === 0
-      ? {}
-      : { redirect: redirectInTurn({ servers, when, ...(domain === undefined ? {} : { domain }) }) }),
+    maxLifetimeSeconds: relay.max_lifetime,
+    ...(redirect === undefined ? {} : { redirect }),
     ...(limitsFor === undefined ? {} : { limitsFor }),
     ...(quota.user_bandwidth === undefined ? {} : { userRate: { bytesPerSecond: quota.user_bandwidth } }),
     ...(quota.allocation_bandwidth === undefined

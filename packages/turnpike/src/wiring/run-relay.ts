@@ -124,9 +124,7 @@ const LIVE_KEYS: readonly string[] = [
   "quota.challenges_per_second",
   "quota.allocations_per_second",
   "relay.max_lifetime",
-  "relay.alternate_servers",
-  "relay.alternate_domain",
-  "relay.redirect",
+  "redirect.rule",
   "relay.drain_timeout",
   "log.level",
 ];

@@ -16,7 +16,8 @@ import { authenticatorData, type AuthenticatorData, createAuthenticator } from "
 import type { LinkParts } from "./link.ts";
 import type { Question } from "./ask-for-answers.ts";
 import { answerQuestion, createSlowAnswers } from "./questions.ts";
-import { limitsOf, relayOptionsOf } from "./relay-options.ts";
+import { connectFleetLoads, type Fleet, leavingFleet, redirectOf } from "./redirect.ts";
+import { relayLimitsOf, relayOptionsOf } from "./relay-options.ts";
 import type { Notice } from "./thread-authenticator.ts";
 
 /** What {@link startConfiguredRelay} goes by. */
@@ -60,6 +61,7 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
   let { configuration, credentials } = options;
   // A portal may revoke before the relay serves: nothing lives then that could be ended.
   const started: { relay?: Relay } = {};
+  const fleet: Fleet = { loads: undefined };
   const tell = (notice: Notice): void => started.relay?.tellAuthenticators(notice);
   const revocations = createRevocationList({
     onRevoked: (revocation) => {
@@ -96,6 +98,7 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
       answer: (question) => answerQuestion(answers, question as Question),
     },
     limitsFor: link?.orders.limitsFor,
+    redirect: redirectOf(configuration, () => fleet.loads?.relays() ?? []),
     logger,
     onEvent: options.onEvent,
   });
@@ -105,13 +108,15 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
     await link.connect();
   }
   const { store: url } = configuration.quota;
-  const admissionStore = url === undefined ? undefined : await connectQuotaStore(url, logger);
-  const relay = await startRelay({ ...relayOptions, ...(admissionStore && { admissionStore }) }).catch(
-    async (error: unknown) => {
-      await admissionStore?.close();
-      throw error;
-    },
-  );
+  const admissionStore = url === undefined ? undefined : leavingFleet(await connectQuotaStore(url, logger), fleet);
+  let relay: Relay;
+  try {
+    fleet.loads = await connectFleetLoads(configuration, { relay: () => started.relay, logger });
+    relay = await startRelay({ ...relayOptions, ...(admissionStore && { admissionStore }) });
+  } catch (error) {
+    await admissionStore?.close();
+    throw error;
+  }
   started.relay = relay;
   link?.setRelay(relay);
   link?.onFleetSecrets(() => tell({ kind: "replaced", data: describe() }));
@@ -128,7 +133,13 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
       ({ credentials } = next);
       try {
         answers = createSlowAnswers(configuration, credentials);
-        const limits = limitsOf(configuration, link?.orders.limitsFor);
+        const { least_loaded: joined } = options.configuration.redirect;
+        const redirect = redirectOf(
+          // Which fleet it is in was settled at the start.
+          { redirect: { ...configuration.redirect, least_loaded: joined } },
+          () => fleet.loads?.relays() ?? [],
+        );
+        const limits = relayLimitsOf(configuration, { limitsFor: link?.orders.limitsFor, redirect });
         const offers = offersOf(create());
         relay.configure(limits);
         relay.replacePeers(configuration.peers);
