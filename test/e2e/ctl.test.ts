@@ -25,6 +25,10 @@ function world(): { world: World; out: () => string; err: () => string; signal: 
       readFile: () => {
         throw Object.assign(new Error("none"), { code: "ENOENT" });
       },
+      writeNewFile: () => {},
+      onReloadSignal: () => () => {},
+      fileState: () => undefined,
+      every: () => () => {},
       unixMs: Date.now,
       random: (length: number) => new Uint8Array(length),
       onStopSignal: (listener) => {

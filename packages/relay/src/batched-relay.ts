@@ -229,6 +229,10 @@ export class BatchedRelay extends Administered implements Relay {
         this.#streams?.setLimits(limits);
         for (const reactor of this.reactors) reactor.setLimits(limits);
       },
+      setPeers: (rules) => {
+        this.#streams?.setPeers(rules);
+        for (const reactor of this.reactors) reactor.setPeers(rules);
+      },
       changeAllocationLimits: (reactor, changes) => {
         if (reactor === STREAM_ENGINE) this.#streams?.changeAllocationLimits(changes);
         else exchange.find(reactor)?.changeAllocationLimits(changes);

@@ -9,7 +9,6 @@ import {
   type LimitChange,
   type Listener,
   type NatDiscovery,
-  type PeerPolicy,
   TurnServer,
 } from "@turnpike/turn";
 import { type AllocationSelector, selects } from "./allocation-selector.ts";
@@ -29,7 +28,8 @@ import { type AdmissionDecision, type AdmissionQuestion, Reactor } from "./react
 import { type HeldPort, RelaySockets } from "./reactor/relay-sockets.ts";
 import { ReservationClaims } from "./reactor/reservation-claims.ts";
 import type { ReservationClaim } from "./reactor-worker/protocol.ts";
-import type { RelayOptions } from "./relay-options.ts";
+import type { PeerRules, RelayOptions } from "./relay-options.ts";
+import type { ReplaceablePeerPolicy } from "./replaceable-peer-policy.ts";
 import type { RelayStats } from "./relay.ts";
 import type { EventLoopParts } from "./streams/create-plane.ts";
 
@@ -47,7 +47,7 @@ export interface EventLoopReactorOptions {
   /** All of the relay's. */
   readonly listeners: readonly Listener[];
   readonly natDiscovery: NatDiscovery | undefined;
-  readonly peerPolicy: PeerPolicy;
+  readonly peerPolicy: ReplaceablePeerPolicy;
   readonly relayAddresses: readonly RelayAddress[];
   readonly portTable: PortTable;
   readonly hairpin: HairpinMap;
@@ -213,6 +213,11 @@ export class EventLoopReactor {
 
   setLimits(limits: EngineLimits): void {
     this.#engine.setLimits(limits);
+  }
+
+  /** @throws TypeError for rules that can't be read. */
+  setPeers(rules: PeerRules): void {
+    this.#options.peerPolicy.replace(rules);
   }
 
   /** Holds allocations to other limits. */

@@ -67,6 +67,7 @@ export type {
   ThreadAuthenticator,
 } from "./authenticate-module.ts";
 export { type Libc, type LibcUnavailable, loadLibc, type LoadLibcOptions } from "./libc/libc.ts";
+export { type NotifySocket, openNotifySocket } from "./libc/notify-socket.ts";
 export { type SelfTestResult, testLibc } from "./libc/self-test.ts";
 export {
   choosePlane,

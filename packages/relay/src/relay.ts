@@ -23,6 +23,7 @@ import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { PortTable } from "./ports/port-table.ts";
 import { createSystemClock } from "./reactor/clock.ts";
 import { DEFAULT_LISTEN, type ForwardingOptions, type RelayOptions } from "./relay-options.ts";
+import { ReplaceablePeerPolicy } from "./replaceable-peer-policy.ts";
 import type { CertificateFiles } from "./streams/certificate-files.ts";
 import { createEventLoopPlane } from "./streams/create-plane.ts";
 import type { StreamCounts } from "./streams/stream-options.ts";
@@ -130,7 +131,7 @@ function chooseForwarding({ authenticate, forwarding, logger = silentLogger }: R
 async function startPortableRelay(options: RelayOptions): Promise<Relay> {
   const logger = options.logger ?? silentLogger;
   // Whatever is wrong in the configuration is found before a socket is opened.
-  const peerPolicy = createPeerPolicy(options.peers);
+  const peerPolicy = new ReplaceablePeerPolicy(options.peers);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
     parseListenSpec,
   );
@@ -207,6 +208,7 @@ class RunningRelay extends Administered implements Relay {
       allocations: () => reactor.allocations(),
       end: (selector, reason) => reactor.end(selector, reason),
       setLimits: (limits) => reactor.setLimits(limits),
+      setPeers: (rules) => reactor.setPeers(rules),
       changeAllocationLimits: (_, changes) => reactor.changeAllocationLimits(changes),
     });
     reactor.start();

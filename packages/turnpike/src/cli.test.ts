@@ -12,6 +12,7 @@ interface Setup {
 async function turnpike(args: readonly string[], setup: Setup = {}) {
   let out = "";
   let err = "";
+  const written = new Map<string, string>();
   const world: World = {
     out: (text) => {
       out += text;
@@ -28,14 +29,21 @@ async function turnpike(args: readonly string[], setup: Setup = {}) {
       if (text === undefined) throw Object.assign(new Error(`no such file: ${path}`), { code: "ENOENT" });
       return text;
     },
+    writeNewFile: (path, text) => {
+      if (setup.files?.[path] !== undefined) throw Object.assign(new Error(`it is there: ${path}`), { code: "EEXIST" });
+      written.set(path, text);
+    },
     unixMs: () => setup.unixMs ?? 1_800_000_000_000,
     random: (length) => new Uint8Array(length).fill(7),
     onStopSignal: () => () => {},
+    onReloadSignal: () => () => {},
+    fileState: () => undefined,
+    every: () => () => {},
     exitNow: () => {},
     version: "1.2.3",
   };
   const code = await run(args, world);
-  return { code, out, err };
+  return { code, out, err, ...(written.size === 0 ? {} : { written: Object.fromEntries(written) }) };
 }
 
 describe("turnpike", () => {
@@ -56,6 +64,7 @@ describe("turnpike", () => {
     [["listen", "--help"], "Usage: turnpike listen"],
     [["config", "check", "--help"], "Usage: turnpike config check"],
     [["config", "print", "--help"], "Usage: turnpike config print"],
+    [["config", "import-coturn", "--help"], "Usage: turnpike config import-coturn"],
   ])("explains %j", async (args, usage) => {
     const { code, out, err } = await turnpike(args);
     expect({ code, err }).toEqual({ code: 0, err: "" });
@@ -248,6 +257,65 @@ describe("turnpike config", () => {
       code: 2,
       out: "",
       err: "turnpike: turnpike.toml: can't be read: no such file\n",
+    });
+  });
+
+  it("takes the file by --config and TURNPIKE_CONFIG too, but not twice", async () => {
+    const files = { "good.toml": "" };
+    for (const setup of [{ args: ["--config", "good.toml"] }, { environment: { TURNPIKE_CONFIG: "good.toml" } }]) {
+      const { args = [], ...others } = { environment: {}, ...setup };
+      const result = await turnpike(["config", "check", ...args], { files, ...others });
+      expect(result).toEqual({ code: 0, out: "good.toml: no problems found\n", err: "" });
+    }
+    expect(await turnpike(["config", "check", "a.toml", "--config", "b.toml"], { files })).toEqual({
+      code: 2,
+      out: "",
+      err: "turnpike: config check: name one file, as argument or by --config\n",
+    });
+  });
+
+  it("warns of shared secrets that can be guessed, without repeating them", async () => {
+    const long = "0123456789abcdef";
+    const files = {
+      "t.toml": `[turn]\nshared_secrets = ["${long}", "s3cret"]\nshared_secrets_file = "more"\n`,
+      more: `${long}\nhunter2\n`,
+    };
+    const warned = (place: string): string =>
+      `turnpike: t.toml:${place}: shorter than 16 bytes: who sees one credential can guess it; ` +
+      "make one by: openssl rand -hex 32\n";
+    expect(await turnpike(["config", "check", "t.toml"], { files })).toEqual({
+      code: 0,
+      out: "t.toml: no problems found\n",
+      err:
+        warned("2:39: warning: turn.shared_secrets[1]") + warned("3:23: warning: turn.shared_secrets_file: secret 2"),
+    });
+  });
+
+  it("imports the configuration of coturn", async () => {
+    const files = { "turnserver.conf": "realm=x\nprod\nstatic-auth-secret=north\n" };
+    const toml =
+      "# Imported from turnserver.conf\n\n[relay]\n" +
+      'listen = ["udp:0.0.0.0:3478", "udp:[::]:3478", "tcp:0.0.0.0:3478", "tcp:[::]:3478"]\n' +
+      'realm = "x"\n\n[turn]\nshared_secrets = ["north"]\n';
+    const err =
+      "turnserver.conf: note: peers that aren't globally routable are denied here unless peers.allow names them; " +
+      "coturn permits what isn't denied\nturnserver.conf:2: note: prod: does nothing, with coturn either\n";
+    const args = ["config", "import-coturn", "turnserver.conf"];
+    expect(await turnpike(args, { files })).toEqual({ code: 0, out: toml, err });
+    expect(await turnpike([...args, "--output", "new.toml"], { files })).toEqual({
+      code: 0,
+      out: "",
+      err,
+      written: { "new.toml": toml },
+    });
+    expect(await turnpike([...args, "--output", "turnserver.conf"], { files })).toMatchObject({
+      code: 2,
+      out: "",
+      err: expect.stringContaining("turnserver.conf: can't be written: it is there already"),
+    });
+    expect(await turnpike(["config", "import-coturn", "nothing"], { files })).toMatchObject({
+      code: 2,
+      err: "turnpike: nothing: can't be read: no such file\n",
     });
   });
 

@@ -45,6 +45,7 @@ export function createProgram(world: World): Command {
       getErrHasColors: () => usesColors(world, world.isErrTerminal),
       outputError: (message, write) => write(message.replace(/^error: /, "turnpike: ")),
     });
+  program.addHelpText("after", FIRST_STEPS);
   addServeCommand(program, world);
   addRelayCommand(program, world);
   addPortalCommand(program, world);
@@ -58,6 +59,16 @@ export function createProgram(world: World): Command {
   addConfigCommand(program, world);
   return program;
 }
+
+const FIRST_STEPS = `
+First steps:
+  turnpike serve                                  relay and portal here, with working credentials printed
+  turnpike relay --shared-secret-file FILE        a relay alone; its users' credentials are minted by the secret
+  turnpike credentials mint --shared-secret-file FILE --url turn:HOST
+  turnpike check turn:HOST --username NAME --credential-file FILE
+  turnpike config import-coturn turnserver.conf   move from coturn
+
+Exit codes: 0 fine, 1 failed, 2 wrong use or configuration. Each command has --help.`;
 
 function prefixed(message: string): string {
   return message.replaceAll(/^/gm, "turnpike: ");

@@ -1,6 +1,6 @@
 /** The process: wires {@link run} to the real world. The launcher in `bin/` imports this file. */
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { run } from "./cli.ts";
 import type { World } from "./world.ts";
 
@@ -18,6 +18,7 @@ const world: World = {
   isErrTerminal: process.stderr.isTTY,
   environment: process.env,
   readFile: (path) => readFileSync(path, "utf8"),
+  writeNewFile: (path, text) => writeFileSync(path, text, { flag: "wx", mode: 0o600 }),
   unixMs: Date.now,
   random: (length) => randomBytes(length),
   onStopSignal: (listener) => {
@@ -25,6 +26,24 @@ const world: World = {
     return () => {
       for (const signal of SIGNALS) process.off(signal, listener);
     };
+  },
+  onReloadSignal: (listener) => {
+    process.on("SIGHUP", listener);
+    return () => {
+      process.off("SIGHUP", listener);
+    };
+  },
+  fileState: (path) => {
+    try {
+      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+      return [dev, ino, size, mtimeNs, ctimeNs].join(":");
+    } catch {
+      return undefined;
+    }
+  },
+  every: (intervalMs, callback) => {
+    const timer = setInterval(callback, intervalMs).unref();
+    return () => clearInterval(timer);
   },
   exitNow: (code) => process.exit(code),
   version: readVersion(),

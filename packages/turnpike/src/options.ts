@@ -29,9 +29,15 @@ export function addConfigurationFlags(
       `configuration file (default: ./${DEFAULT_FILE} if present; env: ${CONFIG_VARIABLE})`,
     ),
   );
-  for (const key of KEYS) {
+  const chosen = KEYS.filter((key) => key.setting.flag !== undefined && select(key));
+  // A short list needs no headings.
+  const isGrouped = chosen.length > LONGEST_FLAT_LIST;
+  const add = (option: Option, { path: [table] }: ConfigurationKey): void => {
+    command.addOption(isGrouped ? option.helpGroup(headingOf(table)) : option);
+  };
+  for (const key of chosen) {
     const { flag, value, description } = key.setting;
-    if (flag === undefined || !select(key)) continue;
+    if (flag === undefined) continue;
     const isList = key.kind === "textList" || key.kind === "tableList";
     const isSwitch = key.kind === "boolean" && value === undefined;
     const notes = [
@@ -41,15 +47,38 @@ export function addConfigurationFlags(
     ];
     const text = [description, ...note(notes)].join(" ");
     if (isSwitch) {
-      command.addOption(new Option(flag, text));
+      add(new Option(flag, text), key);
       continue;
     }
     const option = new Option(`${flag} <${value ?? "VALUE"}>`, text);
     option.argParser((text: string, previous: readonly string[] | undefined) => [...(previous ?? []), text]);
-    command.addOption(option);
+    add(option, key);
   }
   return command;
 }
+
+const LONGEST_FLAT_LIST = 15;
+
+/** What stands above the flags of a table in the help. */
+function headingOf(table: string | number | undefined): string {
+  return `[${String(table)}] ${HEADINGS[String(table)] ?? ""}`.trim();
+}
+
+const HEADINGS: Readonly<Record<string, string>> = {
+  relay: "where the relay serves and what it relays by",
+  streams: "clients over TCP, TLS, DTLS and WebSocket",
+  tls: "the certificate",
+  authn: "how clients authenticate",
+  turn: "who may use the relay",
+  penalties: "what wrong credentials cost",
+  peers: "what may be reached through the relay",
+  hints: "connection hints",
+  portal: "the control plane, and the link to it",
+  telemetry: "metrics, traces and health",
+  quota: "how much users may",
+  control: "the socket of turnpike ctl",
+  log: "messages on standard error",
+};
 
 /** Loads the configuration from the flags that were given to `command`, the environment and the file. */
 export function configurationOf(command: Command, world: World): LoadedConfiguration {

@@ -13,11 +13,19 @@ export interface World {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** @throws an error with a `code`, as `node:fs` does. */
   readonly readFile: (path: string) => string;
+  /** Writes a file that isn't there, for its owner's eyes only. @throws an error with a `code`: `EEXIST` if it is there */
+  readonly writeNewFile: (path: string, text: string) => void;
   readonly unixMs: () => number;
   /** Cryptographically strong random bytes. */
   readonly random: (length: number) => Uint8Array;
   /** Calls back at each SIGTERM or SIGINT until the returned function is called. */
   readonly onStopSignal: (listener: (signal: string) => void) => () => void;
+  /** Calls back at each SIGHUP until the returned function is called. */
+  readonly onReloadSignal: (listener: () => void) => () => void;
+  /** A text that is another whenever the file of this name is another; undefined if there is none. */
+  readonly fileState: (path: string) => string | undefined;
+  /** Calls back after each such interval, until the returned function is called. Keeps no process alive. */
+  readonly every: (intervalMs: number, callback: () => void) => () => void;
   /** Ends the process at once. */
   readonly exitNow: (code: number) => void;
   readonly version: string;

@@ -83,3 +83,16 @@ test("to the least loaded: only over a margin, only from some load on, and alway
   expect(serverOf(redirectionFor(policy, question(undefined, 0, true)))).toBe("192.0.2.3:3478");
   expect(() => redirectToLeastLoaded({ relays: () => [], margin: 0.5 })).toThrow(RangeError);
 });
+
+test("a rule's servers are told in turn, each to clients of its address family", () => {
+  const servers = ["192.0.2.1:3478", "[2001:db8::1]:3478", "192.0.2.2:3478"];
+  const policy = redirectByRules([{ servers, domain: "relay.example" }]);
+  const told = ["a", "b", "c"].map(() => serverOf(redirectionFor(policy, question())));
+  expect(told).toEqual(["192.0.2.1:3478", "192.0.2.2:3478", "192.0.2.1:3478"]);
+  expect(redirectionFor(policy, question())).toMatchObject({ alternateDomain: "relay.example" });
+  for (const _ of ["a", "b"]) {
+    expect(serverOf(redirectionFor(policy, question("2001:db8::7")))).toBe("[2001:db8::1]:3478");
+  }
+  const ipv4 = redirectByRules([{ servers: ["192.0.2.1:3478"] }, { servers }]);
+  expect(redirectionFor(ipv4, question("2001:db8::7"))).toBeUndefined();
+});

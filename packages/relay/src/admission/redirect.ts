@@ -57,9 +57,9 @@ export function redirectByRules(rules: readonly RedirectRule[]): RedirectPolicy 
       ranges?.some((range) => rangeContains(range, client)) !== false &&
       load.allocations >= minAllocations &&
       (load.draining || !draining);
-    return { fits, rule };
+    return { fits, next: inTurn(rule) };
   });
-  return (question) => table.find(({ fits }) => fits(question))?.rule;
+  return (question) => table.find(({ fits }) => fits(question))?.next(question.client.family);
 }
 
 /** Tells where to go by the client's address: the first rule that fits. */
@@ -119,6 +119,18 @@ export function redirectionFor(policy: RedirectPolicy, question: RedirectQuestio
 
 function addressOf(target: RedirectTarget, family: 4 | 6): TransportAddress | undefined {
   return target.servers.map(parseServer).find((server) => server.family === family);
+}
+
+/** One server after the other of a client's address family. */
+function inTurn({ servers, domain }: RedirectTarget): (family: 4 | 6) => RedirectTarget {
+  const ofFamily = (family: 4 | 6): string[] => servers.filter((server) => parseServer(server).family === family);
+  const queues = { 4: ofFamily(4), 6: ofFamily(6) };
+  return (family) => {
+    const queue = queues[family];
+    const server = queue.shift();
+    if (server !== undefined) queue.push(server);
+    return { servers: server === undefined ? [] : [server], ...(domain === undefined ? {} : { domain }) };
+  };
 }
 
 function checkTarget(target: RedirectTarget): void {

@@ -3,6 +3,7 @@ import type { AllocationDescription, DeletionReason } from "@turnpike/turn";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { StandingBan } from "../defence/guess-defence.ts";
 import type { EventStream, EventStreamOptions } from "../events/event-stream.ts";
+import type { PeerRules } from "../relay-options.ts";
 import type { Administration, BanRequest, RelayLimits } from "./administration.ts";
 
 /** What every relay can be asked by those who run it. */
@@ -36,6 +37,13 @@ export interface AdministeredRelay {
    * @throws TypeError or RangeError that names what makes no sense; then nothing has changed
    */
   configure(limits: RelayLimits): void;
+  /**
+   * Takes rules for peers over, in place of those that were. They hold for permissions and channels from here on; what
+   * stands and is denied can't be refreshed, and so ends within its lifetime (RFC 8656 §9, §12).
+   *
+   * @throws TypeError naming the range that can't be read; then nothing has changed
+   */
+  replacePeers(rules: PeerRules): void;
 }
 
 /** {@link AdministeredRelay} by an {@link Administration}. */
@@ -88,5 +96,9 @@ export abstract class Administered implements AdministeredRelay {
 
   configure(limits: RelayLimits): void {
     this.administration.configure(limits);
+  }
+
+  replacePeers(rules: PeerRules): void {
+    this.administration.setPeers(rules);
   }
 }

@@ -2,7 +2,13 @@ import { randomInt, randomUUID } from "node:crypto";
 import { type BanSubject, OperationContext, printable } from "@turnpike/authn";
 import type { PenaltySettings } from "@turnpike/authn/penalties";
 import { normalizeUser } from "@turnpike/authn/turn";
-import { type AllocationDescription, checkEngineLimits, type DeletionReason, type EngineLimits } from "@turnpike/turn";
+import {
+  type AllocationDescription,
+  checkEngineLimits,
+  createPeerPolicy,
+  type DeletionReason,
+  type EngineLimits,
+} from "@turnpike/turn";
 import { AdmissionControl, type AdmissionSettings } from "../admission/admission-control.ts";
 import { MemoryAdmissionStore } from "../admission/memory-store.ts";
 import { GuessDefence, type GuessCounters, type StandingBan } from "../defence/guess-defence.ts";
@@ -15,7 +21,7 @@ import { commonClockOffsetMs } from "../limits/common-clock.ts";
 import { SourceRates, type SourceRateSettings } from "../limits/source-rates.ts";
 import { type Logger, silentLogger } from "../logger.ts";
 import type { Clock } from "../reactor/clock.ts";
-import type { RelayOptions } from "../relay-options.ts";
+import type { PeerRules, RelayOptions } from "../relay-options.ts";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { ReactorGroup } from "./reactor-group.ts";
 
@@ -139,6 +145,12 @@ export class Administration {
     }
     this.#limits = limits;
     this.#tellLimits();
+  }
+
+  /** Takes rules over, in place of those that were. @throws TypeError naming the range that can't be read. */
+  setPeers(rules: PeerRules): void {
+    createPeerPolicy(rules);
+    this.#reactors?.setPeers(rules);
   }
 
   events(options?: EventStreamOptions): EventStream {

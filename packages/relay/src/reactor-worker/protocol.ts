@@ -98,6 +98,7 @@ export type ToWorker =
   | { readonly kind: "notice"; readonly notice: unknown }
   | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision }
   | { readonly kind: "limits"; readonly limits: EngineLimits }
+  | { readonly kind: "peers"; readonly rules: PeerRules }
   | { readonly kind: "allocationLimits"; readonly changes: readonly LimitChange[] }
   | { readonly kind: "penalties"; readonly settings: PenaltySettings | false }
   | { readonly kind: "ban"; readonly subject: BanSubject; readonly seconds: number; readonly reason: string }

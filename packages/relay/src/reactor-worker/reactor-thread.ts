@@ -18,6 +18,7 @@ import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts
 import { DescriptorRegistry } from "./descriptor-registry.ts";
 import { Lives } from "./lives.ts";
 import { LivingThings } from "./living-things.ts";
+import type { PeerRules } from "../relay-options.ts";
 import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
 import { startWorker } from "./start-worker.ts";
 import { type Reply, ThreadQuestions } from "./thread-questions.ts";
@@ -74,6 +75,7 @@ export class ReactorThread {
   readonly #arena: number;
   readonly #living = new LivingThings();
   #limits: EngineLimits = {};
+  #peers: PeerRules | undefined;
   #penalties: PenaltySettings | false;
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
@@ -128,6 +130,12 @@ export class ReactorThread {
   async end(selector: AllocationSelector, reason: DeletionReason): Promise<number> {
     const answer = await this.#ask((id) => ({ kind: "end", id, selector, reason }));
     return answer?.kind === "ended" ? answer.count : 0;
+  }
+
+  /** The rules hold for the threads that follow this one too. */
+  setPeers(rules: PeerRules): void {
+    this.#peers = rules;
+    this.#post({ kind: "peers", rules });
   }
 
   setLimits(limits: EngineLimits): void {
@@ -191,6 +199,7 @@ export class ReactorThread {
     this.#control.fill(0);
     const data: WorkerStart = {
       ...start,
+      ...(this.#peers && { peers: this.#peers }),
       authenticate: { module: authenticate.module, data: authenticate.data() },
       reactor: this.#reactor,
       descriptors,

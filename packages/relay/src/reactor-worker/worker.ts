@@ -1,7 +1,7 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { createPeerPolicy, type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import { type LifecycleEvent, TurnServer } from "@turnpike/turn";
 import { type Authenticate, createThreadAuthenticator } from "../authenticate-module.ts";
 import { selects } from "../allocation-selector.ts";
 import { GuessDefence } from "../defence/guess-defence.ts";
@@ -25,6 +25,7 @@ import { ReservationClaims } from "../reactor/reservation-claims.ts";
 import { AdoptedClients } from "./adopted-clients.ts";
 import { Coalescing } from "./coalescing.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
+import { ReplaceablePeerPolicy } from "../replaceable-peer-policy.ts";
 import { type FromWorker, Gauge, sourceOf, type ToWorker, type WorkerStart } from "./protocol.ts";
 import { TurnClock } from "./turn-clock.ts";
 
@@ -107,6 +108,7 @@ const authenticator = await createThreadAuthenticator({
   },
 });
 
+const peerPolicy = new ReplaceablePeerPolicy(start.peers);
 const interest = new EventInterest(start.memory.interest);
 // Read anew: what was read before the modules were loaded would put this thread's buckets ahead of all others'.
 clock.tick();
@@ -147,7 +149,7 @@ const engine = new TurnServer({
     authenticate(request, (decision) =>
       reactor.handleAnswer({ kind: "authentication", questionId: request.questionId, decision }),
     ),
-  peerPolicy: createPeerPolicy(start.peers),
+  peerPolicy,
   hairpin,
   families: ([4, 6] as const).filter((family) => relayAddresses.some(({ local }) => local.family === family)),
   dontFragment: true,
@@ -268,6 +270,9 @@ function handle(message: ToWorker): void {
     }
     case "limits":
       engine.setLimits(message.limits);
+      return;
+    case "peers":
+      peerPolicy.replace(message.rules);
       return;
     case "allocationLimits":
       reactor.administer(() => engine.changeAllocationLimits(message.changes));

@@ -1,7 +1,7 @@
-import { createPeerPolicy } from "@turnpike/turn";
 import type { BatchedRelayOptions } from "../batched-relay-options.ts";
 import { EventLoopReactor, type EventLoopReactorOptions } from "../event-loop-reactor.ts";
 import { type ReactorExchange, STREAM_ENGINE } from "../reactor-worker/reactor-exchange.ts";
+import { ReplaceablePeerPolicy } from "../replaceable-peer-policy.ts";
 import { SharedDatagrams } from "./shared-datagrams.ts";
 
 /** What {@link createStreamReactor} takes. */
@@ -34,7 +34,7 @@ export function createStreamReactor(given: StreamReactorOptions): EventLoopReact
     options,
     listeners,
     parts,
-    peerPolicy: createPeerPolicy(options.peers),
+    peerPolicy: new ReplaceablePeerPolicy(options.peers),
     engine: STREAM_ENGINE,
     claim: (owner, claim) => exchange.claim(owner, claim),
     others: {

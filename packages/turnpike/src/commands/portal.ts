@@ -2,11 +2,15 @@ import { OperationContext } from "@turnpike/authn";
 import type { FirstStart } from "@turnpike/portal";
 import type { Command } from "commander";
 import { readExternalAuth } from "../config/external-auth-files.ts";
-import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
+import type { LoadedConfiguration } from "../config/load.ts";
+import { addConfigurationFlags, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
+import { createConfigurationSource } from "../wiring/configuration-source.ts";
 import { openPortal, untilSignal } from "../wiring/portal.ts";
+import { createReloader } from "../wiring/reload.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import { withTelemetry } from "../wiring/telemetry.ts";
 import { loggerOf } from "../wiring/run-relay.ts";
+import { connectServiceManager } from "../wiring/service-manager.ts";
 import type { World } from "../world.ts";
 
 /** Adds `turnpike portal`. */
@@ -17,8 +21,8 @@ export function addPortalCommand(program: Command, world: World): void {
     .option("--sign-in-link <USER>", "print a link that signs this user in once, and go on")
     .addHelpText("after", ENVIRONMENT_HELP);
   const isForPortal = ({ path: [table, key] }: { readonly path: readonly (string | number)[] }): boolean =>
-    table === "portal" ||
-    table === "log" ||
+    (table === "portal" && !OF_RELAYS.includes(String(key))) ||
+    (table === "log" && key !== "events") ||
     table === "penalties" ||
     (table === "hints" && key === "reveal_ip_address") ||
     (table === "telemetry" && key !== "health") ||
@@ -27,28 +31,54 @@ export function addPortalCommand(program: Command, world: World): void {
     (table === "authn" && key === "schemes_external") ||
     (table === "quota" && key === "user");
   addConfigurationFlags(command, isForPortal).action(async () => {
-    const loaded = configurationOf(command, world);
-    const { configuration } = loaded;
-    refuseToReveal(configuration, { runs: "portal", environment: world.environment });
-    const externalAuth = readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
+    const check = ({ configuration }: LoadedConfiguration): void =>
+      refuseToReveal(configuration, { runs: "portal", environment: world.environment });
+    const source = createConfigurationSource(command, { world, check, readsCredentials: false });
+    const initial = source.read();
+    const { configuration } = initial.loaded;
+    const externalAuth = readExternalAuth(initial.loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
-    const signalled = untilSignal(world);
-    await withTelemetry({ configuration, world, logger, serviceName: "portal" }, async (telemetry) => {
-      const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
-      try {
-        const { signInLink } = command.opts<{ readonly signInLink?: string }>();
-        world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);
-        if (signInLink !== undefined) {
-          const ctx = OperationContext.internal("sign-in-link", { logger });
-          world.out(`Sign in once, within an hour:\n  ${await portal.createSignInUrl(ctx, signInLink)}\n`);
-        }
-        await signalled;
-      } finally {
-        await portal.stop();
-      }
+    const service = connectServiceManager({ world, logger });
+    const reloader = createReloader({
+      source,
+      initial,
+      concerned: isForPortal,
+      live: ["log.level"],
+      world,
+      logger,
+      service,
     });
+    const signalled = untilSignal(world);
+    try {
+      await withTelemetry({ configuration, world, logger, serviceName: "portal" }, async (telemetry) => {
+        const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+        try {
+          const { signInLink } = command.opts<{ readonly signInLink?: string }>();
+          world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);
+          if (signInLink !== undefined) {
+            const ctx = OperationContext.internal("sign-in-link", { logger });
+            world.out(`Sign in once, within an hour:\n  ${await portal.createSignInUrl(ctx, signInLink)}\n`);
+          }
+          service.ready();
+          reloader.begin(({ loaded }) => {
+            logger.level = loaded.configuration.log.level;
+            return [];
+          });
+          await signalled;
+          service.stopping(0);
+        } finally {
+          await portal.stop();
+        }
+      });
+    } finally {
+      reloader.close();
+      service.close();
+    }
   });
 }
+
+/** Keys of `[portal]` that say how a relay links to one. */
+const OF_RELAYS: readonly string[] = ["url", "token", "token_file", "name"];
 
 /** What is said once, at the first start. */
 export function firstStartText(firstStart: FirstStart | undefined): string {

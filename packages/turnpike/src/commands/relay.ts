@@ -1,6 +1,7 @@
 import type { Command } from "commander";
-import { readCredentials } from "../config/credentials.ts";
-import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
+import type { LoadedConfiguration } from "../config/load.ts";
+import { addConfigurationFlags, ENVIRONMENT_HELP, isForRelay } from "../options.ts";
+import { createConfigurationSource } from "../wiring/configuration-source.ts";
 import { createPortalConnector, portalWayOf } from "../wiring/portal-way.ts";
 import { linkTargetOf } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
@@ -12,15 +13,16 @@ export function addRelayCommand(program: Command, world: World): void {
   const relay = program
     .command("relay")
     .description(
-      "run the relay; with --portal it links first and waits for init; SIGTERM or SIGINT drains it, a second one stops it at once",
+      "run the relay; with --portal it links first and waits for init; SIGTERM or SIGINT drains it, a second one stops it at once; SIGHUP reloads its configuration",
     )
     .addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(relay, isForRelay).action(async () => {
-    const loaded = configurationOf(relay, world);
-    refuseToReveal(loaded.configuration, { runs: "relay", environment: world.environment });
-    const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
-    const { configuration } = loaded;
-    const target = linkTargetOf(configuration, world);
+    const check = ({ configuration }: LoadedConfiguration): void =>
+      refuseToReveal(configuration, { runs: "relay", environment: world.environment });
+    const source = createConfigurationSource(relay, { world, check });
+    const initial = source.read();
+    const { loaded } = initial;
+    const target = linkTargetOf(loaded.configuration, world);
     const way = target && portalWayOf(target.url);
     const dialled = way && createPortalConnector({ way, loaded, world });
     const portal = target && {
@@ -29,7 +31,7 @@ export function addRelayCommand(program: Command, world: World): void {
       ...(dialled && { connector: dialled.connector, times: dialled.times }),
     };
     try {
-      await runRelay({ configuration, credentials, world, portal });
+      await runRelay({ source, initial, world, portal });
     } finally {
       await dialled?.close();
     }

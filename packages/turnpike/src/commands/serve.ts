@@ -2,10 +2,11 @@ import { OperationContext } from "@turnpike/authn";
 import type { Portal } from "@turnpike/portal";
 import type { Relay } from "@turnpike/relay";
 import type { Command } from "commander";
-import { readCredentials } from "../config/credentials.ts";
 import { readExternalAuth } from "../config/external-auth-files.ts";
+import type { LoadedConfiguration } from "../config/load.ts";
 import { CommandError } from "../errors.ts";
-import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
+import { addConfigurationFlags, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
+import { createConfigurationSource } from "../wiring/configuration-source.ts";
 import { urlsOf } from "../wiring/link.ts";
 import { openPortal } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
@@ -21,15 +22,11 @@ export function addServeCommand(program: Command, world: World): void {
     .description("run relay and portal in one process, and print their URLs and the iceServers for a WebRTC page")
     .addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(serve, isForRelay).action(async () => {
-    const loaded = configurationOf(serve, world);
-    const { configuration } = loaded;
-    refuseToReveal(configuration, { runs: "serve", environment: world.environment });
-    const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
-    if (!configuration.authn.schemes_turn.includes("portal")) {
-      const where = loaded.placeOf(["authn", "schemes_turn"]);
-      throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });
-    }
-    const externalAuth = readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
+    const check = (loaded: LoadedConfiguration): void => checkForServe(loaded, world);
+    const source = createConfigurationSource(serve, { world, check });
+    const initial = source.read();
+    const { configuration } = initial.loaded;
+    const externalAuth = readExternalAuth(initial.loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
     await withTelemetry({ configuration, world, logger, serviceName: "turnpike" }, async (telemetry) => {
       const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
@@ -37,8 +34,8 @@ export function addServeCommand(program: Command, world: World): void {
       try {
         const token = await portal.createRelayToken(ctx, "local", { replace: true });
         await runRelay({
-          configuration,
-          credentials,
+          source,
+          initial,
           world,
           logger,
           telemetry,
@@ -51,6 +48,13 @@ export function addServeCommand(program: Command, world: World): void {
       }
     });
   });
+}
+
+function checkForServe({ configuration, placeOf }: LoadedConfiguration, world: World): void {
+  refuseToReveal(configuration, { runs: "serve", environment: world.environment });
+  if (configuration.authn.schemes_turn.includes("portal")) return;
+  const where = placeOf(["authn", "schemes_turn"]);
+  throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });
 }
 
 /** The portal's URL from inside. */

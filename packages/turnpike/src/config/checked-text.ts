@@ -14,6 +14,11 @@ export function checkedText(check: (text: string) => string): z.ZodPipe<z.ZodStr
   });
 }
 
+/** A port that something can be reached at. */
+export function portNumber(): z.ZodInt {
+  return z.int().refine((port) => port >= 1 && port <= 65_535, "must be a port from 1 to 65535");
+}
+
 /** A secret: any text but the empty one. */
 export function secretText(): z.ZodString {
   return z.string().min(1);

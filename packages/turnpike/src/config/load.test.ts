@@ -35,6 +35,8 @@ describe("loadConfiguration", () => {
       strict_channels: false,
       trusted_proxies: [],
       nat_discovery: { ports: [3478, 3479] },
+      nonce_lifetime: 600,
+      drain_timeout: 3600,
     });
     expect(configuration.streams).toEqual({
       max_queue_bytes: 262_144,
@@ -292,7 +294,7 @@ key = "0123456789ABCDEF0123456789abcdef"
   });
 
   it.each([
-    ["--max-port", ["99999"], "--max-port: relay.port_range[1]: must be at most 65535"],
+    ["--max-port", ["99999"], "--max-port: relay.port_range[1]: must be a port from 1 to 65535"],
     ["--max-port", ["many"], "--max-port: relay.port_range[1]: must be a number, not text"],
     ["--max-port", ["50"], "--max-port: relay.port_range: the first port must not be above the last"],
     ["--user", ["alice"], "--user: is not of the form NAME:PASSWORD or NAME:0xKEY"],
@@ -306,7 +308,7 @@ key = "0123456789ABCDEF0123456789abcdef"
     [
       "--listen",
       ["udp:1.2.3.4:65536"],
-      `--listen: relay.listen[0]: Cannot listen on "udp:1.2.3.4:65536": expected udp:ADDRESS:PORT, e.g. udp:0.0.0.0:3478 or udp:[::]:3478`,
+      "--listen: relay.listen[0]: there is no port 65536: ports go from 0 (any free one) to 65535",
     ],
     [
       "--listen",

@@ -134,11 +134,38 @@ function pick(
       return { key, value, source: { kind: "environment", variable } };
     }
   }
+  const alias = fromAliases(key, input.environment, problems);
+  if (alias !== undefined) return alias;
   const written = valueAt(document?.value, key.path);
   if (document !== undefined && input.file !== undefined && written !== undefined) {
     return { key, value: written, source: { kind: "file", name: input.file.name, ...document.locate(key.path) } };
   }
   return { key, value: key.defaultValue, source: { kind: "default" } };
+}
+
+/** What variables of other relays say. */
+function fromAliases(
+  key: ConfigurationKey,
+  environment: ConfigurationInput["environment"],
+  problems: Problem[],
+): EffectiveValue | undefined {
+  const { aliases = [], fromAliases: convert = (texts) => texts } = key.setting;
+  const set = aliases.flatMap((variable) => {
+    const text = environment[variable]?.trim();
+    return text === undefined || text === "" ? [] : [{ variable, text }];
+  });
+  const [first] = set;
+  if (first === undefined) return undefined;
+  const variable = set.map((each) => each.variable).join(", ");
+  const source = { kind: "environment", variable } as const;
+  try {
+    const texts = convert(set.map(({ text }) => text));
+    return { key, value: fromTexts(key, texts, variable, problems), source };
+  } catch (error) {
+    if (!(error instanceof InvalidValueError)) throw error;
+    problems.push({ where: variable, message: error.message });
+    return { key, value: key.defaultValue, source };
+  }
 }
 
 function fromTexts(key: ConfigurationKey, texts: readonly string[], where: string, problems: Problem[]): unknown {

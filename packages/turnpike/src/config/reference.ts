@@ -78,8 +78,9 @@ function defaultOf(key: ConfigurationKey): string {
   return isNothing ? "none" : `\`${JSON.stringify(defaultValue)}\``;
 }
 
-function sentence(key: ConfigurationKey): string {
-  return escapeCell(`${capital(key.setting.description)}.`);
+function sentence({ setting: { description, aliases = [] } }: ConfigurationKey): string {
+  const also = aliases.length === 0 ? "" : ` Also read: ${aliases.map((name) => `\`${name}\``).join(", ")}.`;
+  return escapeCell(`${capital(description)}.${also}`);
 }
 
 function capital(text: string): string {

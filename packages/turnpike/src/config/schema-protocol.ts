@@ -1,9 +1,8 @@
 import { z } from "zod";
-import { checkedText } from "./checked-text.ts";
+import { checkedText, portNumber } from "./checked-text.ts";
 import { settings } from "./setting.ts";
 import { checkAddress, checkPeerRange } from "./values.ts";
 
-const port = () => z.int().min(1).max(65_535);
 const DISCOVERY_PORTS = [3478, 3479] as const;
 
 /** `[relay.nat_discovery]`: NAT behaviour discovery (RFC 5780). */
@@ -23,12 +22,12 @@ const natDiscovery = z
       }),
     ports: z
       .tuple([
-        port().prefault(DISCOVERY_PORTS[0]).register(settings, {
+        portNumber().prefault(DISCOVERY_PORTS[0]).register(settings, {
           flag: "--nat-discovery-port",
           value: "PORT",
           description: "first port of both addresses; what is not listened on yet is opened",
         }),
-        port().prefault(DISCOVERY_PORTS[1]).register(settings, {
+        portNumber().prefault(DISCOVERY_PORTS[1]).register(settings, {
           flag: "--nat-discovery-other-port",
           value: "PORT",
           description: "second port of both addresses",

@@ -1,9 +1,10 @@
 import { z } from "zod";
-import { checkedText, secretText } from "./checked-text.ts";
+import { checkedText, portNumber, secretText } from "./checked-text.ts";
 import { hints } from "./hints-schema.ts";
 import { externalAuth, externalAuthCache } from "./schema-external-auth.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { protocolKeys, streams } from "./schema-protocol.ts";
+import { operationKeys } from "./schema-operation.ts";
 import { redirect } from "./schema-redirect.ts";
 import { settings } from "./setting.ts";
 import {
@@ -14,10 +15,9 @@ import {
   checkListenSpec,
   checkPeerRange,
   checkStoredKey,
+  listenOnPort,
   parseUser,
 } from "./values.ts";
-
-const port = () => z.int().min(1).max(65_535);
 
 const relay = z.strictObject({
   plane: z
@@ -48,13 +48,19 @@ const relay = z.strictObject({
     value: "MICROSECONDS",
     description: "latency that the batched plane may add at middle loads to save CPU",
   }),
-  listen: z.array(checkedText(checkListenSpec)).min(1).optional().register(settings, {
-    flag: "--listen",
-    value: "SPEC",
-    description:
-      "where clients are served: TRANSPORT:ADDRESS:PORT (udp, tcp, tls, dtls, ws, wss); port 0: any free one",
-    defaultText: "udp and tcp on `0.0.0.0:3478`, and on `[::]:3478` where the machine has IPv6",
-  }),
+  listen: z
+    .array(checkedText(checkListenSpec))
+    .min(1)
+    .optional()
+    .register(settings, {
+      flag: "--listen",
+      value: "SPEC",
+      description:
+        "where clients are served: TRANSPORT:ADDRESS:PORT (udp, tcp, tls, dtls, ws, wss); port 0: any free one",
+      aliases: ["LISTEN_PORT"],
+      fromAliases: ([port = ""]) => listenOnPort(port),
+      defaultText: "udp and tcp on `0.0.0.0:3478`, and on `[::]:3478` where the machine has IPv6",
+    }),
   realm: z.string().min(1).max(127).prefault("turnpike").register(settings, {
     flag: "--realm",
     value: "NAME",
@@ -66,23 +72,33 @@ const relay = z.strictObject({
     description: "an address of this machine that relayed traffic leaves from",
     defaultText: "found by autodetection",
   }),
-  external_addresses: z.array(checkedText(checkExternalAddress)).prefault([]).register(settings, {
-    flag: "--external-address",
-    value: "PUBLIC[/PRIVATE]",
-    description: "what clients are told in place of a relay address, behind a one-to-one NAT",
-  }),
+  external_addresses: z
+    .array(checkedText(checkExternalAddress))
+    .prefault([])
+    .register(settings, {
+      flag: "--external-address",
+      value: "PUBLIC[/PRIVATE]",
+      description: "what clients are told in place of a relay address, behind a one-to-one NAT",
+      aliases: ["PUBLIC_IP4_ADDR", "PUBLIC_IP6_ADDR"],
+    }),
   port_range: z
     .tuple([
-      port().prefault(49_152).register(settings, {
-        flag: "--min-port",
-        value: "PORT",
-        description: "first port for relayed transport addresses",
-      }),
-      port().prefault(65_535).register(settings, {
-        flag: "--max-port",
-        value: "PORT",
-        description: "last port for relayed transport addresses",
-      }),
+      portNumber()
+        .prefault(49_152)
+        .register(settings, {
+          flag: "--min-port",
+          value: "PORT",
+          description: "first port for relayed transport addresses",
+          aliases: ["LOWEST_PORT"],
+        }),
+      portNumber()
+        .prefault(65_535)
+        .register(settings, {
+          flag: "--max-port",
+          value: "PORT",
+          description: "last port for relayed transport addresses",
+          aliases: ["HIGHEST_PORT"],
+        }),
     ])
     .refine(([first, last]) => first <= last, "the first port must not be above the last")
     .prefault([49_152, 65_535]),
@@ -96,6 +112,7 @@ const relay = z.strictObject({
     value: "SECONDS",
     description: "how long a channel binding lasts unless refreshed (RFC 8656 §12)",
   }),
+  ...operationKeys,
   ...protocolKeys,
 });
 
@@ -171,13 +188,18 @@ const peers = z.strictObject({
 });
 
 const portal = z.strictObject({
-  url: z.string().min(1).optional().register(settings, {
-    flag: "--portal",
-    value: "URL-OR-HINTS",
-    description:
-      "the portal that a relay links to: https://HOST, hints such as tor:NAME.onion:80, or a reference; [hints] rules the way; it serves once the portal said init",
-    defaultText: "none: the relay stands alone",
-  }),
+  url: z
+    .string()
+    .min(1)
+    .optional()
+    .register(settings, {
+      flag: "--portal",
+      value: "URL-OR-HINTS",
+      description:
+        "the portal that a relay links to: https://HOST, hints such as tor:NAME.onion:80, or a reference; [hints] rules the way; it serves once the portal said init",
+      aliases: ["FIREZONE_API_URL"],
+      defaultText: "none: the relay stands alone",
+    }),
   token: secretText().optional().register(settings, {
     flag: "--token",
     value: "TOKEN",
@@ -189,11 +211,17 @@ const portal = z.strictObject({
     value: "FILE",
     description: "a file that holds it",
   }),
-  name: z.string().min(1).max(64).optional().register(settings, {
-    flag: "--name",
-    value: "NAME",
-    description: "what a relay calls itself when it links",
-  }),
+  name: z
+    .string()
+    .min(1)
+    .max(64)
+    .optional()
+    .register(settings, {
+      flag: "--name",
+      value: "NAME",
+      description: "what a relay calls itself when it links",
+      aliases: ["FIREZONE_NAME"],
+    }),
   listen: z.string().min(1).prefault("127.0.0.1:8080").register(settings, {
     flag: "--portal-listen",
     value: "ADDRESS:PORT",

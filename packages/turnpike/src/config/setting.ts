@@ -14,6 +14,10 @@ export interface Setting {
   readonly secret?: true;
   /** Makes the value as TOML would give it from one flag's or variable's text. Default: by the key's type. */
   readonly fromText?: (text: string) => unknown;
+  /** Variables of other relays that mean the same. The flag's own variable wins over them. Of a list: one item each. */
+  readonly aliases?: readonly string[];
+  /** Makes the texts of a flag of those that the aliases have. Default: they are the same. */
+  readonly fromAliases?: (texts: readonly string[]) => readonly string[];
 }
 
 /** Every key of the configuration, registered where the schema declares it. */

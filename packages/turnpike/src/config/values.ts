@@ -22,10 +22,28 @@ export interface UserEntry {
   readonly key?: string;
 }
 
-/** Transports of RFC 8656 and beyond that are named by `--listen`, but not served. */
 /** Checks `TRANSPORT:ADDRESS:PORT`; IPv6 addresses stand in brackets. */
 export function checkListenSpec(text: string): string {
+  const port = outOfRangePort(text);
+  if (port !== undefined)
+    throw new InvalidValueError(`there is no port ${port}: ports go from 0 (any free one) to 65535`);
   return checkBy(parseListenSpec, text);
+}
+
+/** The listening addresses that a port alone stands for. */
+export function listenOnPort(port: string): readonly string[] {
+  if (!/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > LAST_PORT) {
+    throw new InvalidValueError("must be a port from 1 to 65535");
+  }
+  return ["udp", "tcp"].flatMap((transport) => [`${transport}:0.0.0.0:${port}`, `${transport}:[::]:${port}`]);
+}
+
+const LAST_PORT = 65_535;
+
+/** The port at the end of a text, if it is a number that no port has. */
+function outOfRangePort(text: string): string | undefined {
+  const digits = /:(\d{1,20})$/.exec(text)?.[1];
+  return digits !== undefined && Number(digits) > LAST_PORT ? digits : undefined;
 }
 
 /** Checks an IPv4 or IPv6 address without a zone. */

@@ -59,6 +59,7 @@ export function relayOptionsOf(options: {
     engine: {
       maxLifetimeSeconds: relay.max_lifetime,
       channelLifetimeSeconds: relay.channel_lifetime,
+      nonceLifetimeSeconds: relay.nonce_lifetime,
       mobility: relay.mobility,
       strictChannels: relay.strict_channels,
       onCredentialExpiry: turn.on_credential_expiry,
@@ -80,12 +81,12 @@ function eventListener(
   logger: Logger,
   onEvent: ((event: LifecycleEvent) => void) | undefined,
 ): Pick<RelayOptions, "onEvent"> {
-  const logs = logger.isLevelEnabled("debug");
-  if (!logs && onEvent === undefined) return {};
+  if (onEvent === undefined && !logger.isLevelEnabled("debug")) return {};
   return {
     onEvent: (event) => {
       onEvent?.(event);
-      if (logs) logger.debug(plainEvent(event), event.type);
+      // The level may change while the relay runs.
+      if (logger.isLevelEnabled("debug")) logger.debug(plainEvent(event), event.type);
     },
   };
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   createRevocationList,
   normalizeUser,
@@ -16,7 +17,7 @@ import type { LinkParts } from "./link.ts";
 import type { Question } from "./ask-for-answers.ts";
 import { answerQuestion, createSlowAnswers } from "./questions.ts";
 import { connectFleetLoads, type Fleet, leavingFleet, redirectOf } from "./redirect.ts";
-import { relayOptionsOf } from "./relay-options.ts";
+import { relayLimitsOf, relayOptionsOf } from "./relay-options.ts";
 import type { Notice } from "./thread-authenticator.ts";
 
 /** What {@link startConfiguredRelay} goes by. */
@@ -37,12 +38,15 @@ export interface ConfiguredRelay {
   /** What is revoked here is refused from that moment on, and the allocations that live by it end. */
   readonly revocations: RevocationList;
   /**
-   * Takes users and secrets over in place of those that were, the stamp secrets of the portal among them; living
-   * allocations stay. Which schemes there are, and what they offer in challenges, stays as it was at the start.
+   * Takes users, secrets, schemes, limits and rules for peers over in place of those that were; living allocations stay.
+   * The realm, and what challenges offer, stay as they were at the start.
    *
-   * @throws TypeError if they can't be used; then nothing has changed.
+   * @throws TypeError or RangeError if they can't be used; then nothing has changed.
    */
-  replaceCredentials(credentials?: Credentials): void;
+  reconfigure(next: { readonly configuration: Configuration; readonly credentials: Credentials }): {
+    /** False: other users or schemes would have challenges offer something else, which takes a restart. */
+    readonly offersStay: boolean;
+  };
 }
 
 /**
@@ -52,9 +56,9 @@ export interface ConfiguredRelay {
  *   refuses.
  */
 export async function startConfiguredRelay(options: StartConfiguredRelayOptions): Promise<ConfiguredRelay> {
-  const { configuration, logger, link } = options;
+  const { logger, link } = options;
   const stampSecrets = link === undefined ? options.stampSecrets : [link.stampSecret];
-  let { credentials } = options;
+  let { configuration, credentials } = options;
   // A portal may revoke before the relay serves: nothing lives then that could be ended.
   const started: { relay?: Relay } = {};
   const fleet: Fleet = { loads: undefined };
@@ -80,7 +84,7 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
       fleetSecrets: link?.orders.fleetSecrets,
       revocations: revocations.list({ nowUnixMs: Date.now() }),
     });
-  const answers = createSlowAnswers(configuration, credentials);
+  let answers = createSlowAnswers(configuration, credentials);
   // Each thread makes its own: this one tells what is wrong, and what challenges offer.
   const create = (): TurnAuthenticator => createAuthenticator({ data: describe(), answers, revocations, logger });
   const authenticator = create();
@@ -122,18 +126,36 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
   return {
     relay,
     revocations,
-    replaceCredentials(replacement = credentials) {
-      const former = credentials;
-      credentials = replacement;
+    reconfigure(next) {
+      const former = { configuration, credentials, answers };
+      const { realm } = configuration.relay;
+      configuration = { ...next.configuration, relay: { ...next.configuration.relay, realm } };
+      ({ credentials } = next);
       try {
-        create();
+        answers = createSlowAnswers(configuration, credentials);
+        const { least_loaded: joined } = options.configuration.redirect;
+        const redirect = redirectOf(
+          // Which fleet it is in was settled at the start.
+          { redirect: { ...configuration.redirect, least_loaded: joined } },
+          () => fleet.loads?.relays() ?? [],
+        );
+        const limits = relayLimitsOf(configuration, { limitsFor: link?.orders.limitsFor, redirect });
+        const offers = offersOf(create());
+        relay.configure(limits);
+        relay.replacePeers(configuration.peers);
+        tell({ kind: "replaced", data: describe() });
+        return { offersStay: isDeepStrictEqual(offers, offersOf(authenticator)) };
       } catch (error) {
-        credentials = former;
+        ({ configuration, credentials, answers } = former);
         throw error;
       }
-      tell({ kind: "replaced", data: describe() });
     },
   };
+}
+
+/** What a relay's challenges say of its users, from its start on. */
+function offersOf({ passwordAlgorithms, usernameAnonymity, thirdPartyAuthorization }: TurnAuthenticator): unknown {
+  return { passwordAlgorithms, usernameAnonymity, thirdPartyAuthorization };
 }
 
 function textsOf(secrets: Secrets): readonly string[] {
