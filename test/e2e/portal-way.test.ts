@@ -42,13 +42,19 @@ async function behindTls(portal: TestPortal, pair: { readonly key: string; reado
   return (server.address() as AddressInfo).port;
 }
 
-const RELAY = ["--listen=udp:127.0.0.1:0", "--relay-address=127.0.0.1", "--metrics=off", "--health=off"];
+const RELAY = [
+  "--listen=udp:127.0.0.1:0",
+  "--listen=tcp:127.0.0.1:0",
+  "--relay-address=127.0.0.1",
+  "--metrics=off",
+  "--health=off",
+];
 
 async function relayOf(portal: TestPortal, flags: readonly string[]): Promise<Child> {
   const token = await portal.portal.createRelayToken(internal, "edge");
   const child = startChild({
     command: "turnpike",
-    args: ["relay", ...RELAY, "--ca=ca.pem", ...flags],
+    args: ["relay", ...RELAY, "--data-dir=data", "--ca=ca.pem", ...flags],
     cwd: folder,
     environment: { TURNPIKE_TOKEN: token, XDG_RUNTIME_DIR: "" },
   });
@@ -68,6 +74,12 @@ describe("turnpike relay links to its portal", () => {
     const port = await behindTls(portal, authority.issue(["portal.example", "localhost"]));
     const relay = await relayOf(portal, [`--portal=tls:localhost:${port}`]);
     await relay.waitFor(isUp, 60_000);
+    // A relay without TCP ports has no reference; this one has one, which the portal lists.
+    const listed = async (): Promise<unknown> => (await portal.request("GET", "/v1/relays")).body.relays[0]?.reference;
+    await expect
+      .poll(listed, { timeout: 60_000 })
+      .toMatch(/^turnpike:\/\/[a-z2-7]{52}@tcp:127\.0\.0\.1:\d+\/turnpike$/u);
+    expect(relay.stderr()).toContain(String(await listed()));
   });
 
   test("by https through SOCKS, as hints.tcp = tor has it, the name resolved there", async () => {

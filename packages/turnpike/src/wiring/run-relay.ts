@@ -4,6 +4,7 @@ import {
   PortalLinkError,
   type Relay,
   RelayStartError,
+  type TlsIdentity,
 } from "@turnpike/relay";
 import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { LifecycleEvent } from "@turnpike/turn";
@@ -15,6 +16,7 @@ import { usesColors, type World } from "../world.ts";
 import { openControl } from "./control.ts";
 import { createLink, type LinkParts, type LinkTarget } from "./link.ts";
 import { type Observation, openObservation } from "./observation.ts";
+import { loadRelayIdentity, type RelayIdentity } from "./relay-identity.ts";
 import { startConfiguredRelay } from "./start-relay.ts";
 
 /** What {@link runRelay} goes by. */
@@ -29,7 +31,7 @@ export interface RunRelayOptions {
   /** Of the whole process. Default: the relay's own. */
   readonly telemetry?: Telemetry | undefined;
   /** Called once the relay serves. */
-  readonly onReady?: (relay: Relay) => void | Promise<void>;
+  readonly onReady?: (relay: Relay, names: { readonly reference: string | undefined }) => void | Promise<void>;
 }
 
 /** The log of a process, as its configuration wants it. */
@@ -46,15 +48,18 @@ export function loggerOf(configuration: Configuration, world: World): Logger {
 export async function runRelay(options: RunRelayOptions): Promise<void> {
   const { configuration, credentials, world } = options;
   const logger = options.logger ?? loggerOf(configuration, world);
-  const link = linkOf(options, logger);
+  const identity = await loadRelayIdentity({ configuration, world, logger });
+  const link = linkOf(options, logger, identity);
   const observation = await openObservation({ configuration, world, logger, link, telemetry: options.telemetry });
   // Signals are listened to before anything can be asked of the relay.
-  const starting = start({ configuration, credentials, logger, link, observation });
+  const starting = start({ configuration, credentials, logger, link, observation, identity: identity?.tls });
   let control: ControlSocket | undefined;
   const announce = async (): Promise<void> => {
     const relay = await starting;
     control = await openControl({ relay, configuration, world, logger });
-    await options.onReady?.(relay);
+    const reference = identity?.referenceOf(relay);
+    if (reference !== undefined) logger.info({ reference }, "A reference names this relay by its key");
+    await options.onReady?.(relay, { reference });
   };
   try {
     await Promise.all([untilStopped({ starting, world, logger, link, observation }), announce()]);
@@ -65,9 +70,16 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
   }
 }
 
-function linkOf({ portal, configuration, world }: RunRelayOptions, logger: Logger): LinkParts | undefined {
+function linkOf(
+  { portal, configuration, world }: RunRelayOptions,
+  logger: Logger,
+  identity: RelayIdentity | undefined,
+): LinkParts | undefined {
   try {
-    return portal && createLink({ configuration, target: portal, world, logger });
+    return (
+      portal &&
+      createLink({ configuration, target: portal, world, logger, referenceOf: (relay) => identity?.referenceOf(relay) })
+    );
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
     throw new CommandError(error.message, { exitCode: 2, cause: error });
@@ -80,6 +92,7 @@ async function start(options: {
   readonly logger: Logger;
   readonly link: LinkParts | undefined;
   readonly observation: Observation;
+  readonly identity: TlsIdentity | undefined;
 }): Promise<Relay> {
   const { link, observation } = options;
   const onEvent = (event: LifecycleEvent): void => {

@@ -5,7 +5,7 @@ import {
   type Secrets,
   type TurnAuthenticator,
 } from "@turnpike/authn/turn";
-import { type AdmissionStore, type Relay, startRelay } from "@turnpike/relay";
+import { type AdmissionStore, type Relay, startRelay, type TlsIdentity } from "@turnpike/relay";
 import type { LifecycleEvent } from "@turnpike/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
@@ -28,6 +28,8 @@ export interface StartConfiguredRelayOptions {
   /** Linked to its portal before the relay serves. Default: there is no portal. */
   readonly link?: LinkParts | undefined;
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
+  /** The key that references name the relay by. */
+  readonly identity?: TlsIdentity | undefined;
 }
 
 /** A relay and what is refused at it. */
@@ -102,12 +104,14 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
   }
   const { store: url } = configuration.quota;
   const admissionStore = url === undefined ? undefined : await connectQuotaStore(url, logger);
-  const relay = await startRelay({ ...relayOptions, ...(admissionStore && { admissionStore }) }).catch(
-    async (error: unknown) => {
-      await admissionStore?.close();
-      throw error;
-    },
-  );
+  const relay = await startRelay({
+    ...relayOptions,
+    ...(options.identity && { identity: options.identity }),
+    ...(admissionStore && { admissionStore }),
+  }).catch(async (error: unknown) => {
+    await admissionStore?.close();
+    throw error;
+  });
   started.relay = relay;
   link?.setRelay(relay);
   link?.onFleetSecrets(() => tell({ kind: "replaced", data: describe() }));
