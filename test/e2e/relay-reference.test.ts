@@ -2,9 +2,12 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectReference, Connector, createIdentity, formatReference, parseReference } from "@turnpike/hints";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { TestCertificate } from "../support/certificate.ts";
 import { type Child, runChild, startChild } from "../support/child.ts";
+
+// Each test starts several processes, which take their time on a busy machine.
+vi.setConfig({ testTimeout: 240_000 });
 
 const RELAY = [
   "relay",
@@ -15,7 +18,7 @@ const RELAY = [
   "--metrics=off",
   "--health=off",
 ];
-const START_MS = 60_000;
+const START_MS = 120_000;
 
 let folder: string;
 let children: Child[];
