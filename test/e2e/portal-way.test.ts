@@ -5,12 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer } from "node:tls";
 import { createIdentity, formatReference } from "@turnpike/hints";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { TestAuthority } from "../support/certificates.ts";
 import { type Child, runChild, startChild } from "../support/child.ts";
 import { internal, startTestPortal, type TestPortal } from "../support/portal.ts";
 import { keep } from "../support/relay.ts";
 import { startSocksServer } from "../support/socks-server.ts";
+
+// Each test starts several processes, which take their time on a busy machine.
+vi.setConfig({ testTimeout: 240_000 });
 
 const authority = new TestAuthority();
 let folder: string;
@@ -42,13 +45,19 @@ async function behindTls(portal: TestPortal, pair: { readonly key: string; reado
   return (server.address() as AddressInfo).port;
 }
 
-const RELAY = ["--listen=udp:127.0.0.1:0", "--relay-address=127.0.0.1", "--metrics=off", "--health=off"];
+const RELAY = [
+  "--listen=udp:127.0.0.1:0",
+  "--listen=tcp:127.0.0.1:0",
+  "--relay-address=127.0.0.1",
+  "--metrics=off",
+  "--health=off",
+];
 
 async function relayOf(portal: TestPortal, flags: readonly string[]): Promise<Child> {
   const token = await portal.portal.createRelayToken(internal, "edge");
   const child = startChild({
     command: "turnpike",
-    args: ["relay", ...RELAY, "--ca=ca.pem", ...flags],
+    args: ["relay", ...RELAY, "--data-dir=data", "--ca=ca.pem", ...flags],
     cwd: folder,
     environment: { TURNPIKE_TOKEN: token, XDG_RUNTIME_DIR: "" },
   });
@@ -67,7 +76,13 @@ describe("turnpike relay links to its portal", () => {
     const portal = await startTestPortal();
     const port = await behindTls(portal, authority.issue(["portal.example", "localhost"]));
     const relay = await relayOf(portal, [`--portal=tls:localhost:${port}`]);
-    await relay.waitFor(isUp, 60_000);
+    await relay.waitFor(isUp, 120_000);
+    // A relay without TCP ports has no reference; this one has one, which the portal lists.
+    const listed = async (): Promise<unknown> => (await portal.request("GET", "/v1/relays")).body.relays[0]?.reference;
+    await expect
+      .poll(listed, { timeout: 120_000 })
+      .toMatch(/^turnpike:\/\/[a-z2-7]{52}@tcp:127\.0\.0\.1:\d+\/turnpike$/u);
+    expect(relay.stderr()).toContain(String(await listed()));
   });
 
   test("by https through SOCKS, as hints.tcp = tor has it, the name resolved there", async () => {
@@ -76,7 +91,7 @@ describe("turnpike relay links to its portal", () => {
     const socks = keep(await startSocksServer((target) => (target === "portal.example:443" ? port : undefined)));
     const flags = ["--portal=https://portal.example", "--via=tor", `--tor-socks=127.0.0.1:${socks.port}`];
     const relay = await relayOf(portal, flags);
-    await relay.waitFor(isUp, 60_000);
+    await relay.waitFor(isUp, 120_000);
     expect(new Set(socks.asked)).toEqual(new Set(["portal.example:443"]));
   });
 
@@ -84,7 +99,7 @@ describe("turnpike relay links to its portal", () => {
     const portal = await startTestPortal();
     const port = await behindTls(portal, authority.issue(["other.example"]));
     const relay = await relayOf(portal, [`--portal=tls:localhost:${port}`]);
-    await relay.waitFor((child) => child.stderr().includes("does not prove that the peer is localhost"), 60_000);
+    await relay.waitFor((child) => child.stderr().includes("does not prove that the peer is localhost"), 120_000);
     expect(isUp(relay)).toBe(false);
   });
 
@@ -95,10 +110,10 @@ describe("turnpike relay links to its portal", () => {
     const hints = ["tcp:127.0.0.1:1", `tcp:127.0.0.1:${port}`];
     const reference = formatReference({ keyDigest: identity.keyDigest, hints, realm: "" });
     const relay = await relayOf(portal, [`--portal=${reference}`]);
-    await relay.waitFor(isUp, 60_000);
+    await relay.waitFor(isUp, 120_000);
     const other = formatReference({ keyDigest: createIdentity().keyDigest, hints, realm: "" });
     const misled = await relayOf(portal, [`--portal=${other}`]);
-    await misled.waitFor((child) => child.stderr().includes("another key than the one"), 60_000);
+    await misled.waitFor((child) => child.stderr().includes("another key than the one"), 120_000);
   });
 
   test.each([
@@ -112,7 +127,7 @@ describe("turnpike relay links to its portal", () => {
       command: "turnpike",
       args: ["relay", ...RELAY, `--portal=${portal}`, "--token=tr_hunter2"],
       cwd: folder,
-      timeoutMs: 30_000,
+      timeoutMs: 120_000,
     });
     expect(result).toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
     expect(result.output).not.toContain("hunter2");

@@ -52,6 +52,7 @@ export interface AnswerBody {
     readonly name: string;
     readonly linked: boolean;
     readonly urls: readonly string[];
+    readonly reference?: string;
   }[];
   readonly tokens: readonly { readonly actor: string }[];
   readonly entries: readonly {

@@ -1,3 +1,4 @@
+export { referencedServer, type ReferencedServer } from "./reference.ts";
 export { allocate } from "./allocate.ts";
 export type { AllocateOptions, CredentialOptions } from "./allocate.ts";
 export type { Abortable, Allocation, AllocationHandlers, AllocationStats } from "./allocation.ts";

@@ -20,6 +20,12 @@ export interface Reference {
   readonly realm: string;
 }
 
+/**
+ * The server name (RFC 6066 §3) that TLS asks for when it goes by a reference: a server that has a certificate for the
+ * world as well knows by it which of its keys is meant. It is the same for all, and says nothing of whom.
+ */
+export const referenceServerName = "reference.turnpike.invalid";
+
 /** Longest reference that is read, in characters. */
 export const maximumReferenceLength = 16_384;
 
@@ -121,7 +127,12 @@ export function connectReference(
     identity: { kind: "reference", keyDigest },
     halfClose: true,
     prove: (stream, { signal }) =>
-      startTls(new HeldCarrier(stream), { identity: { kind: "pin", keyDigest }, minVersion: "TLSv1.3", signal }),
+      startTls(new HeldCarrier(stream), {
+        identity: { kind: "pin", keyDigest },
+        serverName: referenceServerName,
+        minVersion: "TLSv1.3",
+        signal,
+      }),
   });
 }
 

@@ -23,6 +23,8 @@ export class IdentityError extends Error {
 export interface StartTlsOptions {
   /** The host that the certificate must be valid for, unless a key is pinned. Absent: only the key counts. */
   readonly host?: string | undefined;
+  /** What to ask for by SNI (RFC 6066 §3). Default: the host, if it is a name. */
+  readonly serverName?: string;
   readonly ca?: readonly string[] | undefined;
   readonly alpnProtocols?: readonly string[] | undefined;
   readonly identity?: PeerIdentity | undefined;
@@ -48,6 +50,7 @@ export function startTls(stream: Duplex, options: StartTlsOptions): Promise<Dupl
     const socket = connect({
       socket: stream,
       ...(host === undefined ? {} : { host, servername: isIP(host) === 0 ? host : "" }),
+      ...(options.serverName === undefined ? {} : { servername: options.serverName }),
       ...(options.ca === undefined ? {} : { ca: [...options.ca] }),
       ...(options.alpnProtocols === undefined ? {} : { ALPNProtocols: [...options.alpnProtocols] }),
       minVersion: options.minVersion ?? "TLSv1.2",

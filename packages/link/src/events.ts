@@ -48,6 +48,8 @@ export interface PresencePayload {
   readonly urls: readonly string[];
   /** How the relay can be reached otherwise. */
   readonly hints?: readonly string[] | undefined;
+  /** What names it by its key, and how to reach it: `turnpike://KEY@HINT,HINT/REALM`. */
+  readonly reference?: string | undefined;
   /** Where it stands, for choices by distance: free text such as `eu-west-1`. */
   readonly region?: string | undefined;
 }
@@ -59,6 +61,9 @@ const presence: z.ZodType<PresencePayload> = z.object({
   draining: z.boolean(),
   urls: z.array(text(256).regex(/^(?:stuns?|turns?):[^\s@\p{Cc}]+$/u)).max(16),
   hints: z.array(text(512)).max(16).optional(),
+  reference: text(2048)
+    .regex(/^turnpike:\/\/[a-z2-7]{52}@[^\s@\p{Cc}]*$/u)
+    .optional(),
   region: text(64).optional(),
 });
 

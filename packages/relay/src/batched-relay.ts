@@ -76,7 +76,7 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   try {
     offload = options.kernel && openOffload(options.kernel, logger);
     await tryRelayAddresses(sockets, relayAddresses);
-    const hasCertificate = certificate !== undefined;
+    const hasCertificate = certificate !== undefined || options.identity !== undefined;
     const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
     const authenticator = hasStreams ? await createMainAuthenticator(options.authenticate, logger) : undefined;
     const relay = new BatchedRelay({

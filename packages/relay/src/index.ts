@@ -79,6 +79,7 @@ export { PortablePlane, type PortablePlaneOptions } from "./planes/portable/port
 export { PortLeases, type PortLeasesOptions, type PortWish } from "./ports/port-leases.ts";
 export { createPortRange, DEFAULT_PORT_RANGE, type PortRange } from "./ports/port-range.ts";
 export { BLOCK_PORTS, PortTable, type PortTableOptions } from "./ports/port-table.ts";
+export type { TlsIdentity } from "./streams/certificate-files.ts";
 export type { EngineSettings, ForwardingOptions, PeerRules, RelayOptions } from "./relay-options.ts";
 export { type Relay, type RelayStats, startRelay } from "./relay.ts";
 export { RelayStartError } from "./listeners.ts";

@@ -8,7 +8,7 @@ import type { EventLogSettings } from "./events/event-log.ts";
 import type { Logger } from "./logger.ts";
 import type { PortablePlaneOptions } from "./planes/portable/portable-plane.ts";
 import type { PortRange } from "./ports/port-range.ts";
-import type { CertificatePaths } from "./streams/certificate-files.ts";
+import type { CertificatePaths, TlsIdentity } from "./streams/certificate-files.ts";
 import type { StreamLimits } from "./streams/stream-options.ts";
 
 /** Which peers clients may reach: addresses, CIDR prefixes or `A-B` ranges. In both lists: allow wins. */
@@ -33,6 +33,11 @@ export interface RelayOptions {
   readonly listen?: readonly string[];
   /** PEM files of the certificate for TLS and DTLS; read again when they change. Default: none. */
   readonly tls?: CertificatePaths;
+  /**
+   * A second certificate, with the key that this relay is known by: for TLS 1.3 clients over TCP that ask for its server
+   * name, and without `tls` for all of them. Default: none.
+   */
+  readonly identity?: TlsIdentity;
   /** Limits of clients with connections. */
   readonly streams?: StreamLimits;
   /**

@@ -149,7 +149,7 @@ async function startPortableRelay(options: RelayOptions): Promise<Relay> {
   const administration = createAdministration({ options, clock, logger });
   try {
     await tryRelayAddresses(plane, relayAddresses);
-    const hasCertificate = certificate !== undefined;
+    const hasCertificate = certificate !== undefined || options.identity !== undefined;
     const listening = await openListeners({ plane, ports, hasCertificate, specs, machine, logger });
     const reactor = new EventLoopReactor({
       options,

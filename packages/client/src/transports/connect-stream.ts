@@ -111,13 +111,13 @@ async function openTls(
   signal: AbortSignal,
 ): Promise<ConnectedStream & { readonly security: TransportSecurity }> {
   const { serverName } = candidate;
-  const { ca, pins, minVersion = "TLSv1.2" }: TlsClientOptions = options.tls ?? {};
+  const { ca, pins, minVersion = "TLSv1.2", serverName: asked = serverName }: TlsClientOptions = options.tls ?? {};
   const expected = pins?.map((pin) => readPin(pin));
   const authorities = ca === undefined ? {} : { ca: readAuthorities(ca) };
   const { stream: tcp, remote } = await openTcp(candidate, options, signal);
   const socket = connectTls({
     socket: tcp,
-    ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
+    ...(isIP(asked) === 0 ? { servername: asked } : {}),
     checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate),
     ...(options.offered.length === 0 ? {} : { ALPNProtocols: [...options.offered] }),
     minVersion,

@@ -48,6 +48,8 @@ export interface TlsClientOptions {
    * are any, one of them must be the server's; certificate authorities and names then don't matter.
    */
   readonly pins?: readonly string[];
+  /** What to ask for by SNI (RFC 6066 §3) over TCP. Default: the server's name. */
+  readonly serverName?: string;
   /** The lowest version over TCP; DTLS is always 1.2. Default TLSv1.2. */
   readonly minVersion?: "TLSv1.2" | "TLSv1.3";
   /**

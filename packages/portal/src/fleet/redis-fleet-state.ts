@@ -34,6 +34,7 @@ const presence = z.object({
   draining: z.boolean(),
   urls: z.array(z.string()),
   hints: z.array(z.string()).optional(),
+  reference: z.string().optional(),
   region: z.string().optional(),
 });
 const linkedRelay = z.object({

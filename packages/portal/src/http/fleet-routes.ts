@@ -161,6 +161,7 @@ function toRelay(registered: RegisteredRelay, linked: LinkedRelay | undefined): 
           version: presence.version,
           draining: presence.draining,
           ...(presence.hints === undefined ? {} : { hints: [...presence.hints] }),
+          ...(presence.reference === undefined ? {} : { reference: presence.reference }),
           ...(presence.region === undefined ? {} : { region: presence.region }),
         }),
   };

@@ -79,6 +79,7 @@ export const relay = z.object({
   portal: z.string().optional().meta({ description: "The portal that it is linked to" }),
   urls: z.array(z.string()),
   hints: z.array(z.string()).optional(),
+  reference: z.string().optional().meta({ description: "Names the relay by its key: turnpike://KEY@HINT,HINT/REALM" }),
   region: z.string().optional(),
   version: z.string().optional(),
   load: z.number().optional(),

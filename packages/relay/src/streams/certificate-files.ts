@@ -8,6 +8,16 @@ export interface Certificate {
   readonly key: Buffer;
 }
 
+/** A certificate for those who ask for it by a name of its own. */
+export interface TlsIdentity {
+  /** The server name (RFC 6066 §3) that TLS clients ask for it by. */
+  readonly serverName: string;
+  /** PEM. */
+  readonly cert: string;
+  /** PEM, not encrypted. */
+  readonly key: string;
+}
+
 /** Where a certificate is. */
 export interface CertificatePaths {
   /** PEM, the server's own certificate first, then the chain. */

@@ -19,7 +19,7 @@ import { TcpRelaySockets } from "./tcp-relay-sockets.ts";
 
 /** What {@link createEventLoopPlane} goes by. */
 export interface CreateEventLoopPlaneOptions {
-  readonly options: Pick<RelayOptions, "tls" | "streams" | "trustedProxies" | "tcpRelay" | "plane">;
+  readonly options: Pick<RelayOptions, "tls" | "identity" | "streams" | "trustedProxies" | "tcpRelay" | "plane">;
   readonly specs: readonly ListenSpec[];
   readonly logger: Logger;
   readonly monotonicMs: () => number;
@@ -74,6 +74,7 @@ export function createEventLoopPlane(given: CreateEventLoopPlaneOptions): EventL
   const streams = new StreamPlane({
     ...shared,
     ...(certificate && { certificate: certificate.current }),
+    ...(options.identity && { identity: options.identity }),
     ticketKeys: randomBytes(48),
     isTrustedProxy: (ip) => trusted.some((range: AddressRange) => rangeContains(range, ip)),
   });

@@ -1,7 +1,13 @@
 import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { createServer as createTlsServer, type Server as TlsServer, type TlsOptions, type TLSSocket } from "node:tls";
+import {
+  createSecureContext,
+  createServer as createTlsServer,
+  type Server as TlsServer,
+  type TlsOptions,
+  type TLSSocket,
+} from "node:tls";
 import { endOutsideReads } from "@turnpike/hints/tls-end";
 import {
   AddressRegister,
@@ -14,7 +20,7 @@ import {
 import { createWebSocketStream, type WebSocket, WebSocketServer } from "ws";
 import type { Opened } from "../planes/plane.ts";
 import { errorCode, openFailure } from "../planes/system-error.ts";
-import type { Certificate } from "./certificate-files.ts";
+import type { Certificate, TlsIdentity } from "./certificate-files.ts";
 import type { ConnectionLimits } from "./connection-limits.ts";
 import { readProxyHeader } from "./proxy-protocol.ts";
 import { sniff } from "./sniff.ts";
@@ -39,6 +45,8 @@ export interface StreamAcceptorOptions {
   readonly transports: ReadonlySet<StreamTransport>;
   /** Needed for `tls` and `wss`. */
   readonly certificate?: Certificate;
+  /** For those who ask for its name; without `certificate` for all. */
+  readonly identity?: TlsIdentity;
   /** 48 bytes, kept over changes of the certificate so that sessions can be resumed. */
   readonly ticketKeys: Buffer;
   /** Whose connections begin with a PROXY header. */
@@ -125,8 +133,12 @@ export class StreamAcceptor {
       maxPayload: MAX_WEBSOCKET_MESSAGE_BYTES,
       handleProtocols: (offered) => (offered.has(WEBSOCKET_PROTOCOL) ? WEBSOCKET_PROTOCOL : false),
     });
-    if (options.certificate !== undefined) {
-      this.#tls = createTlsServer(this.#tlsOptions(options.certificate), (socket) => this.#secured(socket));
+    const certificate = options.certificate ?? options.identity;
+    if (certificate !== undefined) {
+      this.#tls = createTlsServer(
+        { ...this.#tlsOptions(certificate), ...identityOptions(options.identity) },
+        (socket) => this.#secured(socket),
+      );
       this.#tls.on("tlsClientError", (_error, socket) => socket.destroy());
     }
   }
@@ -166,9 +178,10 @@ export class StreamAcceptor {
     return closed;
   }
 
-  #tlsOptions(certificate: Certificate): TlsOptions {
+  #tlsOptions({ cert, key }: Certificate | TlsIdentity): TlsOptions {
     return {
-      ...certificate,
+      cert,
+      key,
       minVersion: "TLSv1.2",
       ciphers: CIPHERS,
       honorCipherOrder: true,
@@ -311,6 +324,13 @@ export class StreamAcceptor {
     this.#finish(handshake);
     this.#options.onConnection({ transport, stream, remote: handshake.remote, first });
   }
+}
+
+function identityOptions(identity: TlsIdentity | undefined): TlsOptions {
+  if (identity === undefined) return {};
+  const { serverName, cert, key } = identity;
+  const context = createSecureContext({ cert, key, minVersion: "TLSv1.3" });
+  return { SNICallback: (asked, done) => done(null, asked === serverName ? context : undefined) };
 }
 
 /** Reads until `decide` is content with all that came so far. The stream is paused then, and nobody listens to it. */

@@ -3,7 +3,7 @@ import type { IpAddress, TransportAddress } from "@turnpike/stun";
 import { ClientSource } from "@turnpike/turn";
 import { PlaneCounter, type PlaneCounters } from "../planes/counters.ts";
 import type { Opened } from "../planes/plane.ts";
-import type { Certificate } from "./certificate-files.ts";
+import type { Certificate, TlsIdentity } from "./certificate-files.ts";
 import type { ConnectionLimits } from "./connection-limits.ts";
 import { type AcceptedConnection, StreamAcceptor, type StreamTransport } from "./stream-acceptor.ts";
 import { StreamConnection, type StreamConnectionUser } from "./stream-connection.ts";
@@ -26,6 +26,7 @@ export interface StreamPlaneOptions {
   readonly counts: StreamCounts;
   readonly counters: PlaneCounters;
   readonly certificate?: Certificate;
+  readonly identity?: TlsIdentity;
   readonly ticketKeys: Buffer;
   readonly isTrustedProxy: (ip: IpAddress) => boolean;
   /** A fresh connection handle: a positive integer that no living connection has. */
@@ -63,10 +64,11 @@ export class StreamPlane {
 
   /** Opens a port. `listeners` names the listener of each transport that is served there. */
   async openPort(local: TransportAddress, listeners: ReadonlyMap<StreamTransport, number>): Promise<Opened> {
-    const { limits, connectionLimits, counts, ticketKeys, isTrustedProxy } = this.#options;
+    const { limits, connectionLimits, counts, ticketKeys, isTrustedProxy, identity } = this.#options;
     const acceptor = new StreamAcceptor({
       transports: new Set(listeners.keys()),
       ...(this.#certificate && { certificate: this.#certificate }),
+      ...(identity && { identity }),
       ticketKeys,
       isTrustedProxy,
       connectionLimits,

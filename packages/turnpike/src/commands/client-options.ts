@@ -2,6 +2,7 @@ import { parseUri, TurnClientError, UriError, type CredentialOptions, type TlsCl
 import { InvalidArgumentError, Option, type Command } from "commander";
 import { CommandError } from "../errors.ts";
 import { reasonOf } from "../options.ts";
+import { isReference } from "../wiring/reveal.ts";
 import type { World } from "../world.ts";
 
 /** Flags of the commands that are clients. */
@@ -15,9 +16,16 @@ export interface ClientFlags {
 }
 
 /** Adds the URIs and the flags that say who asks and whom to trust. */
-export function addClientFlags(command: Command): Command {
+export function addClientFlags(command: Command, options: { readonly references?: boolean } = {}): Command {
+  const isMeant = options.references === true ? isReference : (): boolean => false;
+  const servers = "servers, such as turn:relay.example or turns:relay.example?transport=tcp";
   return command
-    .argument("<URI...>", "servers, such as turn:relay.example or turns:relay.example?transport=tcp", collectUri)
+    .argument(
+      "<URI...>",
+      options.references === true ? `${servers}, or references of relays` : servers,
+      (text: string, previous: readonly string[] | undefined) =>
+        isMeant(text) ? collect(text, previous) : collectUri(text, previous),
+    )
     .addOption(new Option("--username <NAME>", "user name").env("TURNPIKE_USERNAME"))
     .addOption(
       new Option("--credential <TEXT>", "its credential; others on this machine may see it among the processes").env(

@@ -1,4 +1,3 @@
-import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import {
@@ -16,6 +15,7 @@ import type { ConfigurationKey } from "../config/setting.ts";
 import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP } from "../options.ts";
 import { createConnector } from "../wiring/connector.ts";
+import { defaultDirectory } from "../wiring/relay-identity.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import type { World } from "../world.ts";
 import { number, untilStopped } from "./client-options.ts";
@@ -144,10 +144,4 @@ function announcement({ advertised, reference, listeners }: Readiness): string {
     ...(reference === undefined ? [] : [`reference  ${reference}`]),
   ];
   return `${lines.join("\n")}\n`;
-}
-
-/** The directory of the XDG specification for a user's data. */
-function defaultDirectory({ environment }: World): string {
-  const base = environment["XDG_DATA_HOME"] ?? "";
-  return join(base === "" ? join(homedir(), ".local", "share") : base, "turnpike");
 }

@@ -41,7 +41,16 @@ export function addServeCommand(program: Command, world: World): void {
           telemetry,
           // Of this very process: what it sends leaves the machine as little as what it thinks.
           portal: { url: ownUrl(portal), token, allowCleartext: true },
-          onReady: async (relay) => world.out(await announcement(ctx, portal, relay)),
+          onReady: async (relay, { reference }) =>
+            world.out(
+              await announcement({
+                ctx,
+                portal,
+                relay,
+                reference,
+                hasCertificate: configuration.tls.cert !== undefined,
+              }),
+            ),
         });
       } finally {
         await portal.stop();
@@ -64,13 +73,21 @@ function ownUrl({ address }: Portal): string {
   return `http://${host}:${address.port}`;
 }
 
-async function announcement(ctx: OperationContext, portal: Portal, relay: Relay): Promise<string> {
-  const urls = urlsOf(relay);
+async function announcement(options: {
+  readonly ctx: OperationContext;
+  readonly portal: Portal;
+  readonly relay: Relay;
+  readonly reference: string | undefined;
+  readonly hasCertificate: boolean;
+}): Promise<string> {
+  const { ctx, portal, relay, reference, hasCertificate } = options;
+  const urls = urlsOf(relay, { hasCertificate });
   const { iceServers } = await portal.mintFor(ctx, { user: "guest", urls });
   const token = portal.firstStart?.token ?? "tp_…";
   return [
     "The relay serves at",
     ...urls.map((url) => `  ${url}`),
+    ...(reference === undefined ? [] : ["and is named by its key by the reference", `  ${reference}`]),
     "",
     "The portal serves at",
     `  ${portal.url}`,

@@ -14,7 +14,7 @@ import {
   RelayReporter,
 } from "@turnpike/relay";
 import { type Telemetry, traceOrders } from "@turnpike/relay/telemetry";
-import { formatIpAddress, formatTransportAddress, sameIp, withPort } from "@turnpike/stun";
+import { formatIpAddress, formatTransportAddress, sameIp, type TransportAddress, withPort } from "@turnpike/stun";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
 import type { World } from "../world.ts";
@@ -66,8 +66,10 @@ export function createLink(options: {
   readonly target: LinkTarget;
   readonly world: World;
   readonly logger: Logger;
+  /** What names the relay by its key. */
+  readonly referenceOf?: ((relay: Relay) => string | undefined) | undefined;
 }): LinkParts {
-  const { configuration, target, world, logger } = options;
+  const { configuration, target, world, logger, referenceOf } = options;
   const stampSecret = createStampSecret();
   const state: {
     relay?: Relay;
@@ -105,10 +107,14 @@ export function createLink(options: {
     link,
     clock: createSystemClock(),
     presence: () => ({
+      reference: state.relay && referenceOf?.(state.relay),
       load: Math.min(1, (state.relay?.stats().allocations ?? 0) / EASY_ALLOCATIONS),
       version: world.version,
       draining: state.isDraining,
-      urls: state.relay === undefined ? [] : urlsOf(state.relay).slice(0, MAX_URLS),
+      urls:
+        state.relay === undefined
+          ? []
+          : urlsOf(state.relay, { hasCertificate: configuration.tls.cert !== undefined }).slice(0, MAX_URLS),
     }),
   });
   return {
@@ -154,17 +160,23 @@ export function createLink(options: {
   };
 }
 
-/** Where clients reach a relay: by the public half of an address that a NAT translates. */
-export function urlsOf(relay: Relay): readonly string[] {
-  const listeners = relay.listening.map(({ transport, local }) => {
-    const translated = relay.relayAddresses.find((address) => sameIp(address.local, local));
-    return { transport, address: translated === undefined ? local : withPort(translated.relayed, local.port) };
-  });
-  const urls = listeners.flatMap(({ transport, address }) => {
-    const form = URL_FORMS[transport];
+/** Where clients reach a relay by URLs of ICE servers, which say nothing of keys: TLS needs a certificate for the world. */
+export function urlsOf(relay: Relay, { hasCertificate }: { readonly hasCertificate: boolean }): readonly string[] {
+  const urls = publicListeners(relay).flatMap(({ transport, address }) => {
+    const form = transport === "tls" && !hasCertificate ? undefined : URL_FORMS[transport];
     return form === undefined ? [] : [`${form.scheme}:${formatTransportAddress(address)}?transport=${form.transport}`];
   });
   return [...new Set(urls)];
+}
+
+/** Where a relay listens, as the world sees it: by the public half of an address that a NAT translates. */
+export function publicListeners(
+  relay: Relay,
+): readonly { readonly transport: Listening["transport"]; readonly address: TransportAddress }[] {
+  return relay.listening.map(({ transport, local }) => {
+    const translated = relay.relayAddresses.find((address) => sameIp(address.local, local));
+    return { transport, address: translated === undefined ? local : withPort(translated.relayed, local.port) };
+  });
 }
 
 /** RFC 7065 knows no WebSocket: browsers refuse a whole list of ICE servers for one URL that they can't read. */

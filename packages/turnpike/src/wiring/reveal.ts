@@ -40,7 +40,8 @@ export function revealConfigurationOf(configuration: Configuration, purpose: Pur
       tcp: dials ? hints.tcp : "disabled",
       overrides: dials ? hints.override : [],
       listen: purpose.listen ?? [],
-      advertise: purpose.listen === undefined ? [] : hints.advertise,
+      // A relay's reference names the hints that are listed, or else its own listeners, which are judged by themselves.
+      advertise: purpose.listen === undefined && hints.advertise === "AUTO" ? [] : hints.advertise,
       ...(server === undefined ? {} : { turnRelay: server }),
     },
     torTargets: [

@@ -4,6 +4,7 @@ import {
   PortalLinkError,
   type Relay,
   RelayStartError,
+  type TlsIdentity,
 } from "@turnpike/relay";
 import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { LifecycleEvent } from "@turnpike/turn";
@@ -18,6 +19,7 @@ import { openControl } from "./control.ts";
 import { withDiscoveredAddresses } from "./discovery.ts";
 import { createLink, type LinkParts, type LinkTarget } from "./link.ts";
 import { type Observation, openObservation } from "./observation.ts";
+import { loadRelayIdentity, type RelayIdentity } from "./relay-identity.ts";
 import { createReloader, type Reloader } from "./reload.ts";
 import { connectServiceManager, type ServiceManager } from "./service-manager.ts";
 import { type ConfiguredRelay, startConfiguredRelay } from "./start-relay.ts";
@@ -35,7 +37,7 @@ export interface RunRelayOptions {
   /** Of the whole process. Default: the relay's own. */
   readonly telemetry?: Telemetry | undefined;
   /** Called once the relay serves. */
-  readonly onReady?: (relay: Relay) => void | Promise<void>;
+  readonly onReady?: (relay: Relay, names: { readonly reference: string | undefined }) => void | Promise<void>;
 }
 
 /** The log of a process, as its configuration wants it. */
@@ -73,17 +75,20 @@ async function runReloadable(
   const { initial, world, logger, service, reloader, portal } = options;
   const { credentials, loaded } = initial;
   const configuration = await withDiscoveredAddresses(loaded.configuration, { world, logger });
-  const link = linkOf({ configuration, world, logger, portal });
+  const identity = await loadRelayIdentity({ configuration, world, logger });
+  const link = linkOf({ configuration, world, logger, portal, identity });
   const observation = await openObservation({ configuration, world, logger, link, telemetry: options.telemetry });
   // Signals are listened to before anything can be asked of the relay.
-  const starting = start({ configuration, credentials, logger, link, observation });
+  const starting = start({ configuration, credentials, logger, link, observation, identity: identity?.tls });
   let { drain_timeout: drainSeconds } = configuration.relay;
   let control: ControlSocket | undefined;
   const announce = async (): Promise<void> => {
     const configured = await starting;
     const { relay } = configured;
     control = await openControl({ relay, configuration, world, logger });
-    await options.onReady?.(relay);
+    const reference = identity?.referenceOf(relay);
+    if (reference !== undefined) logger.info({ reference }, "A reference names this relay by its key");
+    await options.onReady?.(relay, { reference });
     service.ready();
     reloader.begin((next) => {
       const { configuration: wanted } = next.loaded;
@@ -137,10 +142,14 @@ function linkOf(options: {
   readonly configuration: Configuration;
   readonly world: World;
   readonly logger: Logger;
+  readonly identity: RelayIdentity | undefined;
 }): LinkParts | undefined {
-  const { portal, configuration, world, logger } = options;
+  const { portal, configuration, world, logger, identity } = options;
   try {
-    return portal && createLink({ configuration, target: portal, world, logger });
+    return (
+      portal &&
+      createLink({ configuration, target: portal, world, logger, referenceOf: (relay) => identity?.referenceOf(relay) })
+    );
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
     throw new CommandError(error.message, { exitCode: 2, cause: error });
@@ -153,6 +162,7 @@ async function start(options: {
   readonly logger: Logger;
   readonly link: LinkParts | undefined;
   readonly observation: Observation;
+  readonly identity: TlsIdentity | undefined;
 }): Promise<ConfiguredRelay> {
   const { link, observation } = options;
   const onEvent = (event: LifecycleEvent): void => {

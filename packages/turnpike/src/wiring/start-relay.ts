@@ -6,7 +6,7 @@ import {
   type Secrets,
   type TurnAuthenticator,
 } from "@turnpike/authn/turn";
-import { type AdmissionStore, type Relay, startRelay } from "@turnpike/relay";
+import { type AdmissionStore, type Relay, startRelay, type TlsIdentity } from "@turnpike/relay";
 import type { LifecycleEvent } from "@turnpike/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
@@ -30,6 +30,8 @@ export interface StartConfiguredRelayOptions {
   /** Linked to its portal before the relay serves. Default: there is no portal. */
   readonly link?: LinkParts | undefined;
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
+  /** The key that references name the relay by. */
+  readonly identity?: TlsIdentity | undefined;
 }
 
 /** A relay and what is refused at it. */
@@ -112,7 +114,11 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
   let relay: Relay;
   try {
     fleet.loads = await connectFleetLoads(configuration, { relay: () => started.relay, logger });
-    relay = await startRelay({ ...relayOptions, ...(admissionStore && { admissionStore }) });
+    relay = await startRelay({
+      ...relayOptions,
+      ...(options.identity && { identity: options.identity }),
+      ...(admissionStore && { admissionStore }),
+    });
   } catch (error) {
     await admissionStore?.close();
     throw error;
