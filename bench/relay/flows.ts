@@ -64,7 +64,8 @@ export function openFlows(load: Pick<Load, "protocol" | "server" | "serverPort" 
   function allocate(fd: number, channel: number): Omit<Flow, "client"> | undefined {
     const stun = new StunClient({ username: "u", password: "p" }, new SeededRandom(randomInt(2 ** 31)));
     const transport = attribute(requestedTransport, 17);
-    const ask = (request: Uint8Array): StunMessage => stunOf(exchange(fd, request, (bytes) => decodeMessage(bytes).ok));
+    const ask = (request: Uint8Array): StunMessage =>
+      stunOf(exchange(fd, request, (bytes) => decodeMessage(bytes).ok && isAnswer(bytes, request)));
     stun.learn(ask(stun.plain("allocate", [transport])));
     const relayed = relayedOf(ask(stun.signed("allocate", [transport])));
     if (relayed === 437) return undefined;
@@ -107,4 +108,9 @@ export function openFlows(load: Pick<Load, "protocol" | "server" | "serverPort" 
     arena.bytes.set(bytes, scratch);
     libc.write(fd, arena.address + scratch, bytes.length);
   }
+}
+
+/** Whether it has the request's transaction ID: a busy relay may answer a request twice. */
+function isAnswer(bytes: Uint8Array, request: Uint8Array): boolean {
+  return Buffer.compare(bytes.subarray(8, 20), request.subarray(8, 20)) === 0;
 }
