@@ -12,7 +12,10 @@ export function socketOf(options: {
   const { command, socket, world } = options;
   const path = socket ?? defaultSocket(world);
   if (path === undefined) {
-    throw new CommandError(`${command}: which relay? Give --socket PATH: XDG_RUNTIME_DIR is not set`, { exitCode: 2 });
+    throw new CommandError(
+      `${command}: which relay? Give --socket PATH, its --control-socket: XDG_RUNTIME_DIR is not set`,
+      { exitCode: 2 },
+    );
   }
   return path;
 }
