@@ -21,8 +21,9 @@ const relay = await (async () => {
     threads: 1,
     coalesceUs: Number(coalesceUs),
     aggregate: plane !== "batched-plain",
+    // All clients of a measurement have one address, and so one share of challenges.
+    engine: { unauthenticatedBytesPerSecond: 1e9 },
     ...(name !== undefined && {
-      engine: { mobility: false },
       kernel: { interfaces: [name], modes: [mode === "generic" ? "generic" : "native"] },
     }),
     authenticate,

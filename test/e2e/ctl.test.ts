@@ -119,6 +119,24 @@ describe("turnpike ctl", () => {
     expect(await ctl("allocations")).toMatchObject({ code: 1, err: expect.stringContaining("no relay serves it") });
     const nowhere = world();
     expect(await run(["ctl", "drain"], { ...nowhere.world, environment: {} })).toBe(2);
-    expect(nowhere.err()).toContain("Give --socket PATH");
+    expect(nowhere.err()).toContain("Give --socket PATH, its --control-socket");
+  });
+});
+
+describe("turnpike xdp status", () => {
+  test("says how to start a relay that relays in the kernel", async () => {
+    await served();
+    const setup = world();
+    expect(await run(["xdp", "status"], setup.world)).toBe(1);
+    expect(setup.out()).toBe("");
+    expect(setup.err()).toContain("start it with --plane kernel --interface NAME");
+  });
+
+  test("says what is wrong where there is no relay", async () => {
+    const setup = world();
+    expect(await run(["xdp", "status", "--json"], setup.world)).toBe(1);
+    expect(setup.err()).toContain("no relay serves it");
+    expect(await run(["xdp", "status"], { ...setup.world, environment: {} })).toBe(2);
+    expect(await run(["xdp", "nothing"], setup.world)).toBe(2);
   });
 });

@@ -17,6 +17,7 @@ const RELAY = [
   "--listen=udp:127.0.0.1:0",
   "--relay-address=127.0.0.1",
   "--allow-peer=127.0.0.0/8",
+  "--penalty-delay=none",
   "--log-format=json",
 ];
 
@@ -143,6 +144,8 @@ describe("turnpike portal and turnpike relay", () => {
         "[portal]",
         'listen = "127.0.0.1:0"',
         `store = "${join(folder, "fleet.db")}"`,
+        "[penalties]",
+        'delay = "none"',
         "[log]",
         'format = "json"',
       ].join("\n"),

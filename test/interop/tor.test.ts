@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo, type Server } from "node:net";
+import { connect, createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
@@ -22,7 +22,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { NetcatFolder } from "../support/netcat.ts";
 import { type Coturn, startStreamCoturn } from "./support/coturn.ts";
 import { ensureDebianPackages } from "./support/debian.ts";
-import { watchClient } from "./support/strace.ts";
+import { internal, startTestPortal } from "../support/portal.ts";
+import { watchClient, watchCommand } from "./support/strace.ts";
 import { controlPassword, startTorNetwork, type TorNetwork } from "./support/tornet.ts";
 
 const loopback = (port: number) => ({ kind: "tcp", address: "127.0.0.1", port }) as const;
@@ -370,13 +371,14 @@ describe("turnpike connect and turnpike listen", () => {
     const folder = new NetcatFolder();
     closing.push(() => folder.remove());
     const control = `--tor-control=127.0.0.1:${network.service.controlPort}`;
-    const listening = await folder.listen(["onion:4000", "--hide-ip", "--status", control], 90_000);
+    const listening = await folder.listen(["onion:4000", "--reference", "--hide-ip", "--status", control], 90_000);
     const socks = `--tor-socks=127.0.0.1:${network.client.socksPort}`;
     await writeFile(join(directory, "credential"), "wonderland\n");
     const others = [`tcp:127.0.0.1:1`, `turn:127.0.0.1:1`];
     const connecting = folder.start([
       "connect",
-      ...listening.hints,
+      // By a reference TLS says where each direction ends, which Tor does not.
+      listening.reference ?? "",
       ...others,
       "--status",
       "--hide-ip",
@@ -449,6 +451,63 @@ describe("reveal_ip_address = false, watched from outside", () => {
     expect(reached.length).toBeGreaterThan(5);
     await group.close();
   });
+
+  const RELAY = [
+    "relay",
+    "--hide-ip",
+    "--via=tor",
+    "--listen=tcp:127.0.0.1:0",
+    "--relay-address=127.0.0.1",
+    "--metrics=off",
+    "--health=off",
+  ];
+
+  it("a relay links to a portal at an onion service, and reaches nothing but Tor's port", async () => {
+    const portal = await startTestPortal();
+    const token = await portal.portal.createRelayToken(internal, "hidden");
+    const connector = hiddenConnector({ control: loopback(network.service.controlPort) });
+    const group = new Listener({
+      gate: connector.gate,
+      tor: connector.tor,
+      directory: join(directory, "keys-8"),
+    }).listen({
+      specs: ["onion:80"],
+      onStream: (stream) => {
+        const onward = connect({ host: "127.0.0.1", port: portal.portal.address.port });
+        onward.on("error", () => stream.destroy()).once("close", () => stream.destroy());
+        stream.on("error", () => onward.destroy()).once("close", () => onward.destroy());
+        stream.pipe(onward).pipe(stream);
+      },
+    });
+    const onion = (await group.ready).advertised[0]?.hint ?? "";
+    const host = onion.replace(/^tor:(.*):80$/u, "$1");
+    for (const url of [onion, `http://${host}`]) {
+      const { said, reached } = await watchCommand({
+        directory,
+        args: [...RELAY, `--portal=${url}`, `--tor-socks=127.0.0.1:${network.client.socksPort}`],
+        environment: { TURNPIKE_TOKEN: token, XDG_RUNTIME_DIR: "" },
+        isDone: (child) => child.stderr().includes("The portal link is up"),
+      });
+      expect(said).not.toContain(token);
+      expect(reached).toContain(`127.0.0.1:${network.client.socksPort}`);
+      // Once it serves, the relay sends itself a datagram or two, to learn what the system can do.
+      expect(reached.filter((place) => !/^(?:127\.0\.0\.1|::1):\d+$/u.test(place))).toEqual([]);
+    }
+    await group.close();
+  });
+
+  it.each(["https://rebinding.example.invalid", "https://192.0.2.1", "tls:8.8.8.8:53", "https://10.0.0.1"])(
+    "a relay whose portal is %s asks nobody but Tor's port",
+    async (portal) => {
+      const { reached } = await watchCommand({
+        directory,
+        args: [...RELAY, `--portal=${portal}`, `--tor-socks=127.0.0.1:${network.client.socksPort}`],
+        environment: { TURNPIKE_TOKEN: "tr_none", XDG_RUNTIME_DIR: "" },
+        isDone: (child) => child.stderr().includes("The portal link is away"),
+      });
+      expect([...new Set(reached)].filter((place) => place !== `127.0.0.1:${network.client.socksPort}`)).toEqual([]);
+    },
+  );
 
   it("the watch sees what a client does that may reveal its address", async () => {
     const hints = [`tcp:127.0.0.1:${echoPort}`, "unix:/run/x", `tcp:[::1]:${echoPort}`];

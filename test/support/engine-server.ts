@@ -58,6 +58,11 @@ export class EngineServer {
     { readonly relayed: TransportAddress; readonly close: () => void; readonly udp?: DatagramSocket }
   >();
   readonly #peers = new Map<number, Socket>();
+  /** True: ConnectionBind requests are not handed on. */
+  holdBinds = false;
+  /** How many of them were not. */
+  heldBinds = 0;
+  #hangsUp = false;
   #applicationProtocols: readonly string[] = ["stun.turn", "stun.nat-discovery"];
   #timer: NodeJS.Timeout | undefined;
   #next = 1;
@@ -85,15 +90,18 @@ export class EngineServer {
     options: Partial<ServerOptions> & {
       readonly transports?: readonly ClientTransport[];
       readonly certificate?: TestCertificate;
+      /** True: streams are closed right behind an Allocate success. */
+      readonly hangUpAfterAllocate?: boolean;
       /** What ALPN may agree on with clients of TLS and DTLS. Default: both names of RFC 7443. */
       readonly applicationProtocols?: readonly string[];
     } = {},
   ): Promise<EngineServer> {
-    const { transports = ["udp", "tcp"], certificate, applicationProtocols, ...rest } = options;
+    const { transports = ["udp", "tcp"], certificate, applicationProtocols, hangUpAfterAllocate, ...rest } = options;
     // The engine wants to know its listeners first; the ports are found when they are opened.
     const local = transportAddress("127.0.0.1", 3478);
     const listeners = transports.map((transport, index) => ({ id: index + 1, transport, local }));
     const self = new EngineServer(rest, listeners);
+    self.#hangsUp = hangUpAfterAllocate === true;
     if (applicationProtocols !== undefined) self.#applicationProtocols = applicationProtocols;
     for (const { id, transport } of listeners) await self.#listen(id, transport, certificate);
     return self;
@@ -112,6 +120,11 @@ export class EngineServer {
   breakConnections(): void {
     for (const session of this.#dtls.values()) session.close();
     for (const { stream } of this.#streams.values()) stream.destroy();
+  }
+
+  /** Breaks the connections of clients that carry no peer's bytes. */
+  breakControl(): void {
+    for (const [connection, { stream }] of this.#streams) if (!this.#bound.has(connection)) stream.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -236,6 +249,10 @@ export class EngineServer {
   #packet(listener: number, connection: number, from: TransportAddress, bytes: Uint8Array): void {
     const buffer = new Uint8Array(PACKET_HEADROOM + bytes.length + PACKET_TAILROOM);
     buffer.set(bytes, PACKET_HEADROOM);
+    if (this.holdBinds && typeOf(bytes) === CONNECTION_BIND) {
+      this.heldBinds++;
+      return;
+    }
     const source = sourceOf(listener, connection, from);
     const verdict = this.server.handleClientPacket(source, buffer, PACKET_HEADROOM, bytes.length, now());
     this.#forward(verdict, buffer);
@@ -253,7 +270,11 @@ export class EngineServer {
   #toClient(listener: number, connection: number, to: TransportAddress, bytes: Uint8Array): void {
     if (connection === 0) this.#udp.get(listener)?.send(bytes, to.port, formatIpAddress(to));
     else if (this.#dtls.has(connection)) this.#dtls.get(connection)?.send(bytes);
-    else this.#streams.get(connection)?.stream.write(bytes);
+    else {
+      const stream = this.#streams.get(connection)?.stream;
+      stream?.write(bytes);
+      if (this.#hangsUp && typeOf(bytes) === ALLOCATE_SUCCESS) stream?.end();
+    }
   }
 
   #drain(): void {
@@ -379,6 +400,14 @@ export class EngineServer {
     this.#relays.set(handle, { relayed, close: () => listener.close() });
     return relayed;
   }
+}
+
+/** Message types (RFC 8656 §17, RFC 6062 §6.1). */
+const ALLOCATE_SUCCESS = 0x0103;
+const CONNECTION_BIND = 0x000b;
+
+function typeOf(message: Uint8Array): number {
+  return ((message[0] ?? 0) << 8) | (message[1] ?? 0);
 }
 
 function now(): Now {

@@ -1,10 +1,11 @@
 import type { AllocateDemands, ClientCredentials } from "@turnpike/turn";
 import type { Abortable, Allocation, AllocationHandlers } from "./allocation.ts";
-import { ClientDriver } from "./driver.ts";
-import { asError, reasonOf, TurnClientError } from "./errors.ts";
-import { placeOf, resolveUri, type ResolveOptions, type ServerCandidate } from "./resolve.ts";
+import { ClientDriver, type Notice } from "./driver.ts";
+import { asError, TurnClientError } from "./errors.ts";
+import { resolveUri, type ResolveOptions, type ServerCandidate } from "./resolve.ts";
 import { openTransport } from "./transports/open.ts";
 import type { OpenTransportOptions } from "./transports/transport.ts";
+import { ATTEMPT_TIMEOUT_MS, tryEach } from "./try-each.ts";
 import { TurnAllocation } from "./turn-allocation.ts";
 import { parseUri, type TurnUri } from "./uri.ts";
 
@@ -69,21 +70,9 @@ export async function allocate(uri: string | TurnUri, options: AllocateOptions =
     ...(options.connector === undefined ? {} : { connector: options.connector }),
     ...(signal === undefined ? {} : { signal }),
   });
-  const errors: TurnClientError[] = [];
-  for (const [index, candidate] of candidates.entries()) {
-    try {
-      return await allocateAt(candidate, options, index === candidates.length - 1);
-    } catch (error) {
-      if (signal?.aborted === true) throw reasonOf(signal);
-      if (!(error instanceof TurnClientError)) throw error;
-      errors.push(error);
-      // What the server thinks of the credentials won't be another thing over another transport.
-      if (error.code === "unauthenticated" || error.code === "credentialsRequired") break;
-    }
-  }
-  if (errors.length === 1) throw errors[0]!;
-  const lines = errors.map(({ message }, index) => `${nameOf(candidates[index]!)}: ${message}`);
-  throw new TurnClientError("allFailed", `Cannot allocate: every server failed\n${lines.join("\n")}`, { errors });
+  return tryEach(candidates, { what: "allocate", signal }, (candidate, isLast) =>
+    allocateAt(candidate, options, isLast),
+  );
 }
 
 /** RFC 8656 §7.4: after a 437 the client takes another port; three times is enough to say that it isn't the port. */
@@ -96,7 +85,7 @@ export async function allocateAt(
   isLast: boolean,
 ): Promise<TurnAllocation> {
   for (let attempt = 1; ; attempt++) {
-    const limit = isLast ? undefined : AbortSignal.timeout(options.attemptTimeoutMs ?? 10_000);
+    const limit = isLast ? undefined : AbortSignal.timeout(options.attemptTimeoutMs ?? ATTEMPT_TIMEOUT_MS);
     try {
       return await allocateOnce(candidate, options, limit);
     } catch (error) {
@@ -119,16 +108,18 @@ async function allocateOnce(
   const opening = openingOptions(options);
   const transport = await openTransport(candidate, signal === undefined ? opening : { ...opening, signal });
   let allocation: TurnAllocation | undefined;
+  // What comes right behind the success, before there is an allocation to tell it to.
+  const early: Notice[] = [];
   let reached = candidate;
   const driver = new ClientDriver({
     transport,
     credentials: credentialsOf(options),
     software: options.software,
     onDatagram: (peer, data, channel) => allocation?.receive(peer, data, channel),
-    onNotice: (notice) => allocation?.notice(notice),
+    onNotice: (notice) => (allocation === undefined ? early.push(notice) : allocation.notice(notice)),
     openAlternate: (address, domain) => {
       reached = { ...candidate, address, serverName: domain ?? candidate.serverName };
-      return openTransport(reached, opening);
+      return openTransport(reached, signal === undefined ? opening : { ...opening, signal });
     },
   });
   try {
@@ -145,6 +136,7 @@ async function allocateOnce(
       autoPermit: options.autoPermit ?? true,
       isTcp: options.relay === "tcp",
     });
+    for (const notice of early) allocation.notice(notice);
     return allocation;
   } catch (error) {
     driver.destroy();
@@ -195,9 +187,4 @@ function demandsOf(options: AllocateOptions): AllocateDemands {
     ...(dontFragment === undefined ? {} : { dontFragment }),
     ...(mobility === undefined ? {} : { mobility }),
   };
-}
-
-/** A server in words: `tls to 192.0.2.1:5349`. */
-export function nameOf(candidate: ServerCandidate): string {
-  return `${candidate.transport} to ${placeOf(candidate)}`;
 }

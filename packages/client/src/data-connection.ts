@@ -81,5 +81,9 @@ export async function openDataConnection(options: {
   } finally {
     stop();
   }
+  // An error that comes before its reader does is seen by the reader.
+  const ignore = (): void => undefined;
+  stream.on("error", ignore);
+  setImmediate(() => stream.removeListener("error", ignore));
   return stream;
 }

@@ -46,6 +46,9 @@ export class TurnAllocation implements Allocation {
   /** Addresses that `send` may go to, and datagrams that wait until it may. */
   readonly #permitted = new Set<string>();
   readonly #waiting = new Map<string, { readonly peer: TransportAddress; readonly data: Uint8Array }[]>();
+  /** Connections to peers, which end with the allocation. */
+  readonly #connections = new Set<Duplex>();
+  readonly #over = new AbortController();
   #end!: (error: TurnClientError | undefined) => void;
   #isOver = false;
   #closing: Promise<Error | undefined> | undefined;
@@ -244,7 +247,7 @@ export class TurnAllocation implements Allocation {
       return false;
     }
     // The caller's buffer may be used again before the permission is there.
-    const item = { peer, data: data.slice() };
+    const item = { peer, data: new Uint8Array(data) };
     if (waiting !== undefined) {
       waiting.push(item);
       return true;
@@ -281,14 +284,17 @@ export class TurnAllocation implements Allocation {
     onConnection(connection, peer);
   }
 
-  #openData(connectionId: number, signal: AbortSignal | undefined): Promise<Duplex> {
-    return openDataConnection({
+  async #openData(connectionId: number, signal: AbortSignal | undefined): Promise<Duplex> {
+    const connection = await openDataConnection({
       client: this.#driver.engine,
       connectionId,
       candidate: { ...this.#candidate, address: this.server },
       transport: this.#transport,
-      signal,
+      signal: signal === undefined ? this.#over.signal : AbortSignal.any([signal, this.#over.signal]),
     });
+    this.#connections.add(connection);
+    connection.once("close", () => this.#connections.delete(connection));
+    return connection;
   }
 
   async #close(): Promise<Error | undefined> {
@@ -314,6 +320,8 @@ export class TurnAllocation implements Allocation {
     this.#waiting.clear();
     this.#queue.end(error);
     this.#driver.destroy();
+    this.#over.abort(error ?? new TurnClientError("closed", "Cannot connect to the peer: the allocation was closed"));
+    for (const connection of this.#connections) connection.destroy();
     this.#end(error);
   }
 }

@@ -6,7 +6,10 @@ import { Duplex } from "node:stream";
  */
 export class HeldCarrier extends Duplex {
   readonly #carrier: Duplex;
+  /** The peer has said by TLS that it sends nothing more. */
   #saidEnd = false;
+  /** What TLS wrote and the carrier has not taken yet. */
+  #writing = 0;
 
   constructor(carrier: Duplex) {
     super({ allowHalfOpen: true });
@@ -16,9 +19,9 @@ export class HeldCarrier extends Duplex {
       if (!this.push(chunk)) carrier.pause();
     });
     carrier.on("end", () => this.push(null));
-    carrier.on("error", (error) => this.destroy(error));
+    carrier.on("error", (error) => this.#lose(error));
     carrier.on("close", () => {
-      if (!carrier.readableEnded) this.destroy(new Error("The connection was closed"));
+      if (!carrier.readableEnded) this.#lose(new Error("The connection was closed"));
     });
   }
 
@@ -45,7 +48,20 @@ export class HeldCarrier extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#carrier.write(chunk, done);
+    this.#writing += 1;
+    this.#carrier.write(chunk, (error) => {
+      this.#writing -= 1;
+      done(error);
+    });
+  }
+
+  /**
+   * The carrier is no more. Once TLS has ended both ways that is how it goes: relays without half-close reset one side
+   * when the other leaves. What the peer sent and nobody has read yet stays readable.
+   */
+  #lose(error: Error): void {
+    if (this.#saidEnd && this.writableEnded && this.#writing === 0) return;
+    this.destroy(error);
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {

@@ -8,6 +8,7 @@ import { HeldCarrier } from "./held-carrier.ts";
 import { guardStream } from "./network.ts";
 import { createSecretFile, readSecretFile } from "./secret-file.ts";
 import { keyDigestOf } from "./tls-client.ts";
+import { endOutsideReads } from "./tls-end.ts";
 
 /** The key that a reference names, and the TLS that proves it. Printing it shows the public part only. */
 export class Identity {
@@ -60,7 +61,7 @@ export class Identity {
         signal.removeEventListener("abort", onAbort);
         socket.removeListener("error", fail);
         socket.removeListener("close", onClose);
-        resolve(socket);
+        resolve(endOutsideReads(socket));
       });
       if (signal.aborted) onAbort();
       else signal.addEventListener("abort", onAbort, { once: true });

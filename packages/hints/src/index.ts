@@ -31,6 +31,7 @@ export * from "./render-status.ts";
 export { SecretFileError } from "./secret-file.ts";
 export * from "./socks-client.ts";
 export * from "./tls-client.ts";
+export * from "./tls-end.ts";
 export * from "./tor/control.ts";
 export * from "./tor/tor.ts";
 export type { TorLaunchSettings } from "./tor/launch.ts";

@@ -6,6 +6,7 @@ import { reasonOf } from "./clock.ts";
 import type { PeerIdentity } from "./handler.ts";
 import { HeldCarrier } from "./held-carrier.ts";
 import { guardStream } from "./network.ts";
+import { endOutsideReads } from "./tls-end.ts";
 
 /** The peer is not who it should be. Nothing was sent to it but the handshake. */
 export class IdentityError extends Error {
@@ -74,7 +75,7 @@ export function startTls(stream: Duplex, options: StartTlsOptions): Promise<Dupl
       signal.removeEventListener("abort", onAbort);
       socket.removeListener("error", fail);
       socket.removeListener("close", onClose);
-      resolve(guardStream(socket));
+      resolve(guardStream(endOutsideReads(socket)));
     });
     if (identity === undefined && host === undefined) fail(new TypeError("TLS needs a host or a key to check"));
   });

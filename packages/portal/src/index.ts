@@ -3,13 +3,9 @@ export { ConflictError, ForbiddenError, NotFoundError, PortalError, UnavailableE
 export type { FleetAllocation, FleetEvent, FleetState, LinkedRelay } from "./fleet/fleet-state.ts";
 export { RedisFlushBus, type RedisFlushBusOptions } from "./fleet/redis-flush-bus.ts";
 export type { Access, RegisteredRoute } from "./http/access.ts";
-export {
-  describeApi,
-  type FirstStart,
-  type Portal,
-  type PortalOptions,
-  type PortalScheme,
-  startPortal,
-} from "./portal.ts";
+export { describeApi, startPortal } from "./portal.ts";
+export type { FirstStart, Portal, PortalOptions, PortalScheme } from "./portal-options.ts";
+export { PORTAL_METRICS, type PortalMetricDefinition } from "./telemetry/metric-table.ts";
+export type { PortalTelemetryOptions } from "./telemetry/portal-telemetry.ts";
 export type { Minted } from "./minter.ts";
 export type { Services } from "./services.ts";

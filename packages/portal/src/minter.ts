@@ -13,6 +13,7 @@ import { authorize } from "./access/roles.ts";
 import { UnavailableError } from "./errors.ts";
 import { chooseRelays } from "./fleet/choose-relays.ts";
 import type { FleetState, LinkedRelay } from "./fleet/fleet-state.ts";
+import type { PortalTelemetry } from "./telemetry/portal-telemetry.ts";
 import type { Credentials } from "./store/credentials.ts";
 
 /** What {@link Minter} needs. */
@@ -27,6 +28,7 @@ export interface MinterOptions {
   /** How many relays a client is given. Default 2. */
   readonly relaysPerClient?: number | undefined;
   readonly regionOf?: ((address: string) => string | undefined) | undefined;
+  readonly telemetry: PortalTelemetry;
   /** At least 0, less than 1. */
   readonly random: () => number;
 }
@@ -82,6 +84,7 @@ export class Minter {
         expiresAtUnixMs: credential.expiresAtUnixSeconds * 1_000,
       })),
     );
+    this.#options.telemetry.countMinted(minted.length);
     const { iceServers } = toGenerateIceServersResponse(
       minted.map(({ relay, credential }) => ({ urls: relay.urls, credential })),
     );
@@ -111,6 +114,7 @@ export class Minter {
         expiresAtUnixMs: credential.expiresAtUnixSeconds * 1_000,
       },
     ]);
+    this.#options.telemetry.countMinted(1);
     const urls = relays.flatMap((relay) => relay.urls.filter((url) => url.startsWith("turn")));
     return toTurnRestResponse({ urls, credential });
   }

@@ -10,6 +10,7 @@ import type {
 import type { FleetState } from "./fleet/fleet-state.ts";
 import type { OutboxTail } from "./fleet/outbox-tail.ts";
 import type { RelayRegistry } from "./fleet/relay-registry.ts";
+import type { PortalTelemetry } from "./telemetry/portal-telemetry.ts";
 import type { Minter } from "./minter.ts";
 import type { Credentials } from "./store/credentials.ts";
 import type { Relays } from "./store/relays.ts";
@@ -34,9 +35,12 @@ export interface Services {
   readonly registry: RelayRegistry;
   readonly tail: OutboxTail;
   readonly minter: Minter;
-  /** Passwords that somebody else knows. */
+  /** Passwords that somebody else knows, of users of the portal. */
   readonly verifier: CredentialVerifier | undefined;
   readonly cache: CredentialCache | undefined;
+  readonly telemetry: PortalTelemetry;
+  /** Streams of events. */
+  readonly streams: { open: number };
   readonly logger: Logger;
   /** Whether new work is taken: false while the portal stops. */
   readonly isServing: () => boolean;

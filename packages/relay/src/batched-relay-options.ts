@@ -1,5 +1,5 @@
-import type { ChannelOffloadOptions } from "@turnpike/xdp";
 import type { AuthenticateModule } from "./authenticate-module.ts";
+import type { KernelPlaneOptions } from "./kernel/open-offload.ts";
 import type { Libc } from "./libc/libc.ts";
 import type { RelayOptions } from "./relay-options.ts";
 
@@ -20,9 +20,6 @@ export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" |
   readonly kernel?: KernelPlaneOptions;
 }
 
-/** The kernel plane's settings. */
-export type KernelPlaneOptions = Pick<ChannelOffloadOptions, "interfaces" | "modes" | "maxChannels">;
-
 /** How many threads a relay can have. */
 export const MAX_THREADS = 64;
 const MAX_COALESCE_US = 200;
@@ -36,17 +33,5 @@ export function checkForwarding(threads: number, coalesceUs: number): void {
 function checkRange(name: string, value: number, min: number, max: number): void {
   if (!Number.isInteger(value) || value < min || value > max) {
     throw new RangeError(`Cannot start the relay: ${name} is ${value}, not a whole number from ${min} to ${max}`);
-  }
-}
-
-/** What the kernel plane can't do, it must not be asked for. @throws TypeError */
-export function checkKernel({ engine, limits }: BatchedRelayOptions): void {
-  if (engine?.mobility !== false) {
-    throw new TypeError(
-      "Cannot start the relay: the kernel plane can't follow clients that move; set mobility to false",
-    );
-  }
-  if (limits !== undefined && Object.keys(limits).length > 0) {
-    throw new TypeError("Cannot start the relay: the kernel plane doesn't know limits; leave one of them away");
   }
 }

@@ -1,23 +1,20 @@
 import { randomBytes } from "node:crypto";
 import { formatIpAddress, formatTransportAddress, type IpAddress } from "@turnpike/stun";
 import { createPeerPolicy, type Listener } from "@turnpike/turn";
-import { ChannelOffload, loadSystem } from "@turnpike/xdp";
+import type { ChannelOffload } from "@turnpike/xdp";
 import { findRelayAddresses } from "./addresses/find-addresses.ts";
 import { HairpinMap } from "./addresses/hairpin-map.ts";
 import { parseListenSpec } from "./addresses/listen.ts";
 import { listLocalAddresses } from "./addresses/local-addresses.ts";
 import type { RelayAddress } from "./addresses/relay-address.ts";
 import { createMainAuthenticator, type ThreadAuthenticator } from "./authenticate-module.ts";
-import {
-  type BatchedRelayOptions,
-  checkForwarding,
-  checkKernel,
-  type KernelPlaneOptions,
-} from "./batched-relay-options.ts";
+import { type BatchedRelayOptions, checkForwarding } from "./batched-relay-options.ts";
 import { Administered } from "./control/administered-relay.ts";
 import { type Administration, createAdministration } from "./control/administration.ts";
 import type { EventLoopReactor } from "./event-loop-reactor.ts";
 import { KernelChannels } from "./kernel/kernel-channels.ts";
+import type { Libc } from "./libc/libc.ts";
+import { openOffload } from "./kernel/open-offload.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
@@ -35,6 +32,11 @@ import { createEventLoopPlane, type EventLoopParts } from "./streams/create-plan
 import { createStreamReactor } from "./streams/stream-reactor.ts";
 
 const REFRESH_MS = 500;
+/**
+ * What threads pass to each other is allocated by one and freed by another: glibc keeps such pages, a kilobyte for each
+ * allocation that was made. Looking for them takes about a millisecond for each megabyte found, and none from packets.
+ */
+const TRIM_MS = 30_000;
 /** Tokens name their engine: with several, any of these numbers may be the next reactor's. */
 const ENGINES = MAX_REACTOR + 1;
 
@@ -42,12 +44,11 @@ const ENGINES = MAX_REACTOR + 1;
  * Starts a relay on the batched plane: this thread opens the listening sockets and administers, each reactor relays on
  * a thread of its own.
  *
- * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses; with `kernel`,
- * `XdpUnavailableError` if this process may not use it, `XdpError` if an interface can't.
+ * @throws TypeError or RangeError for a wrong configuration, `RelayStartError` if the system refuses,
+ * `PlaneUnavailableError` if `kernel` can't be had.
  */
 export async function startBatchedRelay(options: BatchedRelayOptions): Promise<BatchedRelay> {
   checkForwarding(options.threads, options.coalesceUs ?? 0);
-  if (options.kernel !== undefined) checkKernel(options);
   const logger = options.logger ?? silentLogger;
   createPeerPolicy(options.peers);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
@@ -69,10 +70,11 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   });
   const { ports, certificate } = parts;
   const hasStreams = specs.some(({ transport }) => transport !== "udp");
-  const offload = options.kernel && openOffload(options.kernel, logger);
   const sockets = new ListeningSockets({ ...options, isShared: hasStreams });
   const administration = createAdministration({ options, clock, logger });
+  let offload: ChannelOffload | undefined;
   try {
+    offload = options.kernel && openOffload(options.kernel, logger);
     await tryRelayAddresses(sockets, relayAddresses);
     const hasCertificate = certificate !== undefined;
     const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
@@ -102,11 +104,6 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   }
 }
 
-function openOffload(options: KernelPlaneOptions, logger: Logger): ChannelOffload {
-  const warn = (fields: Readonly<Record<string, unknown>>, message: string): void => logger.warn(fields, message);
-  return new ChannelOffload({ ...options, system: loadSystem(), warn });
-}
-
 interface Parts {
   readonly options: BatchedRelayOptions;
   readonly logger: Logger;
@@ -132,9 +129,12 @@ export class BatchedRelay extends Administered implements Relay {
   readonly #sockets: ListeningSockets;
   readonly #offload: ChannelOffload | undefined;
   readonly #refresh: NodeJS.Timeout | undefined;
+  readonly #libc: Libc;
+  #trim: NodeJS.Timeout | undefined;
   /** Serves streams and DTLS; undefined if only UDP is served. */
   readonly #streams: EventLoopReactor | undefined;
   readonly #parts: EventLoopParts;
+  #draining = false;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -150,6 +150,7 @@ export class BatchedRelay extends Administered implements Relay {
     const { offload } = parts;
     this.#offload = offload;
     this.#refresh = offload && setInterval(() => offload.refresh(), REFRESH_MS).unref();
+    this.#libc = options.libc;
     const kernelChannels =
       offload && new KernelChannels({ offload, listeners: parts.listening, hairpin, events: true });
     // Before a generic XDP program, the kernel would join packets that the sockets want as aggregates.
@@ -250,6 +251,7 @@ export class BatchedRelay extends Administered implements Relay {
       await Promise.all(this.reactors.map((reactor) => reactor.stop()));
       throw error;
     }
+    this.#trim = setInterval(() => this.#libc.mallocTrim(0), TRIM_MS).unref();
     this.#logger.info(
       {
         listening: this.listening.map(({ transport, local }) => `${transport}:${formatTransportAddress(local)}`),
@@ -264,6 +266,7 @@ export class BatchedRelay extends Administered implements Relay {
     const own = this.#streams?.stats();
     const sum = (place: number): number => this.reactors.reduce((total, reactor) => total + reactor.gauge(place), 0);
     return {
+      draining: this.#draining,
       allocations: sum(Gauge.allocations) + (own?.allocations ?? 0),
       relaySockets: sum(Gauge.relaySockets) + (own?.relaySockets ?? 0),
       reservedPorts: sum(Gauge.reservedPorts) + (own?.reservedPorts ?? 0),
@@ -296,6 +299,7 @@ export class BatchedRelay extends Administered implements Relay {
 
   async drain(): Promise<void> {
     this.#logger.info({ allocations: this.stats().allocations }, "Draining: new allocations are refused");
+    this.#draining = true;
     await Promise.all([...this.reactors.map((reactor) => reactor.drain()), this.#streams?.drain()]);
   }
 
@@ -310,6 +314,7 @@ export class BatchedRelay extends Administered implements Relay {
     this.#parts.certificate?.close();
     await this.#parts.plane.stop();
     clearInterval(this.#refresh);
+    clearInterval(this.#trim);
     this.#offload?.close();
     this.#sockets.close();
     await this.administration.close();

@@ -6,9 +6,12 @@ export { MemoryAdmissionStore } from "./admission/memory-store.ts";
 export type { QuotaSettings } from "./admission/quotas.ts";
 export {
   type FleetRelay,
+  redirectByFirst,
   redirectByPrefix,
+  redirectByRules,
   type RedirectPolicy,
   type RedirectQuestion,
+  type RedirectRule,
   type RedirectTarget,
   redirectToLeastLoaded,
 } from "./admission/redirect.ts";
@@ -49,7 +52,8 @@ export {
 } from "./planes/plane.ts";
 export type { BatchedPlaneOptions } from "./planes/batched/batched-plane-options.ts";
 export { BatchedPlane } from "./planes/batched/batched-plane.ts";
-export type { BatchedRelayOptions, KernelPlaneOptions } from "./batched-relay-options.ts";
+export type { BatchedRelayOptions } from "./batched-relay-options.ts";
+export type { KernelPlaneOptions } from "./kernel/open-offload.ts";
 export { BatchedRelay, startBatchedRelay } from "./batched-relay.ts";
 export { Arena } from "./libc/arena.ts";
 export { SocketFactory, type UdpSocket, type UdpSocketOptions } from "./libc/sockets.ts";

@@ -22,7 +22,7 @@ import type { PlaneCounterName } from "./planes/counters.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { PortTable } from "./ports/port-table.ts";
 import { createSystemClock } from "./reactor/clock.ts";
-import { DEFAULT_LISTEN, type RelayOptions } from "./relay-options.ts";
+import { DEFAULT_LISTEN, type ForwardingOptions, type RelayOptions } from "./relay-options.ts";
 import type { CertificateFiles } from "./streams/certificate-files.ts";
 import { createEventLoopPlane } from "./streams/create-plane.ts";
 import type { StreamCounts } from "./streams/stream-options.ts";
@@ -31,6 +31,8 @@ import type { StreamCounts } from "./streams/stream-options.ts";
 export interface RelayStats extends AdministrationStats {
   /** Living allocations, those that are being made included. */
   readonly allocations: number;
+  /** Whether no new ones are taken. */
+  readonly draining: boolean;
   /** Open relay sockets of allocations. */
   readonly relaySockets: number;
   /** Ports held for RESERVATION-TOKENs. */
@@ -86,6 +88,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const { authenticate, forwarding = {}, plane, ...forAll } = options;
   const threads = forwarding.threads ?? Math.min(MAX_THREADS, availableParallelism());
   checkForwarding(threads, forwarding.coalesceUs ?? 0);
+  checkInterface(forwarding);
   const choice = chooseForwarding(options);
   if (choice.plane === "portable" || typeof authenticate === "function") return startPortableRelay(options);
   return startBatchedRelay({
@@ -95,15 +98,30 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     libc: choice.libc,
     aggregate: choice.aggregate,
     ...(forwarding.coalesceUs !== undefined && { coalesceUs: forwarding.coalesceUs }),
+    ...(forwarding.interface !== undefined && { kernel: { interfaces: [forwarding.interface] } }),
     ...(plane?.socketBufferBytes !== undefined && { bufferBytes: plane.socketBufferBytes }),
   });
+}
+
+/** @throws TypeError */
+function checkInterface({ plane, interface: name }: ForwardingOptions): void {
+  if (plane === "kernel" && name === undefined) {
+    throw new TypeError(
+      "Cannot use the kernel plane without an interface: name the one that clients and peers come by",
+    );
+  }
+  if (plane !== "kernel" && name !== undefined) {
+    throw new TypeError(`Cannot use the interface ${name}: only the kernel plane goes by one`);
+  }
 }
 
 function chooseForwarding({ authenticate, forwarding, logger = silentLogger }: RelayOptions): PlaneChoice {
   const wanted = forwarding?.plane ?? "auto";
   if (typeof authenticate !== "function") return choosePlane({ wanted, logger });
-  if (wanted === "batched") {
-    throw new TypeError("Cannot use the batched plane: its threads need `authenticate` as a module, not as a function");
+  if (wanted === "batched" || wanted === "kernel") {
+    throw new TypeError(
+      `Cannot use the ${wanted} plane: its threads need \`authenticate\` as a module, not as a function`,
+    );
   }
   return { plane: "portable" };
 }
@@ -174,6 +192,7 @@ class RunningRelay extends Administered implements Relay {
   readonly #logger: Logger;
   readonly #reactor: EventLoopReactor;
   readonly #certificate: CertificateFiles | undefined;
+  #draining = false;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -201,7 +220,7 @@ class RunningRelay extends Administered implements Relay {
   }
 
   stats(): RelayStats {
-    return { ...this.#reactor.stats(), ...this.administration.stats() };
+    return { ...this.#reactor.stats(), ...this.administration.stats(), draining: this.#draining };
   }
 
   reloadCertificate(): boolean {
@@ -214,6 +233,7 @@ class RunningRelay extends Administered implements Relay {
 
   drain(): Promise<void> {
     this.#logger.info({ allocations: this.stats().allocations }, "Draining: new allocations are refused");
+    this.#draining = true;
     return this.#reactor.drain();
   }
 

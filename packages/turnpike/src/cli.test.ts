@@ -74,13 +74,20 @@ describe("turnpike", () => {
       "--username and --credential (or --credential-file) go together",
     ],
     [["check", "turn:127.0.0.1:1", "--ca", "/nowhere"], "--ca: /nowhere can't be read: no such file"],
+    [["check", "turns:127.0.0.1:1", "--ca", "key.pem"], "Cannot use ca: expected certificates as PEM"],
+    [["check", "turns:127.0.0.1:1?transport=udp", "--ca", "key.pem"], "Cannot use ca: expected certificates as PEM"],
+    [["check", "turns:127.0.0.1:1", "--pin", "abc"], 'Cannot use pin "abc": expected SHA-256 in Base64'],
+    [["check", "turn:127.0.0.1:1", "--timeout", "0"], "Use a number above 0, up to 3600."],
+    [["bench", "turns:127.0.0.1:1", "--ca", "key.pem"], "Cannot use ca: expected certificates as PEM"],
+    [["bench", "stun:127.0.0.1:1"], "Cannot put load on a stun: URI: expected turn: or turns:"],
     [["bench", "turn:127.0.0.1:1", "--rate", "fast"], "Use a number."],
     [["bench", "turn:127.0.0.1:1", "--flows", "0"], "Cannot use flows 0: expected a whole number from 1 to 10000"],
-    [["bench", "turn:127.0.0.1:1", "--transport", "sctp"], "Allowed choices are udp, tcp, tls, ws, wss."],
+    [["bench", "turn:127.0.0.1:1", "--transport", "sctp"], "Allowed choices are udp, tcp, tls, dtls, ws, wss."],
     [["relay", "extra"], "turnpike: too many arguments for 'relay'"],
     [["credentials", "mint", "--ttl", "soon"], "Use a whole number of seconds, at least 1."],
   ])("refuses %j with exit code 2", async (args, message) => {
-    const { code, out, err } = await turnpike(args);
+    const files = { "key.pem": "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n" };
+    const { code, out, err } = await turnpike(args, { files });
     expect({ code, out }).toEqual({ code: 2, out: "" });
     expect(err).toContain(message);
   });
@@ -107,6 +114,43 @@ socks = "8.8.8.8:9050"
     ]);
     expect((await turnpike(["serve", "--hide-ip"])).code).toBe(2);
   });
+
+  /** A configuration that reveals nothing, and one thing that does. */
+  it.each([
+    ["relay", {}, 'portal.url = "https://portal.example"', undefined],
+    ["relay", {}, 'portal.url = "tor:8.8.8.8:80"', "would send the token in clear"],
+    ["relay", {}, 'turn.webhook.url = "https://id.example/turn"', "turn.webhook.url = https://id.example:"],
+    ["relay", {}, 'quota.store = "redis://user:hunter2@cache.example"', "quota.store = redis://cache.example:"],
+    ["relay", {}, 'telemetry.otlp_endpoint = "http://collector.example:4317"', "telemetry.otlp_endpoint = http://"],
+    ["relay", {}, 'telemetry.metrics = "0.0.0.0:9641"', "telemetry.metrics = 0.0.0.0:9641: listens on the network"],
+    ["relay", {}, 'telemetry.health = "192.0.2.1:8081"', "telemetry.health = 192.0.2.1:8081: listens"],
+    ["relay", { env: "OTLP_GRPC_ENDPOINT" }, "", "OTLP_GRPC_ENDPOINT = http://out.example: is contacted directly"],
+    ["relay", { env: "OTEL_EXPORTER_OTLP_ENDPOINT" }, "", "OTEL_EXPORTER_OTLP_ENDPOINT = http://out.example:"],
+    ["relay", { env: "OTEL_METADATA_DISCOVERY_METHOD" }, "", "OTEL_METADATA_DISCOVERY_METHOD = http://169.254"],
+    ["portal", {}, 'portal.public_url = "https://portal.example"', "portal.public_url = https://portal.example: tells"],
+    ["portal", {}, 'portal.store = "postgres://db.example/x"', "portal.store = postgres://db.example: is contacted"],
+    ["portal", {}, 'portal.listen = "0.0.0.0:8080"', "portal.listen = 0.0.0.0:8080: listens on the network"],
+    ["serve", {}, 'portal.fleet = "redis://cache.example"', "portal.fleet = redis://cache.example: is contacted"],
+  ] as const)(
+    "%s, its address hidden, refuses %j %s",
+    async (command, options: { tcp?: string; env?: string }, line, message) => {
+      const hidden = `
+hints.reveal_ip_address = false
+hints.tcp = "${options.tcp ?? "tor"}"
+relay.listen = ["tcp:127.0.0.1:3478"]
+relay.relay_addresses = ["127.0.0.1"]
+${line}
+`;
+      const environment = options.env === undefined ? {} : { [options.env]: "out.example" };
+      const { code, err } = await turnpike([command], { files: { "turnpike.toml": hidden }, environment });
+      // Without a token a relay goes no further than to ask for one: the way to the portal was found good.
+      expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message ?? "--portal needs a token") });
+      expect(err).not.toContain("hunter2");
+      expect(err.split("\n").filter((text) => text.startsWith("turnpike:   "))).toHaveLength(
+        message?.includes(" = ") ? 1 : 0,
+      );
+    },
+  );
 
   it("reads [hints], by flag, variable and file, and masks its secrets", async () => {
     const files = {

@@ -9,6 +9,7 @@ import { addListenCommand } from "./commands/listen.ts";
 import { addPortalCommand } from "./commands/portal.ts";
 import { addRelayCommand } from "./commands/relay.ts";
 import { addServeCommand } from "./commands/serve.ts";
+import { addXdpCommand } from "./commands/xdp.ts";
 import { CommandError } from "./errors.ts";
 import { usesColors, type World } from "./world.ts";
 
@@ -49,6 +50,7 @@ export function createProgram(world: World): Command {
   addPortalCommand(program, world);
   addCredentialsCommand(program, world);
   addCtlCommand(program, world);
+  addXdpCommand(program, world);
   addCheckCommand(program, world);
   addBenchCommand(program, world);
   addConnectCommand(program, world);

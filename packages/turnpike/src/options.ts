@@ -15,7 +15,7 @@ export const DEFAULT_FILE = "turnpike.toml";
 
 /** The keys that a relay goes by: those of `[hints]` say what may be revealed, but no flag of the relay's is for them. */
 export function isForRelay({ path }: ConfigurationKey): boolean {
-  return path[0] !== "hints" || path[1] === "reveal_ip_address";
+  return path[0] !== "hints" || !["listen", "advertise", "turn"].includes(String(path[1]));
 }
 
 /** Adds `--config` and the flags of the keys that `select` picks to a command. */

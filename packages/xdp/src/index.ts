@@ -1,6 +1,8 @@
 export { assemble, type Assembled, AssemblyError } from "./assembler/assemble.ts";
+export { ProgramBuilder } from "./assembler/builder.ts";
 export { disassemble, DisassemblyError, formatLine } from "./assembler/disassemble.ts";
 export type { Instruction, Line, Operand, Register, Size } from "./assembler/instruction.ts";
+export { type Field, type Struct, struct } from "./assembler/struct.ts";
 export {
   BpfMap,
   type MapOptions,
@@ -20,7 +22,13 @@ export {
   XdpError,
   XdpUnavailableError,
 } from "./kernel/system.ts";
-export { ChannelOffload, type ChannelOffloadOptions, type OffloadStatus } from "./offload/channel-offload.ts";
+export {
+  ChannelOffload,
+  type ChannelOffloadOptions,
+  type InterfaceStatus,
+  type MapStatus,
+  type OffloadStatus,
+} from "./offload/channel-offload.ts";
 export type { ChannelCounts } from "./offload/channel-table.ts";
 export type { Endpoint, Ip } from "./offload/endpoint.ts";
 export { type ChannelRoute, routeEntries, type RouteEntry, type RoutePlaces } from "./offload/routes.ts";

@@ -2,19 +2,30 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { CheckReport } from "@turnpike/client";
 import { startChild } from "../../support/child.ts";
+import {
+  EVERY_TRANSPORT,
+  startEveryTransportRelay,
+  stepsOver,
+  type EveryTransportRelay,
+} from "../../support/every-transport-relay.ts";
 import { startTurnpike, type TurnServerProcess } from "../../support/turn-server.ts";
 
 let relay: TurnServerProcess;
+let every: EveryTransportRelay;
 let folder: string;
 
 beforeAll(async () => {
-  relay = await startTurnpike({ users: [{ name: "alice", password: "wonderland" }] });
+  [relay, every] = await Promise.all([
+    startTurnpike({ users: [{ name: "alice", password: "wonderland" }] }),
+    startEveryTransportRelay(),
+  ]);
   folder = mkdtempSync(join(tmpdir(), "turnpike-check-"));
   writeFileSync(join(folder, "credential"), "wonderland\n");
 });
 afterAll(async () => {
-  await relay.stop();
+  await Promise.all([relay.stop(), every[Symbol.asyncDispose]()]);
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -37,6 +48,24 @@ describe("turnpike check", () => {
     expect(out).not.toContain("\u001b");
   });
 
+  test("is green at turnpike relay over every transport, with TCP allocations where a stream carries them", async () => {
+    const uris = EVERY_TRANSPORT.map((transport) => every.uri(transport));
+    const { code, out, err } = await turnpike("check", ...uris, ...credentials(), "--ca", every.caFile, "--json");
+    expect({ code, err }, out).toEqual({ code: 0, err: "" });
+    const { ok, checks } = JSON.parse(out) as { readonly ok: boolean; readonly checks: readonly CheckReport[] };
+    expect(ok).toBe(true);
+    expect(checks.map(({ uri, transport }) => [uri, transport])).toEqual(
+      EVERY_TRANSPORT.map((transport) => [every.uri(transport), transport]),
+    );
+    for (const [index, transport] of EVERY_TRANSPORT.entries()) {
+      const steps = checks[index]?.steps.map(({ step, status }) => `${step} ${status}`);
+      expect(steps).toEqual(stepsOver(transport).map((step) => `${step} passed`));
+    }
+    const connects = checks.map(({ steps }) => steps[0]?.detail);
+    expect(connects[EVERY_TRANSPORT.indexOf("tls")]).toMatch(/^TLSv1\.3, .*, ALPN stun\.turn$/);
+    expect(connects[EVERY_TRANSPORT.indexOf("dtls")]).toMatch(/^DTLSv1\.2, .*, ALPN stun\.turn$/);
+  });
+
   test("says what fails, in JSON and by its exit code, and never the credential", async () => {
     const uri = `turn:127.0.0.1:${relay.port}?transport=udp`;
     const { code, out, err } = await turnpike("check", uri, "--json", "--username", "alice", "--credential", "hunter2");
@@ -54,6 +83,8 @@ test("turnpike bench counts and draws", async () => {
   expect(out).toMatch(/sent +100 /);
   expect(out).toMatch(/round trip +min /);
   expect(out).toContain("#");
+  const dtls = await turnpike("bench", every.uri("dtls"), ...credentials(), "--ca", every.caFile, "--seconds=0.5");
+  expect(dtls.out).toMatch(/sent +25 /);
   const json = await turnpike(
     "bench",
     uri,

@@ -18,7 +18,6 @@ const relay = await startBatchedRelay({
     module: new URL("../../../bench/relay/authenticate.ts", import.meta.url).href,
     data: () => ({ username: "u", realm: "r", password: "p" }),
   },
-  engine: { mobility: false },
   kernel: {
     interfaces: [name],
     modes: [mode === "generic" ? "generic" : "native"],
@@ -38,6 +37,6 @@ const relay = await startBatchedRelay({
     totals.bytesFromPeers += event.totals.bytesFromPeers;
   },
 });
-console.log("ready");
 process.on("SIGUSR2", () => console.log(JSON.stringify({ ...relay.stats(), warnings, totals })));
 process.once("SIGTERM", () => void relay.stop());
+console.log("ready");

@@ -1,5 +1,6 @@
 import { createRemoteJWKSet, customFetch, errors, type FetchImplementation, type JWTVerifyGetKey } from "jose";
 import type { Clock } from "../core/clock.ts";
+import { secureUrl } from "./secure-url.ts";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 const DEFAULT_COOLDOWN_MS = 30_000;
@@ -119,16 +120,6 @@ function withBackOff(
       throw error;
     }
   };
-}
-
-/** Keys that come by plain http are anybody's. */
-function secureUrl(text: string): URL {
-  const url = URL.parse(text);
-  const loopback = url !== null && ["127.0.0.1", "[::1]", "localhost"].includes(url.hostname);
-  if (url === null || !(url.protocol === "https:" || (url.protocol === "http:" && loopback))) {
-    throw new TypeError(`Cannot take keys from "${text}": use an https URL`);
-  }
-  return url;
 }
 
 function messageOf(error: unknown): string {

@@ -1,3 +1,4 @@
+export { Secret } from "../core/secret.ts";
 export {
   type AccessTokenAlgorithm,
   type AccessTokenClaims,

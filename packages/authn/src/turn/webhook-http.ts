@@ -1,6 +1,7 @@
 import type { Scheduler } from "../core/clock.ts";
 import { Secret } from "../core/secret.ts";
-import { readWebhookAnswer, type WebhookAnswer, type WebhookQuestion } from "./webhook-messages.ts";
+import type { readWebhookAnswer as ReadWebhookAnswer } from "./webhook-answer.ts";
+import type { WebhookAnswer, WebhookQuestion } from "./webhook-messages.ts";
 
 /** Asks somebody. What it throws counts as no answer. */
 export type WebhookAsk = (question: WebhookQuestion) => Promise<WebhookAnswer>;
@@ -38,6 +39,8 @@ export function createHttpWebhook(
     throw new RangeError("Cannot ask this webhook: timeoutSeconds must be a positive number");
   }
   const token = options.token === undefined ? undefined : new Secret(textOf(options.token));
+  // Schemas are loaded by those alone who ask: each thread of a relay would pay for them.
+  const reader = import("./webhook-answer.ts");
 
   return async (question) => {
     const controller = new AbortController();
@@ -56,7 +59,7 @@ export function createHttpWebhook(
         redirect: "error",
         signal: controller.signal,
       });
-      if (response.status === 200) return readAnswer(await readBounded(response));
+      if (response.status === 200) return readAnswer(await readBounded(response), (await reader).readWebhookAnswer);
       await response.body?.cancel();
       if (response.status === 403) return { result: "deny" };
       if (response.status === 404) return { result: "unknown" };
@@ -94,7 +97,7 @@ async function readBounded(response: Response): Promise<string> {
   return text + decoder.decode();
 }
 
-function readAnswer(text: string): WebhookAnswer {
+function readAnswer(text: string, readWebhookAnswer: typeof ReadWebhookAnswer): WebhookAnswer {
   let body: unknown;
   try {
     body = JSON.parse(text);

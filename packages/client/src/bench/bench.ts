@@ -1,5 +1,6 @@
 import { performance } from "node:perf_hooks";
 import type { TransportAddress } from "@turnpike/stun";
+import type { ClientTransport } from "@turnpike/turn";
 import { allocateAt, openingOptions, pickCredentials, type CredentialOptions } from "../allocate.ts";
 import { asError, reasonOf } from "../errors.ts";
 import { PROBE_HEADER_LENGTH, decodeProbe, echoTo, encodeProbe } from "../probe.ts";
@@ -22,8 +23,8 @@ export type BenchOptions = CredentialOptions &
     readonly rate?: number;
     /** How long to send, up to 86,400. Default 10. */
     readonly seconds?: number;
-    /** Goes before what the URI says. */
-    readonly transport?: "udp" | "tcp" | "tls" | "ws" | "wss";
+    /** Goes before what the URI says; of a `turns:` URI `udp` means DTLS, `tcp` TLS and `ws` `wss`. */
+    readonly transport?: ClientTransport;
     /** True: measures how many allocations a second the server makes, in place of traffic. */
     readonly allocate?: boolean;
     /** Called some times a second. */
@@ -312,10 +313,10 @@ function requireRange(
   throw new RangeError(`Cannot use ${name} ${value}: expected a ${whole ? "whole " : ""}number from ${from} to ${to}`);
 }
 
-/** A URI with another transport: TLS and `wss` make it a `turns:` one. */
+/** A URI with another transport. TLS, DTLS and `wss` make it a `turns:` one; a `turns:` one stays one. */
 function withTransport(uri: TurnUri, transport: BenchOptions["transport"]): TurnUri {
   if (transport === undefined) return uri;
-  const secure = transport === "tls" || transport === "wss" || (isSecure(uri) && transport !== "udp");
-  const parameter = ({ udp: "udp", tcp: "tcp", tls: "tcp", ws: "ws", wss: "ws" } as const)[transport];
+  const secure = isSecure(uri) || transport === "tls" || transport === "dtls" || transport === "wss";
+  const parameter = ({ udp: "udp", dtls: "udp", tcp: "tcp", tls: "tcp", ws: "ws", wss: "ws" } as const)[transport];
   return { ...uri, scheme: secure ? "turns" : "turn", transport: parameter };
 }

@@ -1,4 +1,4 @@
-import { TurnClientError } from "../errors.ts";
+import type { TurnClientError } from "../errors.ts";
 import type { ServerCandidate } from "../resolve.ts";
 import type { CheckStep } from "./report.ts";
 

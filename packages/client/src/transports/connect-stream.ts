@@ -1,7 +1,7 @@
 import { connect as connectTcp, isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { checkServerIdentity, connect as connectTls } from "node:tls";
-import { formatHostPort, type Connector } from "@turnpike/hints";
+import { endOutsideReads, formatHostPort, type Connector } from "@turnpike/hints";
 import { formatIpAddress, parseIpAddress, withPort, type TransportAddress } from "@turnpike/stun";
 import { WebSocket, createWebSocketStream } from "ws";
 import { asError, reasonOf, TurnClientError } from "../errors.ts";
@@ -85,6 +85,8 @@ async function openTcp(
   const socket = connectTcp({
     host: formatIpAddress(candidate.address),
     port: candidate.address.port,
+    // A peer that ends its direction may still be sent to (RFC 6062).
+    allowHalfOpen: true,
     noDelay: true,
     keepAlive: true,
     ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
@@ -129,7 +131,7 @@ async function openTls(
     throw notPinned(serverName);
   }
   return {
-    stream: socket,
+    stream: endOutsideReads(socket),
     remote,
     security: {
       protocol: socket.getProtocol() ?? "",

@@ -9,16 +9,18 @@ import { TurnClientError } from "../errors.ts";
 export function readAuthorities(ca: string | readonly string[]): string[] {
   const pems = [ca].flat();
   if (pems.length === 0) throw new TypeError("Cannot use ca: there is no certificate in it");
-  for (const pem of pems) {
-    try {
-      new X509Certificate(pem);
-    } catch (error) {
-      throw new TypeError("Cannot use ca: expected certificates as PEM (-----BEGIN CERTIFICATE-----)", {
-        cause: error,
-      });
-    }
+  if (!pems.every((pem) => beginsWithCertificate(pem))) {
+    throw new TypeError("Cannot use ca: expected certificates as PEM (-----BEGIN CERTIFICATE-----)");
   }
   return pems;
+}
+
+function beginsWithCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
 }
 
 /** A pin's digest. @throws TypeError if it is none. */

@@ -8,6 +8,7 @@ import { WebSocketServer } from "ws";
 import { isDnsName } from "../host-port.ts";
 import { formatHostPort } from "../host-port.ts";
 import { guardStream } from "../network.ts";
+import { endOutsideReads } from "../tls-end.ts";
 import { maximumMessageLength, WebSocketStream } from "../ws-stream.ts";
 import { hintsFor, type LocalAddress, systemAddresses } from "./advertise.ts";
 import type { ListenContext, ListenHandler, Listening } from "./handler.ts";
@@ -44,7 +45,7 @@ export function createTlsListener(options: TlsListenerOptions): ListenHandler {
   return {
     listen(context) {
       const server = createTlsServer({ ...tlsOptions(options), noDelay: true, allowHalfOpen: true });
-      server.on("secureConnection", (socket) => accept(context, socket, socket));
+      server.on("secureConnection", (socket) => accept(context, endOutsideReads(socket), socket));
       server.on("tlsClientError", (error) => context.logger.debug({ error }, "A TLS handshake failed"));
       return serve(server, context, { addresses: options.addresses, names: namesOf(options.cert), path: false });
     },

@@ -2,6 +2,7 @@ import type { OperationContext } from "@turnpike/authn";
 import type { PortalMessage, PresencePayload, RelayEvent, RelayMessage } from "@turnpike/link";
 import type { Credentials } from "../store/credentials.ts";
 import type { OutboxEntry } from "../store/outbox.ts";
+import type { PortalTelemetry } from "../telemetry/portal-telemetry.ts";
 import type { Users } from "../store/users.ts";
 import type { AllocationChanges, FleetEvent, FleetState, LinkedRelay } from "./fleet-state.ts";
 
@@ -15,6 +16,7 @@ export interface RelayRegistryOptions {
   readonly fleetSecrets: readonly string[];
   /** How many allocations a user may have who isn't told otherwise. Default: no limit. */
   readonly defaultMaxAllocations?: number | undefined;
+  readonly telemetry: PortalTelemetry;
   readonly unixMs: () => number;
 }
 
@@ -58,7 +60,13 @@ export class RelayRegistry {
    * Takes a relay in, and tells it all that it must know before it serves. What is put into the outbox meanwhile
    * reaches it last.
    */
-  async join(ctx: OperationContext, joined: JoiningRelay): Promise<void> {
+  join(ctx: OperationContext, joined: JoiningRelay): Promise<void> {
+    return this.#options.telemetry.trace("relay.link", { "turnpike.relay.id": joined.id }, () =>
+      this.#join(ctx, joined),
+    );
+  }
+
+  async #join(ctx: OperationContext, joined: JoiningRelay): Promise<void> {
     this.#links.get(joined.id)?.joined.close();
     const { id, name, stampSecret, urls } = joined;
     const { portalId, unixMs } = this.#options;

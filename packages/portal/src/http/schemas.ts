@@ -1,25 +1,30 @@
 import { z } from "zod";
 import { ROLES } from "../access/roles.ts";
+import { USER_ID } from "../access/user-id.ts";
 
 // Names, lengths and bounds of what the API takes and gives. The OpenAPI document is made of these.
 
 export const time = z.iso.datetime().meta({ description: "RFC 3339, in UTC" });
 export const userId = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9._@-]{0,63}$/)
+  .regex(USER_ID)
   .meta({ description: "Lower-case letters, digits, and . _ @ - behind the first", examples: ["alice"] });
 export const role = z.enum(ROLES);
+// As ranges, which every generator of requests can read: control characters (Cc) and surrogates without their other half.
+const CONTROLS = String.raw`\u0000-\u001F\u007F-\u009F`;
+const SURROGATES = String.raw`\uD800-\uDFFF`;
+
 const label = z
   .string()
   .min(1)
   .max(128)
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u)
+  .regex(new RegExp(`^[^${CONTROLS}${SURROGATES}]*$`, "u"))
   .meta({ description: "Up to 128 characters without control characters" });
 const endUser = z
   .string()
   .min(1)
   .max(128)
-  .regex(/^[^\p{Cc}\p{Cs}:]*$/u)
+  .regex(new RegExp(`^[^${CONTROLS}${SURROGATES}:]*$`, "u"))
   .meta({ description: "Whose quotas and events it counts for: any name without a colon. Default: whoever asks" });
 const ttl = z
   .int()
@@ -137,6 +142,7 @@ export const user = z.object({
   roles: z.array(role),
   disabled: z.boolean(),
   hasPassword: z.boolean(),
+  isExternal: z.boolean().meta({ description: "Whether roles follow the external authentication" }),
   maxAllocations: maxAllocations.optional(),
   createdAt: time,
 });

@@ -1,7 +1,6 @@
-import { type ExternalActor, fromFastifyRequest, OperationContext, Secret } from "@turnpike/authn";
+import { type ExternalActor, fromFastifyRequest, type OperationContext, Secret } from "@turnpike/authn";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
-import { isRole } from "../access/roles.ts";
 import { PortalError, UnavailableError } from "../errors.ts";
 import type { Services } from "../services.ts";
 import { findActor } from "../store/actors.ts";
@@ -11,32 +10,6 @@ import { type App, open, problems } from "./routes-types.ts";
 import { loginBody } from "./schemas.ts";
 
 const tags = ["identity"];
-
-const PAGE = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Turnpike: sign in</title>
-<p id="state">Signing in …</p>
-<script src="/sign-in.js"></script>
-</html>
-`;
-
-// The code stands behind the "#", which browsers send to nobody and servers don't log.
-const SCRIPT = `"use strict";
-const code = location.hash.slice(1);
-history.replaceState(null, "", location.pathname);
-fetch("/v1/login", {
-  method: "POST",
-  headers: { "content-type": "application/json" },
-  body: JSON.stringify({ code }),
-}).then((response) => {
-  document.getElementById("state").textContent = response.ok
-    ? "You are signed in."
-    : "This link is used up or too old. Make a new one: turnpike portal --sign-in-link";
-  if (response.ok) location.replace("/");
-});
-`;
 
 type Proof =
   | { readonly kind: "proven"; readonly actor: ExternalActor }
@@ -104,17 +77,6 @@ export function signInRoutes(app: App, services: Services): void {
       return reply.code(204).header("set-cookie", takenBack).send(null);
     },
   });
-
-  app.get("/sign-in", {
-    config: open("the page of a one-time link").config,
-    schema: { hide: true },
-    handler: (_request, reply) => reply.type("text/html; charset=utf-8").header("cache-control", "no-store").send(PAGE),
-  });
-  app.get("/sign-in.js", {
-    config: open("the page of a one-time link").config,
-    schema: { hide: true },
-    handler: (_request, reply) => reply.type("text/javascript; charset=utf-8").send(SCRIPT),
-  });
 }
 
 /** Another site's page must not sign its visitors in as somebody else, nor out. */
@@ -145,20 +107,11 @@ async function byPassword(
   const id = username.toLowerCase();
   const local = await users.verifyPassword(ctx, id, secret);
   if (local !== undefined) return { kind: "proven", actor: local };
-  // Whoever has a password here is nobody else's to vouch for.
-  if (verifier === undefined || (await users.find(ctx, id))?.hasPassword === true) return { kind: "wrong" };
+  if (verifier === undefined) return { kind: "wrong" };
   const result = await verifier.verify(ctx, { username, password: secret });
   if (result.kind === "unavailable") return { kind: "unavailable" };
   if (result.kind === "rejected") return { kind: "wrong" };
-  const subject = result.subject.toLowerCase();
-  if (!/^[a-z0-9][a-z0-9._@-]{0,63}$/.test(subject)) return { kind: "wrong" };
-  const roles = result.roles.filter(isRole);
-  if ((await users.find(ctx, subject)) === undefined) {
-    if (roles.length === 0) return { kind: "wrong" };
-    const internal = OperationContext.internal("first-sign-in", { requestId: ctx.requestId, logger: ctx.logger });
-    await users.create(internal, { id: subject, kind: "user", name: result.displayName, roles });
-  }
-  const actor = await findActor(store.reader(ctx), { kind: "user", id: subject });
+  const actor = await findActor(store.reader(ctx), { kind: "user", id: result.subject });
   return actor === undefined ? { kind: "wrong" } : { kind: "proven", actor };
 }
 

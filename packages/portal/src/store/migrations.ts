@@ -4,7 +4,10 @@ import type { Dialect } from "./store.ts";
 
 /** The database's steps, oldest first. A step that was released is never changed. */
 export function migrations(dialect: Dialect): MigrationProvider {
-  const steps: Record<string, Migration> = { "0001-first": { up: (db) => first(db, dialect) } };
+  const steps: Record<string, Migration> = {
+    "0001-first": { up: (db) => first(db, dialect) },
+    "0002-external-users": { up: externalUsers },
+  };
   return { getMigrations: () => Promise.resolve(steps) };
 }
 
@@ -86,6 +89,13 @@ async function first(db: Kysely<unknown>, dialect: Dialect): Promise<void> {
   await db.schema.createIndex("sessions_actor").on("sessions").columns(["actor_id"]).execute();
   await db.schema.createIndex("credentials_label").on("credentials").columns(["actor", "label"]).execute();
   await db.schema.createIndex("credentials_end").on("credentials").columns(["expires_at"]).execute();
+}
+
+async function externalUsers(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .alterTable("users")
+    .addColumn("is_external", "integer", (column) => column.notNull().defaultTo(0))
+    .execute();
 }
 
 /** A table whose rows are numbered in the order of their insertion; numbers are never used again. */

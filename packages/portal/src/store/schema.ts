@@ -27,6 +27,8 @@ export interface UsersTable {
   readonly disabled: number;
   readonly password_hash: string | null;
   readonly max_allocations: number | null;
+  /** Made of somebody whom an external verifier knows: roles are that one's to give. */
+  readonly is_external: number;
   readonly created_at: number;
 }
 

@@ -18,6 +18,8 @@ export interface User {
   readonly disabled: boolean;
   /** Whether they can sign in by password. */
   readonly hasPassword: boolean;
+  /** Whether an external verifier vouched for them first: their roles follow it. */
+  readonly isExternal: boolean;
   /** How many allocations they may have at once. Absent: the fleet's default. */
   readonly maxAllocations?: number;
   readonly createdAtUnixMs: number;
@@ -31,6 +33,7 @@ export interface NewUser {
   readonly roles: readonly Role[];
   readonly password?: Secret | undefined;
   readonly maxAllocations?: number | undefined;
+  readonly isExternal?: boolean;
 }
 
 /** What can be changed; null takes it away. */
@@ -50,8 +53,13 @@ export class Users {
     this.#store = store;
   }
 
-  async list(ctx: OperationContext): Promise<readonly User[]> {
-    const rows = await this.#store.reader(ctx).selectFrom("users").selectAll().orderBy("id").limit(10_000).execute();
+  /** In the order of their ids, after one. */
+  async list(
+    ctx: OperationContext,
+    { after = "", limit }: { readonly after?: string | undefined; readonly limit: number },
+  ): Promise<readonly User[]> {
+    const all = this.#store.reader(ctx).selectFrom("users").selectAll();
+    const rows = await all.where("id", ">", after).orderBy("id").limit(limit).execute();
     return rows.map(userOf);
   }
 
@@ -70,6 +78,7 @@ export class Users {
       disabled: 0,
       password_hash: user.password === undefined ? null : await hashPassword(user.password),
       max_allocations: user.maxAllocations ?? null,
+      is_external: Number(user.isExternal ?? false),
       created_at: this.#store.clock.unixMs(),
     };
     const details = { kind: user.kind, roles: user.roles };
@@ -189,6 +198,7 @@ function userOf(row: UsersTable): User {
     roles: readRoles(row.roles),
     disabled: row.disabled !== 0,
     hasPassword: row.password_hash !== null,
+    isExternal: row.is_external !== 0,
     ...(row.max_allocations === null ? {} : { maxAllocations: row.max_allocations }),
     createdAtUnixMs: row.created_at,
   };

@@ -125,6 +125,9 @@ test("reports and totals hold what engine and kernel relayed, of channels that a
   });
   const sum = { packetsToPeers: 101, bytesToPeers: 1010, packetsFromPeers: 202, bytesFromPeers: 2020 };
   expect(channels.complete(ended("trafficReport"))).toMatchObject({ totals: sum });
+  const { context, totals } = ended("trafficReport") as Extract<LifecycleEvent, { type: "trafficReport" }>;
+  const described = { context, totals, expiresInSeconds: 1, permissions: 1, channels: 2, connections: 0 };
+  expect(channels.describe(described)).toMatchObject({ totals: sum, channels: 2 });
   channels.handle(2, { kind: "channelUnbound", allocation: 7, channel: 0x4000 });
   expect(channels.complete(ended("trafficReport"))).toMatchObject({ totals: sum });
   channels.handle(2, { kind: "channelUnbound", allocation: 7, channel: 0x4001 });

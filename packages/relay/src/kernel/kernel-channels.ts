@@ -1,5 +1,5 @@
 import { AddressRegister, type TransportAddress } from "@turnpike/stun";
-import type { LifecycleEvent, Listener, Output, Totals } from "@turnpike/turn";
+import type { AllocationDescription, LifecycleEvent, Listener, Output, Totals } from "@turnpike/turn";
 import type { ChannelCounts, ChannelRoute } from "@turnpike/xdp";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
 
@@ -84,15 +84,25 @@ export class KernelChannels {
   /** The event, with what the kernel relayed in its totals. */
   complete(event: LifecycleEvent): LifecycleEvent {
     if (event.type !== "trafficReport" && event.type !== "allocationDeleted") return event;
-    const traffic = this.#allocations.get(event.context.allocationId);
-    if (traffic === undefined) return event;
-    let totals = add(event.totals, traffic);
+    const totals = this.#totals(event.context.allocationId, event.totals);
+    if (event.type === "allocationDeleted") this.#allocations.delete(event.context.allocationId);
+    return { ...event, totals };
+  }
+
+  /** The allocation as a reactor described it, with what the kernel relayed in its totals. */
+  describe(allocation: AllocationDescription): AllocationDescription {
+    return { ...allocation, totals: this.#totals(allocation.context.allocationId, allocation.totals) };
+  }
+
+  #totals(allocationId: string, engine: Totals): Totals {
+    const traffic = this.#allocations.get(allocationId);
+    if (traffic === undefined) return engine;
+    let totals = add(engine, traffic);
     for (const id of traffic.channels) {
       const counts = this.#offload.counts(id);
       if (counts !== undefined) totals = add(totals, trafficOfChannel(counts));
     }
-    if (event.type === "allocationDeleted") this.#allocations.delete(event.context.allocationId);
-    return { ...event, totals };
+    return totals;
   }
 
   #unbind(allocationId: string, id: string): void {

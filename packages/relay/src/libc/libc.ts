@@ -37,6 +37,8 @@ export interface Libc {
   readonly usleep: (microseconds: number) => number;
   /** Lets this thread's sleeps end within `nanoseconds` of their time (PR_SET_TIMERSLACK). */
   readonly setTimerSlack: (nanoseconds: number) => number;
+  /** Gives pages that no thread's heap uses back to the system, all but `keep` bytes of each. */
+  readonly mallocTrim: (keep: number) => number;
   /** The error number of the last failed call on this thread. */
   readonly errno: () => number;
   /** Maps fresh memory below 2^31; its address, or −1. */
@@ -146,6 +148,7 @@ function bindCalls(koffi: typeof Koffi, library: string): Libc {
     clockGettime: c.func("int clock_gettime(int, uintptr_t)"),
     usleep: c.func("int usleep(uint32_t)"),
     setTimerSlack: (nanoseconds) => prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0),
+    mallocTrim: c.func("int malloc_trim(uintptr_t)"),
     errno: () => koffi.errno(),
     mapLow: (size) => {
       const address = Number(mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_32BIT | MAP_ANONYMOUS, -1, 0));

@@ -16,6 +16,6 @@ export {
 } from "./login-url.ts";
 export { createStampSecret, PortalLink, PortalLinkError, type PortalLinkOptions } from "./portal-link.ts";
 export { type AliasedSettings, aliasedSettings, readToken, type TokenSources } from "./token.ts";
-export { webSocketConnector, type WebSocketConnectorOptions } from "./web-socket-connector.ts";
+export { type StreamTarget, webSocketConnector, type WebSocketConnectorOptions } from "./web-socket-connector.ts";
 export { RelayReporter, type RelayReporterOptions, toRelayEvent } from "./relay-reporter.ts";
 export { PortalOrders, type PortalOrdersOptions } from "./portal-orders.ts";

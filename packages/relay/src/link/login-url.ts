@@ -19,7 +19,7 @@ export interface PortalAddress {
   readonly url: string;
   /**
    * Whether the token may travel in clear to a host other than this one. Default false: `http:` and `ws:` are refused
-   * but for loopback.
+   * but for loopback and onion services, which Tor encrypts to.
    */
   readonly allowCleartext?: boolean;
 }
@@ -49,7 +49,7 @@ export function parsePortalUrl({ url, allowCleartext = false }: PortalAddress): 
   if (parsed.username !== "" || parsed.password !== "" || parsed.search !== "" || parsed.hash !== "") {
     throw new TypeError("Cannot use this portal URL: it must have no user, query or fragment; the token is set apart");
   }
-  if (scheme === "ws:" && !allowCleartext && !isLoopback(parsed.hostname)) {
+  if (scheme === "ws:" && !allowCleartext && !isLoopback(parsed.hostname) && !parsed.hostname.endsWith(".onion")) {
     throw new TypeError(
       `Cannot use the portal at ${parsed.host}: its URL would send the token in clear. Use https:// or allow cleartext`,
     );

@@ -24,12 +24,16 @@ test("a machine that isn't known takes the portable plane with one line, or refu
   expect(() => choosePlane({ wanted: "batched", logger, load })).toThrow(
     'Cannot use the batched plane: linux-riscv64; use "auto" or "portable"',
   );
+  expect(() => choosePlane({ wanted: "kernel", logger, load })).toThrow(
+    'Cannot use the kernel plane: linux-riscv64; use "auto" or "portable"',
+  );
 });
 
 if (!("unavailable" in real)) {
   test("a machine that passes the self-test takes the batched plane", () => {
     lines.length = 0;
     expect(choosePlane({ wanted: "auto", logger })).toMatchObject({ plane: "batched", aggregate: true });
+    expect(choosePlane({ wanted: "kernel", logger })).toMatchObject({ plane: "kernel", aggregate: true });
     expect(lines).toEqual([]);
   });
 

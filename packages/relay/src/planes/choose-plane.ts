@@ -6,7 +6,8 @@ import type { Logger } from "../logger.ts";
 export type PlaneChoice =
   | { readonly plane: "portable" }
   | {
-      readonly plane: "batched";
+      /** `kernel`: batched, for what is not relayed in the kernel. */
+      readonly plane: "batched" | "kernel";
       readonly libc: Libc;
       /** Whether aggregates may be used. */
       readonly aggregate: boolean;
@@ -15,7 +16,7 @@ export type PlaneChoice =
 /** What {@link choosePlane} goes by. */
 export interface PlaneChoiceOptions {
   /** `auto`: batched if the machine passes the self-test, else portable. */
-  readonly wanted: "auto" | "portable" | "batched";
+  readonly wanted: "auto" | "portable" | "batched" | "kernel";
   readonly logger: Logger;
   /** Default {@link loadLibc}. */
   readonly load?: () => Libc | LibcUnavailable;
@@ -30,7 +31,7 @@ export class PlaneUnavailableError extends Error {
  * Finds out which plane this machine can run. A surprise (calls that don't do what they should) is a warning; that the
  * machine is another is none.
  *
- * @throws PlaneUnavailableError if `batched` is wanted and can't be had: the message says why, and the way out.
+ * @throws PlaneUnavailableError if `batched` or `kernel` is wanted and can't be had: the message says why, and the way out.
  */
 export function choosePlane(options: PlaneChoiceOptions): PlaneChoice {
   const { wanted, logger } = options;
@@ -50,11 +51,11 @@ export function choosePlane(options: PlaneChoiceOptions): PlaneChoice {
   if (!tested.aggregates) {
     logger.warn({ reason: tested.aggregatesReason }, "UDP aggregates fail their self-test on this kernel: not used");
   }
-  return { plane: "batched", libc, aggregate: tested.aggregates };
+  return { plane: wanted === "kernel" ? "kernel" : "batched", libc, aggregate: tested.aggregates };
 }
 
-function refuse(wanted: "auto" | "batched", reason: string): void {
-  if (wanted === "batched") {
-    throw new PlaneUnavailableError(`Cannot use the batched plane: ${reason}; use "auto" or "portable"`);
+function refuse(wanted: PlaneChoiceOptions["wanted"], reason: string): void {
+  if (wanted === "batched" || wanted === "kernel") {
+    throw new PlaneUnavailableError(`Cannot use the ${wanted} plane: ${reason}; use "auto" or "portable"`);
   }
 }

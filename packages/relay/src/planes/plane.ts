@@ -52,7 +52,8 @@ export interface TcpRelayPlane {
   connectPeer(socket: number, peer: TransportAddress, done: (peerConnection: number | undefined) => void): void;
   /** Joins a client's connection and a peer's, from here on as raw bytes. */
   bindDataConnection(listener: number, connection: number, peerConnection: number): void;
-  closePeerConnection(peerConnection: number): void;
+  /** `finish`: what the client of a joined connection had sent still goes to the peer, for a short time. */
+  closePeerConnection(peerConnection: number, options?: { readonly finish: boolean }): void;
 }
 
 /**

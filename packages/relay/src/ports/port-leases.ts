@@ -71,10 +71,12 @@ export class PortLeases {
    * Takes a port (for `evenPair`: this one and the next). `undefined` only if no free port of the range fits.
    *
    * @param nowMs monotonic milliseconds; set-aside ports come back by it.
+   * @param tried numbers of blocks ({@link blockOf}) that are looked at after all others.
    */
-  take(space: number, wish: PortWish, nowMs: number): number | undefined {
+  take(space: number, wish: PortWish, nowMs: number, tried: ReadonlySet<number> = NONE): number | undefined {
     this.#returnSetAside(nowMs);
-    return this.#search(space, wish, true) ?? this.#search(space, wish, false);
+    const port = this.#search(space, wish, true, tried) ?? this.#search(space, wish, false, tried);
+    return port === undefined && tried.size > 0 ? this.take(space, wish, nowMs) : port;
   }
 
   /** Gives a port back. Of a pair each port comes back alone. False if it was not taken. */
@@ -91,7 +93,7 @@ export class PortLeases {
   passTo(space: number, port: number, reactor: number): boolean {
     if (!this.#isTaken(space, port)) return false;
     this.#table.pass(space, port, this.#reactor, reactor);
-    const block = Math.floor(port / BLOCK_PORTS);
+    const block = blockOf(port);
     this.#held[this.#heldIndex(space, block)]! -= 1;
     this.#inUse--;
     this.#endLeaseIfUnused(space, block);
@@ -101,7 +103,7 @@ export class PortLeases {
   /** Takes a port over that another reactor has passed on to this one. False if it has not. */
   accept(space: number, port: number): boolean {
     if (!this.#table.isHeldBy(space, port, this.#reactor)) return false;
-    this.#held[this.#heldIndex(space, Math.floor(port / BLOCK_PORTS))]! += 1;
+    this.#held[this.#heldIndex(space, blockOf(port))]! += 1;
     this.#inUse++;
     return true;
   }
@@ -131,12 +133,12 @@ export class PortLeases {
   }
 
   /** Visits each block once, in random order; `leased`: only blocks that are, or can become, this reactor's. */
-  #search(space: number, wish: PortWish, leased: boolean): number | undefined {
+  #search(space: number, wish: PortWish, leased: boolean, tried: ReadonlySet<number>): number | undefined {
     const prime = this.#prime;
     let index = this.#randomInteger(prime);
     const stride = 1 + this.#randomInteger(prime - 1);
     for (let visited = 0; visited < prime; visited++) {
-      if (index < this.#blocks) {
+      if (index < this.#blocks && !tried.has(this.#firstBlock + index)) {
         const port = this.#searchBlock(space, this.#firstBlock + index, wish, leased);
         if (port !== undefined) {
           return port;
@@ -187,18 +189,18 @@ export class PortLeases {
     if (port < min || port > max || !this.#table.take(space, port, this.#reactor)) {
       return false;
     }
-    this.#held[this.#heldIndex(space, Math.floor(port / BLOCK_PORTS))]! += 1;
+    this.#held[this.#heldIndex(space, blockOf(port))]! += 1;
     return true;
   }
 
   #putBack(space: number, port: number): void {
     this.#table.giveBack(space, port, this.#reactor);
-    this.#held[this.#heldIndex(space, Math.floor(port / BLOCK_PORTS))]! -= 1;
+    this.#held[this.#heldIndex(space, blockOf(port))]! -= 1;
   }
 
   #release(space: number, port: number): void {
     this.#putBack(space, port);
-    this.#endLeaseIfUnused(space, Math.floor(port / BLOCK_PORTS));
+    this.#endLeaseIfUnused(space, blockOf(port));
   }
 
   #endLeaseIfUnused(space: number, block: number): void {
@@ -210,6 +212,13 @@ export class PortLeases {
   #heldIndex(space: number, block: number): number {
     return space * this.#blocks + block - this.#firstBlock;
   }
+}
+
+const NONE: ReadonlySet<number> = new Set();
+
+/** The number of the block that a port belongs to. */
+export function blockOf(port: number): number {
+  return Math.floor(port / BLOCK_PORTS);
 }
 
 function portKey(space: number, port: number): number {

@@ -119,7 +119,9 @@ export class ReactorThread {
   /** What lives on the thread. */
   async allocations(): Promise<readonly AllocationDescription[]> {
     const answer = await this.#ask((id) => ({ kind: "describe", id }));
-    return answer?.kind === "described" ? answer.allocations : [];
+    const allocations = answer?.kind === "described" ? answer.allocations : [];
+    const { kernelChannels } = this.#options;
+    return kernelChannels === undefined ? allocations : allocations.map((each) => kernelChannels.describe(each));
   }
 
   /** Ends what is meant; the number of it. What dies with its thread meanwhile is not counted. */
@@ -330,6 +332,10 @@ export class ReactorThread {
 
   #deliver(event: LifecycleEvent): void {
     this.#living.take(event);
+    this.#publish(event);
+  }
+
+  #publish(event: LifecycleEvent): void {
     this.#options.administration.hub.publish(this.#options.kernelChannels?.complete(event) ?? event);
   }
 
@@ -350,7 +356,7 @@ export class ReactorThread {
     }
     portTable.clear(this.#reactor);
     this.#options.administration.admission.reactorEnded(this.#reactor);
-    for (const event of this.#living.end(Date.now())) this.#options.administration.hub.publish(event);
+    for (const event of this.#living.end(Date.now())) this.#publish(event);
     this.#drained?.();
   }
 

@@ -1,7 +1,7 @@
 import { type TransportAddress, withPort } from "@turnpike/stun";
 import type { RelaySocket } from "@turnpike/turn";
 import type { Opened } from "../planes/plane.ts";
-import type { PortWish } from "../ports/port-leases.ts";
+import { blockOf, type PortWish } from "../ports/port-leases.ts";
 import type { SampledLog } from "../sampled-log.ts";
 import type { RelaySocketsOptions } from "./relay-sockets.ts";
 
@@ -12,8 +12,11 @@ export interface Entry {
   readonly space: number;
 }
 
-/** Ports that are tried for one socket before it is given up: other processes may hold some of the range. */
-const MAX_TRIES = 64;
+/**
+ * Other processes may hold some of the range. Of each block a port is tried before a second one of any; beyond that,
+ * so many more before it is given up.
+ */
+const MAX_MORE_TRIES = 64;
 
 /** What came of it: `code` is what the client is told. */
 export type Outcome =
@@ -34,7 +37,12 @@ export class Opening {
   readonly #done: (outcome: Outcome) => void;
   /** Indexes of the relay addresses that are left to try, from a random one on. */
   readonly #spaces: number[];
-  #tries = 0;
+  /** Blocks of the present space of which a port could not be bound. */
+  readonly #failed = new Set<number>();
+  /** Ports tried in such blocks. */
+  #moreTries = 0;
+  #isTrying = false;
+  #isNextWanted = false;
 
   constructor(options: OpeningOptions, done: (outcome: Outcome) => void) {
     this.#options = options;
@@ -47,7 +55,19 @@ export class Opening {
 
   /** Tries the next port, and so on until one is open. */
   tryNext(): void {
-    const { leases, addresses, monotonicMs } = this.#options;
+    this.#isNextWanted = true;
+    // A plane may answer before its call returns: hundreds of tries are a loop then, no recursion.
+    if (this.#isTrying) return;
+    this.#isTrying = true;
+    while (this.#isNextWanted) {
+      this.#isNextWanted = false;
+      this.#try();
+    }
+    this.#isTrying = false;
+  }
+
+  #try(): void {
+    const { leases, addresses, monotonicMs, wish } = this.#options;
     for (;;) {
       const space = this.#spaces[0];
       const address = space === undefined ? undefined : addresses[space];
@@ -55,15 +75,18 @@ export class Opening {
         this.#fail();
         return;
       }
-      const port = leases.take(space, this.#options.wish, monotonicMs());
-      if (port === undefined) {
-        this.#spaces.shift();
-        continue;
+      const port = leases.take(space, wish, monotonicMs(), this.#failed);
+      if (port !== undefined) {
+        this.#open(withPort(address.local, port), (opened) => this.#handleFirst(space, port, opened));
+        return;
       }
-      this.#tries++;
-      this.#open(withPort(address.local, port), (opened) => this.#handleFirst(space, port, opened));
-      return;
+      this.#leaveSpace();
     }
+  }
+
+  #leaveSpace(): void {
+    this.#spaces.shift();
+    this.#failed.clear();
   }
 
   #open(local: TransportAddress, done: (opened: Opened) => void): void {
@@ -104,11 +127,13 @@ export class Opening {
       case "inUse":
       case "notPermitted":
         leases.setAside(space, port, monotonicMs());
+        if (this.#failed.has(blockOf(port))) this.#moreTries++;
+        else this.#failed.add(blockOf(port));
         logger.debug({ port, code: failed.code }, "A relay port is in use by another process: set aside");
         break;
       case "addressUnavailable":
         leases.giveBack(space, port);
-        this.#spaces.shift();
+        this.#leaveSpace();
         log.warn({ code: failed.code }, "A relay address is not available on this machine (any more)");
         break;
       case "noResources":
@@ -118,8 +143,8 @@ export class Opening {
         this.#done({ kind: "failed", code: 508, reason: `Cannot open a relay socket (${failed.code})` });
         return;
     }
-    if (this.#tries >= MAX_TRIES) {
-      this.#done({ kind: "failed", code: 508, reason: `${MAX_TRIES} relay ports could not be bound` });
+    if (this.#moreTries >= MAX_MORE_TRIES) {
+      this.#done({ kind: "failed", code: 508, reason: "Too many relay ports could not be bound" });
       return;
     }
     this.tryNext();

@@ -302,7 +302,7 @@ export class Reactor implements PacketReceiver {
         this.#tcpRelay().bindDataConnection(output.listener, output.connection, output.peerConnection);
         return;
       case "closePeerConnection":
-        this.#tcpRelay().closePeerConnection(output.peerConnection);
+        this.#tcpRelay().closePeerConnection(output.peerConnection, { finish: output.finish ?? false });
         return;
       case "handOver":
       case "adoptClient":

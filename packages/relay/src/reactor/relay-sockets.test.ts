@@ -106,7 +106,27 @@ describe("RelaySockets", () => {
     const { ask, plane } = create({ min: 49_152, max: 65_535 });
     plane.failure = () => ({ failure: "inUse", code: "EADDRINUSE" });
     expect(ask()).toMatchObject([{ kind: "relaySocketFailed", code: 508 }]);
-    expect(plane.tried).toHaveLength(64);
+    // One of each of 256 blocks, then 64 more.
+    expect(plane.tried).toHaveLength(320);
+    expect(new Set(plane.tried.slice(0, 256).map(({ port }) => port >> 6)).size).toBe(256);
+  });
+
+  test("finds a port wherever one block is left by other processes, and leaves theirs alone", () => {
+    const block = fc.integer({ min: 0, max: 255 });
+    fc.assert(
+      fc.property(block, fc.uniqueArray(block, { maxLength: 40 }), fc.boolean(), (free, partly, isPair) => {
+        const { ask, plane } = create({ min: 49_152, max: 65_535 }, ADDRESSES.slice(0, 1));
+        const others = ({ port }: { readonly port: number }): boolean => {
+          const index = (port - 49_152) >> 6;
+          return index !== free && (!partly.includes(index) || port % 8 !== 0);
+        };
+        plane.failure = (local) => (others(local) ? { failure: "inUse", code: "EADDRINUSE" } : undefined);
+        const [socket] = opened(ask({ port: isPair ? "evenPair" : "any" })).sockets;
+        expect(socket).toBeDefined();
+        expect([...plane.open.values()].some(others)).toBe(false);
+        expect(new Set(plane.tried.map(({ port }) => port)).size).toBe(plane.tried.length);
+      }),
+    );
   });
 
   test("an address that is gone is left for another; without descriptors nothing is tried twice", () => {

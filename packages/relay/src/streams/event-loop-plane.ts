@@ -143,7 +143,7 @@ export class EventLoopPlane implements ForwardingPlane {
         if (client === undefined) tcpRelay.closePeer(peerConnection);
         else tcpRelay.splice(peerConnection, client);
       },
-      closePeerConnection: (peerConnection) => tcpRelay.closePeer(peerConnection),
+      closePeerConnection: (peerConnection, options) => tcpRelay.closePeer(peerConnection, options),
     };
   }
 }

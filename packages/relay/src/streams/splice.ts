@@ -13,19 +13,35 @@ export interface SpliceOptions {
   readonly onClosed: () => void;
 }
 
+/** A pair that was joined. */
+export interface Splice {
+  /**
+   * Ends it, as its allocation is gone: the client gets nothing more, the peer what the client had sent. At most
+   * `timeoutMs` pass until both are closed.
+   */
+  finish(timeoutMs: number): void;
+}
+
 /**
  * Carries bytes between a client's data connection and a peer's (RFC 6062 §5.4): each side is read only as fast as the
  * other takes; the end of one direction is passed on, and the other goes on; an error of one side ends both.
  */
-export function splice(options: SpliceOptions): void {
+export function splice(options: SpliceOptions): Splice {
   const { client, peer, halfClosedTimeoutMs, onClosed } = options;
   let open = 2;
+  let deadline: NodeJS.Timeout | undefined;
   const handleEnd = (): void => {
     peer.setTimeout(halfClosedTimeoutMs, destroyBoth);
   };
   const handleClose = (): void => {
     open--;
-    if (open === 0) onClosed();
+    if (open === 0) {
+      clearTimeout(deadline);
+      onClosed();
+    } else if (deadline !== undefined) {
+      // A client that has said all leaves the peer to take it; any other end is the end of both.
+      if (!client.readableEnded || peer.destroyed) destroyBoth();
+    }
     // What the other still has to send goes out first; it must not wait for more.
     else if (client.destroyed) endOf(peer);
     else endOf(client);
@@ -44,10 +60,23 @@ export function splice(options: SpliceOptions): void {
     destroyBoth();
     // Not before the caller has gone on.
     if (open === 0) queueMicrotask(onClosed);
-    return;
+  } else {
+    client.pipe(peer);
+    peer.pipe(client);
   }
-  client.pipe(peer);
-  peer.pipe(client);
+  return {
+    finish(timeoutMs) {
+      if (open < 2) {
+        destroyBoth();
+        return;
+      }
+      deadline = setTimeout(destroyBoth, timeoutMs);
+      peer.unpipe(client);
+      // Bytes that lie unread when a socket is closed make the system reset it, and what was on its way is lost with it.
+      peer.resume();
+      if (!client.writableEnded) client.end();
+    },
+  };
 }
 
 /** Finishes a side whose counterpart is gone. */

@@ -2,6 +2,7 @@ import { createServer as createHttpServer, type IncomingMessage, type Server as 
 import { createServer, type Server, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { createServer as createTlsServer, type Server as TlsServer, type TlsOptions, type TLSSocket } from "node:tls";
+import { endOutsideReads } from "@turnpike/hints/tls-end";
 import {
   AddressRegister,
   formatIpAddress,
@@ -282,7 +283,7 @@ export class StreamAcceptor {
       return;
     }
     handshake.secure = true;
-    this.#readFirst(handshake, socket, NOTHING);
+    this.#readFirst(handshake, endOutsideReads(socket), NOTHING);
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

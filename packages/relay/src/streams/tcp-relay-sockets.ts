@@ -4,7 +4,7 @@ import { formatIpAddress, parseIpAddress, type TransportAddress, withPort } from
 import type { Opened } from "../planes/plane.ts";
 import { errorCode, openFailure } from "../planes/system-error.ts";
 import type { BoundSockets } from "./bound-socket.ts";
-import { splice } from "./splice.ts";
+import { splice, type Splice } from "./splice.ts";
 import type { ResolvedStreamLimits, StreamCounts } from "./stream-options.ts";
 
 /** Who is told of peers' connections. */
@@ -32,9 +32,12 @@ interface RelaySocketEntry {
 interface PeerEntry {
   readonly socket: Socket;
   client: Duplex | undefined;
+  splice: Splice | undefined;
 }
 
 const STREAM_BUFFER_BYTES = 65_536;
+/** How long a joined connection may outlive its allocation to deliver what the client had sent. */
+const FINISH_TIMEOUT_MS = 10_000;
 /** Peers that have called and were not looked at yet. */
 const BACKLOG = 128;
 
@@ -48,6 +51,8 @@ export class TcpRelaySockets {
   readonly #freeHandles: number[] = [];
   readonly #peers = new Map<number, PeerEntry>();
   readonly #closing = new Set<Promise<void>>();
+  /** Joined connections whose allocation is gone, and whose last bytes are on their way. */
+  readonly #finishing = new Set<PeerEntry>();
   #lastPeer = 0;
   #receiver: PeerConnectionReceiver | undefined;
   #stopped = false;
@@ -140,7 +145,7 @@ export class TcpRelaySockets {
       return;
     }
     entry.client = client;
-    splice({
+    entry.splice = splice({
       client,
       peer: entry.socket,
       halfClosedTimeoutMs: this.#options.limits.halfClosedTimeoutMs,
@@ -153,11 +158,20 @@ export class TcpRelaySockets {
     });
   }
 
-  /** Closes a peer's connection, and the client's that is joined to it. */
-  closePeer(peerConnection: number): void {
+  /**
+   * Closes a peer's connection, and the client's that is joined to it. `finish`: what the client had sent before still
+   * goes to the peer, for a short time.
+   */
+  closePeer(peerConnection: number, options: { readonly finish: boolean } = { finish: false }): void {
     const entry = this.#peers.get(peerConnection);
     if (entry === undefined) return;
     this.#removePeer(peerConnection);
+    if (options.finish && entry.client !== undefined) {
+      this.#finishing.add(entry);
+      entry.socket.once("close", () => this.#finishing.delete(entry));
+      entry.splice?.finish(Math.min(FINISH_TIMEOUT_MS, this.#options.limits.halfClosedTimeoutMs));
+      return;
+    }
     entry.socket.destroy();
     entry.client?.destroy();
   }
@@ -166,6 +180,10 @@ export class TcpRelaySockets {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const peer of this.#peers.keys()) this.closePeer(peer);
+    for (const { client, socket } of this.#finishing) {
+      client?.destroy();
+      socket.destroy();
+    }
     for (const socket of this.#relaySockets.keys()) this.close(socket, ignore);
     await Promise.all(this.#closing);
   }
@@ -183,7 +201,7 @@ export class TcpRelaySockets {
 
   #addPeer(socket: Socket): number {
     const id = ++this.#lastPeer;
-    this.#peers.set(id, { socket, client: undefined });
+    this.#peers.set(id, { socket, client: undefined, splice: undefined });
     this.#options.counts.peerConnections++;
     const closed = new Promise<void>((resolve) => {
       socket.once("close", () => {

@@ -6,6 +6,7 @@ export {
   type MetadataMethod,
   parseMetadataMethod,
 } from "./metadata.ts";
-export { type MetricDefinition, metricsReference } from "./metric-table.ts";
+export { type MetricDefinition, type MetricsChapter, metricsReference } from "./metric-table.ts";
 export { RelayMetrics, type RelayMetricsOptions } from "./relay-metrics.ts";
+export { traceOrders } from "./trace-orders.ts";
 export { otlpFromEnvironment, startTelemetry, type Telemetry, type TelemetryOptions } from "./telemetry.ts";

@@ -43,6 +43,7 @@ export const EVENT_REASONS: readonly string[] = [
   "credentialRevoked",
   "credentialExpired",
   "relaySocketError",
+  "reactorFailed",
   "shutdown",
   "other",
 ];
@@ -92,26 +93,48 @@ export const METRICS: Readonly<Record<MetricKey, MetricDefinition>> = {
   events: counter("events", "{event}", "Lifecycle events", { type: EVENT_TYPES, reason: EVENT_REASONS }),
 };
 
-/** The page of metrics, in Markdown. */
-export function metricsReference(): string {
-  const rows = Object.values(METRICS).map((metric) => {
+/** Metrics of something else than a relay, for the page of metrics. */
+export interface MetricsChapter {
+  readonly title: string;
+  readonly text: string;
+  readonly metrics: readonly (Omit<MetricDefinition, "kind"> & { readonly kind: "counter" | "gauge" | "histogram" })[];
+}
+
+/** The page of metrics, in Markdown; the relay's come first. */
+export function metricsReference(chapters: readonly MetricsChapter[] = []): string {
+  return [
+    "# Metrics",
+    "",
+    "By OTLP (`--otlp-endpoint`) and on the Prometheus listener (`--metrics`). No label has a value that a client chooses: the number",
+    "of series is bounded by these tables.",
+    "",
+    ...chapterLines({
+      title: "Relay",
+      text: "Figures are read from the reactors at most once a second.",
+      metrics: Object.values(METRICS),
+    }),
+    ...chapters.flatMap(chapterLines),
+  ].join("\n");
+}
+
+function chapterLines({ title, text, metrics }: MetricsChapter): readonly string[] {
+  const rows = metrics.map((metric) => {
     const labels = Object.entries(metric.labels).map(([name, values]) => `${name}: ${values.join(", ")}`);
     return `| \`${metric.name}\` | \`${prometheusName(metric)}\` | ${metric.kind} | ${metric.unit} | ${metric.description} | ${labels.join("<br>")} |`;
   });
   return [
-    "# Metrics",
+    `## ${title}`,
     "",
-    "What a relay measures, by OTLP (`--otlp-endpoint`) and on the Prometheus listener (`--metrics`). No label has a value that a",
-    "client chooses: the number of series is bounded by this table. Figures are read from the reactors at most once a second.",
+    text,
     "",
     "| OpenTelemetry | Prometheus | kind | unit | what | labels |",
     "| --- | --- | --- | --- | --- | --- |",
     ...rows,
     "",
-  ].join("\n");
+  ];
 }
 
 /** What the exporter of OpenTelemetry makes of a name. */
-function prometheusName({ name, kind }: MetricDefinition): string {
+function prometheusName({ name, kind }: MetricsChapter["metrics"][number]): string {
   return `${name.replaceAll(".", "_")}${kind === "counter" ? "_total" : ""}`;
 }

@@ -50,7 +50,7 @@ export class RelayMetrics {
 
   #observe(result: BatchObservableResult, of: (key: MetricKey) => Observable): void {
     const stats = this.#read();
-    const { traffic } = stats;
+    const traffic = wholeTraffic(stats);
     const { isLinkUp } = this.#options;
     for (const key of ["allocations", "relaySockets", "reservedPorts", "portsInUse", "portsSetAside"] as const) {
       result.observe(of(key), stats[key]);
@@ -85,4 +85,23 @@ export class RelayMetrics {
     }
     return this.#stats.value;
   }
+}
+
+const CHANNEL_DATA_HEADER = 4;
+
+/** What sockets and kernel have relayed. */
+function wholeTraffic({ traffic, kernel }: RelayStats): RelayStats["traffic"] {
+  if (kernel === undefined) return traffic;
+  const { packetsToPeer, bytesToPeer, packetsToClient, bytesToClient } = kernel.traffic;
+  return {
+    ...traffic,
+    packetsFromClients: traffic.packetsFromClients + packetsToPeer,
+    bytesFromClients: traffic.bytesFromClients + bytesToPeer + packetsToPeer * CHANNEL_DATA_HEADER,
+    packetsToPeers: traffic.packetsToPeers + packetsToPeer,
+    bytesToPeers: traffic.bytesToPeers + bytesToPeer,
+    packetsFromPeers: traffic.packetsFromPeers + packetsToClient,
+    bytesFromPeers: traffic.bytesFromPeers + bytesToClient,
+    packetsToClients: traffic.packetsToClients + packetsToClient,
+    bytesToClients: traffic.bytesToClients + bytesToClient + packetsToClient * CHANNEL_DATA_HEADER,
+  };
 }

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
+import { OUTCOME } from "@turnpike/xdp";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { RelayStats } from "../relay.ts";
@@ -20,6 +21,7 @@ afterEach(async () => {
 function stats(): RelayStats {
   return {
     allocations: 3,
+    draining: false,
     relaySockets: 3,
     reservedPorts: 1,
     portsInUse: 4,
@@ -27,6 +29,16 @@ function stats(): RelayStats {
     suppressedReplies: 7,
     internalErrors: 0,
     traffic: { ...new PlaneCounters().snapshot(), packetsFromClients: 11, bytesToPeers: 1_200, oversized: 2 },
+    kernel: {
+      interfaces: [],
+      maps: [],
+      channels: 1,
+      maxChannels: 4,
+      refused: 0,
+      hops: { known: 2, unusable: 0 },
+      traffic: { packetsToPeer: 100, bytesToPeer: 17_200, packetsToClient: 0, bytesToClient: 0 },
+      outcomes: { ...OUTCOME },
+    },
     events: { handlerErrors: 0, handlersRunning: 0, handlerDrops: 0, streamDrops: 0 },
     penalties: { failures: 0, discarded: 0, automaticBans: 0, waiting: 0, sources: 0, bans: 0 },
     heldBack: { requests: 0, challenges: 0, allocations: 0 },
@@ -90,8 +102,9 @@ describe("Prometheus", () => {
     await scrape();
     expect(reads).toBe(1);
     expect(text).toContain("turnpike_relay_allocations 3");
-    expect(text).toContain('turnpike_relay_packets_total{direction="from_client"} 11');
-    expect(text).toContain('turnpike_relay_bytes_total{direction="to_peer"} 1200');
+    expect(text).toContain('turnpike_relay_packets_total{direction="from_client"} 111');
+    expect(text).toContain('turnpike_relay_bytes_total{direction="from_client"} 17600');
+    expect(text).toContain('turnpike_relay_bytes_total{direction="to_peer"} 18400');
     expect(text).toContain('turnpike_relay_drops_total{reason="oversized"} 2');
     expect(text).toContain("turnpike_relay_link_up 1");
     expect(text).toContain('turnpike_relay_events_total{type="authFailed",reason="badCredentials"} 1');

@@ -21,6 +21,8 @@ export interface TelemetryOptions {
   /** Asks the cloud's metadata server for `service.instance.id`. Default: nobody is asked. */
   readonly discovery?: DiscoveryOptions;
   readonly version: string;
+  /** `service.name`. Default `relay`. */
+  readonly serviceName?: string;
 }
 
 /** Metrics and traces that are on their way. */
@@ -64,7 +66,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   const { otlp, prometheus, version, exportMs = 10_000 } = options;
   const machine = options.discovery === undefined ? {} : await discoverMachine(options.discovery);
   const resource: Resource = resourceFromAttributes({
-    "service.name": "relay",
+    "service.name": options.serviceName ?? "relay",
     "service.namespace": "turnpike",
     "service.version": version,
     ...(machine.instanceId === undefined ? {} : { "service.instance.id": machine.instanceId }),

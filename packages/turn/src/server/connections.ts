@@ -4,6 +4,7 @@ import { type Allocation, isSameUser } from "./allocation.ts";
 import type { Authenticated } from "./authenticate.ts";
 import type { Answer, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
+import type { DeletionReason } from "./events.ts";
 import { PeerConnection } from "./peer-connection.ts";
 import { peerReach } from "./permissions.ts";
 import { fiveTupleName } from "./registry.ts";
@@ -32,7 +33,7 @@ export class Connections {
 
   constructor(core: Core) {
     this.#core = core;
-    core.beforeDelete.push((allocation, now) => this.#closeAll(allocation, now));
+    core.beforeDelete.push((allocation, now, reason) => this.#closeAll(allocation, now, reason));
   }
 
   /** RFC 6062 §5.2. Undefined if the answer comes when the peer does. */
@@ -176,10 +177,12 @@ export class Connections {
     this.#closePeer(connection);
   }
 
-  #closeAll(allocation: Allocation, now: Now): void {
+  #closeAll(allocation: Allocation, now: Now, reason: DeletionReason): void {
+    // Requests and data go by different connections: the end of the one overtakes the last bytes of the other.
+    const finish = reason === "refreshedToZero" || reason === "clientClosed";
     for (const connection of allocation.connections) {
       this.#remove(connection, now);
-      this.#closePeer(connection);
+      this.#closePeer(connection, finish && connection.data !== undefined);
       if (connection.data !== undefined) this.#closeClient(connection.data);
     }
   }
@@ -215,9 +218,13 @@ export class Connections {
     this.#core.event({ type, context: this.#core.context(allocation, now), connectionId: id, peer });
   }
 
-  #closePeer(connection: PeerConnection): void {
+  #closePeer(connection: PeerConnection, finish = false): void {
     if (connection.handle === undefined) return;
-    this.#core.output({ kind: "closePeerConnection", peerConnection: connection.handle });
+    this.#core.output({
+      kind: "closePeerConnection",
+      peerConnection: connection.handle,
+      ...(finish ? { finish } : {}),
+    });
   }
 
   #closeClient(client: { readonly listener: number; readonly connection: number }): void {

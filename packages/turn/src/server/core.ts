@@ -1,7 +1,8 @@
 import type { StunCrypto, StunMessage } from "@turnpike/stun";
 import type { Allocation, ClientAddress } from "./allocation.ts";
-import type { EngineLimits, Listener, Now, Output, ServerOptions } from "./contract.ts";
-import type { AllocationContext, FiveTuple, LifecycleEvent } from "./events.ts";
+import type { Listener, Now, Output, ServerOptions } from "./contract.ts";
+import type { AllocationContext, DeletionReason, FiveTuple, LifecycleEvent } from "./events.ts";
+import type { EngineLimits } from "./limits.ts";
 import { Nonces } from "./nonce.ts";
 import { Registry } from "./registry.ts";
 import { ReplyLimiter } from "./reply-limiter.ts";
@@ -84,7 +85,7 @@ export class Core {
   readonly families: readonly (4 | 6)[];
   readonly passwordAlgorithms: readonly ("md5" | "sha256")[];
   /** Called with each allocation that is about to go, for what hangs on it outside the registry. */
-  readonly beforeDelete: ((allocation: Allocation, now: Now) => void)[] = [];
+  readonly beforeDelete: ((allocation: Allocation, now: Now, reason: DeletionReason) => void)[] = [];
   readonly #listeners = new Map<number, Listener>();
   #outputs: Output[] = [];
   #next = 0;

@@ -32,6 +32,8 @@ export type DeletionReason =
   | "credentialRevoked"
   | "credentialExpired"
   | "relaySocketError"
+  /** What served it broke down: told by its surroundings, since the engine is gone. */
+  | "reactorFailed"
   | "shutdown";
 
 /** Traffic of an allocation since it was made. Bytes are payload bytes as peers see them. */

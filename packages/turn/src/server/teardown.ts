@@ -6,7 +6,7 @@ import type { DeletionReason, Totals } from "./events.ts";
 
 /** Ends an allocation with all that belongs to it: channels, then permissions, then the allocation. */
 export function deleteAllocation(core: Core, allocation: Allocation, reason: DeletionReason, now: Now): void {
-  for (const hook of core.beforeDelete) hook(allocation, now);
+  for (const hook of core.beforeDelete) hook(allocation, now, reason);
   for (const channel of allocation.channels) {
     if (channel.bound) unbind(core, channel, now);
     core.registry.removeChannel(channel);

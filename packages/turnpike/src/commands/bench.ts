@@ -24,7 +24,14 @@ export function addBenchCommand(program: Command, world: World): void {
     .addOption(new Option("--rate <N>", "datagrams a second and flow").argParser(number).default(50))
     .addOption(new Option("--seconds <N>", "how long to send").argParser(number).default(10))
     .addOption(
-      new Option("--transport <NAME>", "goes before what the URI says").choices(["udp", "tcp", "tls", "ws", "wss"]),
+      new Option("--transport <NAME>", "goes before what the URI says").choices([
+        "udp",
+        "tcp",
+        "tls",
+        "dtls",
+        "ws",
+        "wss",
+      ]),
     )
     .option("--allocate", "measure allocations a second in place of traffic; --flows are made at a time")
     .action(async (uris: readonly string[]) => {

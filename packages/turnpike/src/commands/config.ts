@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { readCredentials } from "../config/credentials.ts";
+import { readExternalAuth } from "../config/external-auth-files.ts";
 import { loadConfiguration } from "../config/load.ts";
 import { formatEffective } from "../config/print.ts";
 import {
@@ -23,6 +24,7 @@ export function addConfigCommand(program: Command, world: World): void {
     .action((name: string) => {
       const loaded = loadConfiguration({ file: readFile(name, world), environment: {}, flags: new Map() });
       readCredentials(loaded, { readFile: world.readFile, reasonOf });
+      readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
       world.out(`${name}: no problems found\n`);
     });
 
@@ -33,6 +35,7 @@ export function addConfigCommand(program: Command, world: World): void {
   addConfigurationFlags(print).action(() => {
     const loaded = configurationOf(print, world);
     readCredentials(loaded, { readFile: world.readFile, reasonOf });
+    readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
     world.out(`${formatEffective(loaded)}\n`);
   });
 }

@@ -15,7 +15,7 @@ import { createConnector } from "../wiring/connector.ts";
 import { isReference, refuseToReveal } from "../wiring/reveal.ts";
 import { usesColors, type World } from "../world.ts";
 import { number, untilStopped } from "./client-options.ts";
-import { hintCommandError } from "./hint-options.ts";
+import { hintCommandError } from "../hint-errors.ts";
 import { StatusView } from "./status-view.ts";
 
 const HINTS_HELP = `

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { table } from "./table.ts";
 
 const allocations = z.object({
   allocations: z.array(
@@ -53,14 +54,6 @@ export function banTable(answer: unknown): string {
       reason,
     ]);
   return table(["WHO", "LEFT", "WHY"], rows, "No bans");
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[], empty: string): string {
-  if (rows.length === 0) return `${empty}\n`;
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]): string =>
-    cells.map((cell, column) => (column === cells.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))).join("  ");
-  return `${[head, ...rows].map((row) => line(row)).join("\n")}\n`;
 }
 
 function bytes(count: number): string {

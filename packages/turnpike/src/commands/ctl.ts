@@ -1,8 +1,8 @@
-import { askRelay, ControlError, type ControlRequest, followRelay } from "@turnpike/relay";
+import { askRelay, type ControlRequest, followRelay, RELAY_EVENT_TYPES } from "@turnpike/relay";
 import { type Command, InvalidArgumentError } from "commander";
 import { CommandError } from "../errors.ts";
-import { defaultSocket } from "../wiring/control.ts";
 import type { World } from "../world.ts";
+import { guarded, socketOf } from "./control-options.ts";
 import { allocationTable, banTable } from "./ctl-tables.ts";
 
 /** Adds `turnpike ctl`. */
@@ -12,8 +12,9 @@ export function addCtlCommand(program: Command, world: World): void {
     .description("administer a relay of this machine over its control socket")
     .option("--socket <PATH>", "the relay's control socket (default: turnpike.sock in XDG_RUNTIME_DIR)")
     .option("--json", "print JSON for programs");
-  const ask = async (request: ControlRequest): Promise<unknown> =>
-    guarded(() => askRelay(socketOf(ctl, world), request));
+  const socket = (): string =>
+    socketOf({ command: "ctl", socket: ctl.opts<{ readonly socket?: string }>().socket, world });
+  const ask = async (request: ControlRequest): Promise<unknown> => guarded("ctl", () => askRelay(socket(), request));
   const isJson = (): boolean => ctl.opts<{ readonly json?: boolean }>().json === true;
   const print = (answer: unknown, text: string): void => {
     world.out(isJson() ? `${JSON.stringify(answer)}\n` : text);
@@ -54,15 +55,16 @@ export function addCtlCommand(program: Command, world: World): void {
   ctl
     .command("events")
     .description("follow events, one JSON object a line")
-    .option("--type <TYPE>", "only of this type; repeatable", collect, [])
+    .option("--type <TYPE>", "only of this type; repeatable", collect)
     .option("--user <NAME>", "only of this user")
-    .action(async ({ type, user }: { readonly type: readonly string[]; readonly user?: string }) => {
+    .addHelpText("after", `\nTypes: ${RELAY_EVENT_TYPES.join(", ")}`)
+    .action(async ({ type, user }: { readonly type?: readonly string[]; readonly user?: string }) => {
       const ended = new AbortController();
       const unlisten = world.onStopSignal(() => ended.abort());
       const query = { type, user };
       const request = { method: "GET", path: "/v1/events", query, signal: ended.signal } as const;
-      await guarded(async () => {
-        for await (const event of followRelay(socketOf(ctl, world), request)) world.out(`${JSON.stringify(event)}\n`);
+      await guarded("ctl", async () => {
+        for await (const event of followRelay(socket(), request)) world.out(`${JSON.stringify(event)}\n`);
       }).finally(unlisten);
     });
 }
@@ -117,24 +119,7 @@ function addBanCommand({ ctl, ask, print }: Parts): void {
     );
 }
 
-function socketOf(ctl: Command, world: World): string {
-  const path = ctl.opts<{ readonly socket?: string }>().socket ?? defaultSocket(world);
-  if (path === undefined) {
-    throw new CommandError("ctl: which relay? Give --socket PATH: XDG_RUNTIME_DIR is not set", { exitCode: 2 });
-  }
-  return path;
-}
-
-async function guarded<T>(action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    if (!(error instanceof ControlError)) throw error;
-    throw new CommandError(`ctl: ${error.message}`, { exitCode: error.status === 400 ? 2 : 1, cause: error });
-  }
-}
-
-function collect(text: string, previous: readonly string[]): readonly string[] {
+function collect(text: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, text];
 }
 

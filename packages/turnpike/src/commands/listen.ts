@@ -19,7 +19,7 @@ import { createConnector } from "../wiring/connector.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import type { World } from "../world.ts";
 import { number, untilStopped } from "./client-options.ts";
-import { hintCommandError } from "./hint-options.ts";
+import { hintCommandError } from "../hint-errors.ts";
 
 const SPECS_HELP = `
 Specs: tcp:PORT, tcp:ADDRESS:PORT (port 0 finds one and keeps it), ws:ADDRESS:PORT/PATH, unix:/PATH, onion:PORT (needs

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { readCredentials } from "../config/credentials.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
+import { createPortalConnector, portalWayOf } from "../wiring/portal-way.ts";
 import { linkTargetOf } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import { runRelay } from "../wiring/run-relay.ts";
@@ -16,9 +17,21 @@ export function addRelayCommand(program: Command, world: World): void {
     .addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(relay, isForRelay).action(async () => {
     const loaded = configurationOf(relay, world);
-    refuseToReveal(loaded.configuration, { relay: true });
+    refuseToReveal(loaded.configuration, { runs: "relay", environment: world.environment });
     const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
     const { configuration } = loaded;
-    await runRelay({ configuration, credentials, world, portal: linkTargetOf(configuration, world) });
+    const target = linkTargetOf(configuration, world);
+    const way = target && portalWayOf(target.url);
+    const dialled = way && createPortalConnector({ way, loaded, world });
+    const portal = target && {
+      ...target,
+      ...way,
+      ...(dialled && { connector: dialled.connector, times: dialled.times }),
+    };
+    try {
+      await runRelay({ configuration, credentials, world, portal });
+    } finally {
+      await dialled?.close();
+    }
   });
 }

@@ -3,11 +3,13 @@ import type { Portal } from "@turnpike/portal";
 import type { Relay } from "@turnpike/relay";
 import type { Command } from "commander";
 import { readCredentials } from "../config/credentials.ts";
+import { readExternalAuth } from "../config/external-auth-files.ts";
 import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
 import { urlsOf } from "../wiring/link.ts";
 import { openPortal } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
+import { withTelemetry } from "../wiring/telemetry.ts";
 import { loggerOf, runRelay } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
 import { firstStartText } from "./portal.ts";
@@ -21,29 +23,33 @@ export function addServeCommand(program: Command, world: World): void {
   addConfigurationFlags(serve, isForRelay).action(async () => {
     const loaded = configurationOf(serve, world);
     const { configuration } = loaded;
-    refuseToReveal(configuration, { relay: true });
+    refuseToReveal(configuration, { runs: "serve", environment: world.environment });
     const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
     if (!configuration.authn.schemes_turn.includes("portal")) {
       const where = loaded.placeOf(["authn", "schemes_turn"]);
       throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });
     }
+    const externalAuth = readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
-    const portal = await openPortal({ configuration, world, logger });
-    const ctx = OperationContext.internal("serve", { logger });
-    try {
-      const token = await portal.createRelayToken(ctx, "local", { replace: true });
-      await runRelay({
-        configuration,
-        credentials,
-        world,
-        logger,
-        // Of this very process: what it sends leaves the machine as little as what it thinks.
-        portal: { url: ownUrl(portal), token, allowCleartext: true },
-        onReady: async (relay) => world.out(await announcement(ctx, portal, relay)),
-      });
-    } finally {
-      await portal.stop();
-    }
+    await withTelemetry({ configuration, world, logger, serviceName: "turnpike" }, async (telemetry) => {
+      const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+      const ctx = OperationContext.internal("serve", { logger });
+      try {
+        const token = await portal.createRelayToken(ctx, "local", { replace: true });
+        await runRelay({
+          configuration,
+          credentials,
+          world,
+          logger,
+          telemetry,
+          // Of this very process: what it sends leaves the machine as little as what it thinks.
+          portal: { url: ownUrl(portal), token, allowCleartext: true },
+          onReady: async (relay) => world.out(await announcement(ctx, portal, relay)),
+        });
+      } finally {
+        await portal.stop();
+      }
+    });
   });
 }
 

@@ -1,8 +1,6 @@
-import { dirname, isAbsolute, join } from "node:path";
 import { Secret } from "@turnpike/authn";
-import { ConfigurationError, type Problem } from "../errors.ts";
-import type { LoadedConfiguration, Source } from "./load.ts";
-import { keyName } from "./setting.ts";
+import { ConfiguredFiles, type FileReading } from "./configured-files.ts";
+import type { LoadedConfiguration } from "./load.ts";
 
 /** A static user: a password, or the key that was made of it. */
 export interface StaticUser {
@@ -37,65 +35,38 @@ export interface Credentials {
  *
  * @throws ConfigurationError if a file can't be read or is empty.
  */
-export function readCredentials(
-  loaded: LoadedConfiguration,
-  options: { readonly readFile: (path: string) => string; readonly reasonOf: (error: unknown) => string },
-): Credentials {
-  const problems: Problem[] = [];
-  const readLines = (path: string, keyPath: readonly (string | number)[]): readonly string[] => {
-    const source = sourceOf(loaded, keyPath);
-    const full = source.kind === "file" && !isAbsolute(path) ? join(dirname(source.name), path) : path;
-    const problem = (message: string) =>
-      problems.push({ where: loaded.placeOf(keyPath), message: `${keyName(keyPath)}: ${message}` });
-    let lines: readonly string[] = [];
-    try {
-      lines = options
-        .readFile(full)
-        .split(/\r?\n/)
-        .filter((line) => line !== "");
-      if (lines.length === 0) problem(`${full} is empty`);
-    } catch (error) {
-      problem(`${full} can't be read: ${options.reasonOf(error)}`);
-    }
-    return lines;
-  };
-
+export function readCredentials(loaded: LoadedConfiguration, reading: FileReading): Credentials {
+  const files = new ConfiguredFiles(loaded, reading);
   const { turn } = loaded.configuration;
   const users = turn.user.map((entry, index): StaticUser => {
     if (entry.key !== undefined) return { name: entry.name, key: new Secret(entry.key) };
-    const fromFile = (path: string) => readLines(path, ["turn", "user", index, "password_file"])[0];
+    const fromFile = (path: string) => files.lines(path, ["turn", "user", index, "password_file"])[0];
     const password = entry.password ?? (entry.password_file === undefined ? undefined : fromFile(entry.password_file));
     return { name: entry.name, password: new Secret(password ?? "") };
   });
   const secretsFile = turn.shared_secrets_file;
   const secrets = [
     ...turn.shared_secrets,
-    ...(secretsFile === undefined ? [] : readLines(secretsFile, ["turn", "shared_secrets_file"])),
+    ...(secretsFile === undefined ? [] : files.lines(secretsFile, ["turn", "shared_secrets_file"])),
   ];
   const { token, token_file: tokenFile } = turn.webhook;
   const webhookToken =
-    token ?? (tokenFile === undefined ? undefined : readLines(tokenFile, ["turn", "webhook", "token_file"])[0]);
+    token ?? (tokenFile === undefined ? undefined : files.lines(tokenFile, ["turn", "webhook", "token_file"])[0]);
   const oauthKeys = (turn.oauth.key ?? []).map(({ kid, key, key_file: file, algorithm, actor }, index): OauthKey => {
-    const fromFile = (path: string) => readLines(path, ["turn", "oauth", "key", index, "key_file"])[0];
+    const fromFile = (path: string) => files.lines(path, ["turn", "oauth", "key", index, "key_file"])[0];
     const keyPath = ["turn", "oauth", "key", index, file === undefined ? "key" : "key_file"];
     const bytes = Buffer.from(key ?? (file === undefined ? undefined : fromFile(file)) ?? "", "base64");
     const length = algorithm === "A256GCM" ? 32 : 16;
     if (bytes.length < length) {
-      const message = `${keyName(keyPath)}: must be ${length} bytes in base64, for ${algorithm}`;
-      problems.push({ where: loaded.placeOf(keyPath), message });
+      files.problem(keyPath, `must be ${length} bytes in base64, for ${algorithm}`);
     }
     return { kid, key: new Secret(bytes.subarray(0, length)), algorithm, ...(actor === undefined ? {} : { actor }) };
   });
-  if (problems.length > 0) throw new ConfigurationError(problems);
+  files.check();
   return {
     users,
     sharedSecrets: secrets.map((secret) => new Secret(secret)),
     webhookToken: webhookToken === undefined ? undefined : new Secret(webhookToken),
     oauthKeys,
   };
-}
-
-function sourceOf(loaded: LoadedConfiguration, path: readonly (string | number)[]): Source {
-  const found = loaded.values.find(({ key }) => key.path.every((part, index) => part === path[index]));
-  return found?.source ?? { kind: "default" };
 }

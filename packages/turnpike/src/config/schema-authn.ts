@@ -6,12 +6,27 @@ import { checkHttpUrl } from "./values.ts";
 /** In the order in which they are tried unless `schemes_turn` says otherwise. */
 const TURN_SCHEMES = ["portal", "static", "shared-secret", "oauth", "webhook"] as const;
 
+/** In the order in which the portal tries them unless `schemes_external` says otherwise; `basic` only if it does. */
+const EXTERNAL_SCHEMES = ["session-cookie", "access-token", "basic"] as const;
+
+const isEachOnce = (names: readonly string[]): boolean => new Set(names).size === names.length;
+
 /** `[authn]`: who is asking. */
 export const authn = z.strictObject({
+  schemes_external: z
+    .array(z.enum(EXTERNAL_SCHEMES))
+    .min(1)
+    .refine(isEachOnce, "names a scheme a second time")
+    .prefault(["session-cookie", "access-token"])
+    .register(settings, {
+      flag: "--schemes-external",
+      value: "NAME",
+      description: `how the portal's API may be authenticated to, first match decides (${EXTERNAL_SCHEMES.join(", ")}); basic needs external_auth`,
+    }),
   schemes_turn: z
     .array(z.enum(TURN_SCHEMES))
     .min(1)
-    .refine((names) => new Set(names).size === names.length, "names a scheme a second time")
+    .refine(isEachOnce, "names a scheme a second time")
     .prefault([...TURN_SCHEMES])
     .register(settings, {
       flag: "--schemes-turn",

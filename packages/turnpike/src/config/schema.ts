@@ -1,11 +1,14 @@
 import { z } from "zod";
 import { checkedText, secretText } from "./checked-text.ts";
 import { hints } from "./hints-schema.ts";
+import { externalAuth, externalAuthCache } from "./schema-external-auth.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { protocolKeys, streams } from "./schema-protocol.ts";
+import { redirect } from "./schema-redirect.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
+  checkAddressPrefix,
   checkEventType,
   checkExternalAddress,
   checkListenSpec,
@@ -18,15 +21,22 @@ const port = () => z.int().min(1).max(65_535);
 
 const relay = z.strictObject({
   plane: z
-    .enum(["auto", "portable", "batched"])
+    .enum(["auto", "portable", "batched", "kernel"])
     .prefault("auto")
     .register(settings, {
       flag: "--plane",
       value: "WHAT",
       description:
-        "how UDP is forwarded: batched (many packets a system call, on threads; Linux x64 with glibc), portable, or " +
-        "auto: batched if this machine passes its self-test",
+        "how UDP is forwarded: batched (many packets a system call, on threads; Linux x64 with glibc), kernel (batched, " +
+        "and channels in the kernel by XDP; needs --interface, CAP_BPF and CAP_NET_ADMIN), portable, or auto: batched if " +
+        "this machine passes its self-test",
     }),
+  interface: z.string().min(1).max(15).optional().register(settings, {
+    flag: "--interface",
+    value: "NAME",
+    description: "with --plane kernel: the Ethernet interface that clients and peers come by",
+    defaultText: "none",
+  }),
   threads: z.int().min(1).max(64).optional().register(settings, {
     flag: "--threads",
     value: "N",
@@ -163,8 +173,9 @@ const peers = z.strictObject({
 const portal = z.strictObject({
   url: z.string().min(1).optional().register(settings, {
     flag: "--portal",
-    value: "URL",
-    description: "the portal that a relay links to: https://HOST; it serves once the portal said init",
+    value: "URL-OR-HINTS",
+    description:
+      "the portal that a relay links to: https://HOST, hints such as tor:NAME.onion:80, or a reference; [hints] rules the way; it serves once the portal said init",
     defaultText: "none: the relay stands alone",
   }),
   token: secretText().optional().register(settings, {
@@ -208,6 +219,11 @@ const portal = z.strictObject({
     defaultText: "none: there is one portal",
     secret: true,
   }),
+  trusted_proxies: z.array(checkedText(checkAddressPrefix)).prefault([]).register(settings, {
+    flag: "--portal-trusted-proxy",
+    value: "CIDR",
+    description: "a reverse proxy before the portal, whose X-Forwarded-For is believed: an address or prefix",
+  }),
   public_url: z.string().min(1).optional().register(settings, {
     flag: "--public-url",
     value: "URL",
@@ -227,7 +243,7 @@ const telemetry = z.strictObject({
   metrics: z.string().min(1).optional().register(settings, {
     flag: "--metrics",
     value: "ADDRESS:PORT",
-    description: "where a relay's /metrics is served for Prometheus; off for nowhere",
+    description: "where /metrics of relay and portal is served for Prometheus; off for nowhere",
     defaultText: "`127.0.0.1:9641`, if the port is free",
   }),
   health: z.string().min(1).optional().register(settings, {
@@ -354,6 +370,8 @@ export const configurationSchema = z
     tls: tls.prefault({}),
     streams: streams.prefault({}),
     authn: authn.prefault({}),
+    external_auth: externalAuth.prefault({}),
+    external_auth_cache: externalAuthCache.prefault({}),
     turn: turn.prefault({}),
     penalties: penalties.prefault({}),
     peers: peers.prefault({}),
@@ -361,8 +379,19 @@ export const configurationSchema = z
     portal: portal.prefault({}),
     telemetry: telemetry.prefault({}),
     quota: quota.prefault({}),
+    redirect: redirect.prefault({}),
     control: control.prefault({}),
     log: log.prefault({}),
+  })
+  .refine(({ redirect: { least_loaded: wanted }, quota: { store } }) => !wanted || store !== undefined, {
+    path: ["redirect", "least_loaded"],
+    message: "needs quota.store: the relays of a fleet tell each other by it how full they are",
+  })
+  .superRefine((configuration, context) => {
+    if (configuration.authn.schemes_external.includes("basic") && configuration.external_auth.kind === undefined) {
+      const message = '"basic" needs external_auth.kind: nobody else knows the passwords';
+      context.addIssue({ code: "custom", path: ["authn", "schemes_external"], message });
+    }
   })
   .superRefine(({ authn: { schemes_turn: schemes }, turn: configured }, context) => {
     const needs = [

@@ -5,6 +5,7 @@ import {
   portalStamps,
   type Revocation,
   type RevocationList,
+  Secret,
   sharedSecrets,
   type StaticUser,
   staticUsers,
@@ -14,7 +15,7 @@ import {
   type WebhookAnswer,
   type WebhookQuestion,
 } from "@turnpike/authn/turn";
-import { type Logger as AuthenticatorLogger, Secret } from "@turnpike/authn";
+import type { Logger as AuthenticatorLogger } from "@turnpike/authn";
 import type { Authenticate } from "@turnpike/relay";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";

@@ -12,6 +12,8 @@ export interface ConnectorSettings {
   readonly world: World;
   /** Whether hints may reach Unix sockets: those that a person typed may, those of a reference may not. */
   readonly unixSockets: boolean;
+  /** Default: as `hints.private_addresses` says. */
+  readonly privateAddresses?: HintPolicy["privateAddresses"];
   /** True: it dials nothing but Tor, as for listeners. */
   readonly onlyTor?: boolean;
 }
@@ -20,10 +22,10 @@ export interface ConnectorSettings {
 export function createConnector(settings: ConnectorSettings): Connector {
   const { loaded, world } = settings;
   const { hints } = loaded.configuration;
-  const ca = hints.ca_file === undefined ? undefined : readConfigured("ca_file", hints.ca_file, { loaded, world });
+  const ca = readAuthorities(loaded, world);
   const policy: HintPolicy = {
     revealIpAddress: hints.reveal_ip_address,
-    privateAddresses: hints.private_addresses,
+    privateAddresses: settings.privateAddresses ?? hints.private_addresses,
     allow: hints.allow,
     deny: hints.deny,
     unixSockets: settings.unixSockets,
@@ -33,7 +35,7 @@ export function createConnector(settings: ConnectorSettings): Connector {
     tcp: settings.onlyTor === true ? "disabled" : hints.tcp,
     overrides: settings.onlyTor === true ? [] : hints.override,
     tor: torSettings(loaded),
-    ...(ca === undefined ? {} : { ca: [ca] }),
+    ...(ca === undefined ? {} : { ca }),
   });
   const { relay, username, credential, credential_file: file } = hints.turn;
   if (relay !== undefined && settings.onlyTor !== true) {
@@ -47,11 +49,17 @@ export function createConnector(settings: ConnectorSettings): Connector {
         relay,
         ...(username === undefined || secret === undefined ? {} : { username, credential: secret }),
         connector,
-        ...(ca === undefined ? {} : { tls: { ca } }),
+        ...(ca === undefined ? {} : { tls: { ca: ca.join("\n") } }),
       }),
     );
   }
   return connector;
+}
+
+/** The certificates of `hints.ca_file`, PEM. @throws ConfigurationError */
+export function readAuthorities(loaded: LoadedConfiguration, world: World): readonly string[] | undefined {
+  const file = loaded.configuration.hints.ca_file;
+  return file === undefined ? undefined : [readConfigured("ca_file", file, { loaded, world })];
 }
 
 function torSettings(loaded: LoadedConfiguration): TorSettings {

@@ -3,7 +3,9 @@ import {
   aliasedSettings,
   createStampSecret,
   createSystemClock,
+  type LinkConnector,
   type LinkParameters,
+  type LinkTimes,
   parseExternalAddress,
   parseListenSpec,
   PortalLink,
@@ -11,17 +13,23 @@ import {
   type Relay,
   RelayReporter,
 } from "@turnpike/relay";
+import { type Telemetry, traceOrders } from "@turnpike/relay/telemetry";
 import { formatIpAddress, formatTransportAddress, sameIp, withPort } from "@turnpike/stun";
 import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
 import type { World } from "../world.ts";
 
+type Tracer = Telemetry["tracer"];
+
 /** Which portal, and what with. */
 export interface LinkTarget {
   readonly url: string;
   readonly token: string;
-  /** Whether the token may travel in clear: to the portal of this very process. */
+  /** Whether the token may travel in clear: to the portal of this very process, or inside of TLS or Tor. */
   readonly allowCleartext?: boolean;
+  /** What opens the connection. Default: the system's sockets. */
+  readonly connector?: LinkConnector | undefined;
+  readonly times?: LinkTimes | undefined;
 }
 
 /** Everything of a relay's link to its portal. */
@@ -36,6 +44,8 @@ export interface LinkParts {
   setRelay(relay: Relay): void;
   /** Calls `listener` whenever the portal has sent other fleet secrets. */
   onFleetSecrets(listener: () => void): void;
+  /** Where what the portal wants is traced. */
+  setTracer(tracer: Tracer): void;
   /** What refuses credentials, and ends what lives by them. */
   setRevocations(revocations: RevocationList): void;
   /** Tells the portal that no new allocations are taken. */
@@ -63,6 +73,7 @@ export function createLink(options: {
     relay?: Relay;
     revocations?: RevocationList;
     onFleetSecrets?: () => void;
+    tracer?: Tracer;
     isDraining: boolean;
     isReady: boolean;
   } = { isDraining: false, isReady: false };
@@ -81,9 +92,14 @@ export function createLink(options: {
     token: target.token,
     stampSecret,
     logger,
+    ...(target.connector && { connector: target.connector }),
+    ...(target.times && { times: target.times }),
     onReady: () => reporter.handleReady(),
     onAway: () => reporter.handleAway(),
-    onMessage: (message) => orders.handle(message),
+    onMessage: traceOrders(
+      (message) => orders.handle(message),
+      () => state.tracer,
+    ),
   });
   const reporter = new RelayReporter({
     link,
@@ -101,9 +117,14 @@ export function createLink(options: {
     reporter,
     isUp: () => link.isUp,
     async connect() {
-      link.connect(parametersOf(configuration, world));
-      await link.ready;
-      state.isReady = true;
+      const span = state.tracer?.startSpan("portal.link");
+      try {
+        link.connect(parametersOf(configuration, world));
+        await link.ready;
+        state.isReady = true;
+      } finally {
+        span?.setAttribute("turnpike.link.up", state.isReady).end();
+      }
     },
     setRelay(relay) {
       state.relay = relay;
@@ -112,6 +133,9 @@ export function createLink(options: {
     },
     onFleetSecrets(listener) {
       state.onFleetSecrets = listener;
+    },
+    setTracer(tracer) {
+      state.tracer = tracer;
     },
     setRevocations(revocations) {
       state.revocations = revocations;

@@ -1,34 +1,96 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type Portal, startPortal } from "@turnpike/portal";
+import { type CredentialCache, type CredentialVerifier, Penalties, type PenaltiesOptions } from "@turnpike/authn";
+import { type Portal, RedisFlushBus, startPortal } from "@turnpike/portal";
 import { aliasedSettings, readToken } from "@turnpike/relay";
+import type { Telemetry } from "@turnpike/relay/telemetry";
+import type { ConfiguredExternalAuth } from "../config/external-auth-files.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { World } from "../world.ts";
 import type { LinkTarget } from "./link.ts";
+import { penaltiesOf } from "./relay-options.ts";
 
 /** Starts the portal that the configuration describes. @throws CommandError if it can't be started */
 export async function openPortal(options: {
   readonly configuration: Configuration;
+  /** Where metrics and traces go. Default: nowhere. */
+  readonly telemetry: Telemetry | undefined;
+  /** Who checks passwords. Default: the portal alone. */
+  readonly externalAuth: ConfiguredExternalAuth | undefined;
   readonly world: World;
   readonly logger: Logger;
 }): Promise<Portal> {
   const { configuration, world, logger } = options;
   const { portal } = configuration;
+  let external: OpenedExternalAuth | undefined;
   try {
-    return await startPortal({
+    external = await openExternalAuth(options);
+    const started = await startPortal({
       store: portal.store ?? join(dataDirectory(configuration, world), "turnpike.db"),
       listen: portal.listen,
       logger,
       version: world.version,
+      penalties: new Penalties(penaltiesOf(configuration.penalties) || NO_PENALTIES),
+      ...(options.telemetry === undefined ? {} : { telemetry: options.telemetry }),
+      schemes: configuration.authn.schemes_external,
+      ...(external === undefined ? {} : { verifier: external.verifier, cache: external.cache }),
       ...(configuration.quota.user === undefined ? {} : { defaultMaxAllocations: configuration.quota.user }),
+      trustProxy: portal.trusted_proxies,
       ...(portal.fleet === undefined ? {} : { fleet: portal.fleet }),
       ...(portal.public_url === undefined ? {} : { publicUrl: portal.public_url }),
     });
+    return {
+      ...started,
+      async stop() {
+        await started.stop();
+        await external?.close();
+      },
+    };
   } catch (error) {
+    await external?.close();
     const isConfiguration = error instanceof TypeError || error instanceof RangeError;
     throw new CommandError(messageOf(error, portal.listen), { exitCode: isConfiguration ? 2 : 1, cause: error });
+  }
+}
+
+const NO_PENALTIES: PenaltiesOptions = {
+  delay: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
+  automaticBan: false,
+};
+
+interface OpenedExternalAuth {
+  readonly verifier: CredentialVerifier;
+  readonly cache: CredentialCache;
+  close(): Promise<void>;
+}
+
+/** Who checks passwords; what one portal of a fleet is told to forget, all forget. */
+async function openExternalAuth(options: {
+  readonly configuration: Configuration;
+  readonly externalAuth: ConfiguredExternalAuth | undefined;
+  readonly logger: Logger;
+}): Promise<OpenedExternalAuth | undefined> {
+  const { configuration, externalAuth, logger } = options;
+  if (externalAuth === undefined) return undefined;
+  const { fleet } = configuration.portal;
+  // Loaded only where it is used.
+  const { createExternalVerifier } = await import("@turnpike/authn/external");
+  const flushBus = fleet === undefined ? undefined : new RedisFlushBus({ url: fleet, logger });
+  try {
+    const made = await createExternalVerifier({ ...externalAuth, ...(flushBus === undefined ? {} : { flushBus }) });
+    return {
+      verifier: made.verifier,
+      cache: made.cache,
+      async close() {
+        await made.close();
+        flushBus?.close();
+      },
+    };
+  } catch (error) {
+    flushBus?.close();
+    throw error;
   }
 }
 

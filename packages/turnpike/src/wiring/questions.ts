@@ -1,22 +1,9 @@
 import { systemClock, systemScheduler } from "@turnpike/authn";
-import {
-  createHttpWebhook,
-  type JwtAccessTokenResult,
-  jwtVerifier,
-  type VerifyJwt,
-  type WebhookAnswer,
-  type WebhookAsk,
-  type WebhookQuestion,
-} from "@turnpike/authn/turn";
-import type { Ask } from "@turnpike/relay";
+import { createHttpWebhook, jwtVerifier, type VerifyJwt, type WebhookAsk } from "@turnpike/authn/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
+import type { Question } from "./ask-for-answers.ts";
 import type { SlowAnswers } from "./authenticator.ts";
-
-/** What the authenticators of a relay's threads ask the main thread. */
-export type Question =
-  | { readonly kind: "webhook"; readonly question: WebhookQuestion }
-  | { readonly kind: "jwt"; readonly token: string; readonly unixMs: number };
 
 /**
  * Answers what is slow: the webhook, and the verification of JSON Web Tokens with their issuer's keys.
@@ -35,17 +22,6 @@ export function createSlowAnswers(configuration: Configuration, credentials: Cre
 /** The main thread's side: answers a {@link Question}. */
 export function answerQuestion(answers: SlowAnswers, question: Question): Promise<unknown> {
   return question.kind === "webhook" ? answers.webhook(question.question) : answers.jwt(question.token, question);
-}
-
-/** A thread's side: asks a {@link Question}. */
-export function askForAnswers(ask: Ask): SlowAnswers {
-  const put = (question: Question): Promise<unknown> => ask(question);
-  return {
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the main thread answers by the function of this name
-    webhook: async (question) => (await put({ kind: "webhook", question })) as WebhookAnswer,
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the main thread answers by the function of this name
-    jwt: async (token, { unixMs }) => (await put({ kind: "jwt", token, unixMs })) as JwtAccessTokenResult,
-  };
 }
 
 function webhookOf(settings: Configuration["turn"]["webhook"], { webhookToken }: Credentials): WebhookAsk | undefined {

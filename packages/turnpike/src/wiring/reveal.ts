@@ -1,7 +1,9 @@
 import { turnHintServer } from "@turnpike/client";
 import { checkReveal, parseReference, RevealError, type RevealConfiguration } from "@turnpike/hints";
+import { aliasedSettings } from "@turnpike/relay";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
+import { portalWayOf } from "./portal-way.ts";
 
 /** What a command is about to do with a configuration. */
 export interface Purpose {
@@ -9,8 +11,9 @@ export interface Purpose {
   readonly connectTo?: readonly string[];
   /** Specs that it will listen on. */
   readonly listen?: readonly string[];
-  /** True if it runs a relay. */
-  readonly relay?: boolean;
+  /** What it serves: a relay, a portal, or both. */
+  readonly runs?: "relay" | "portal" | "serve";
+  readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
 /**
@@ -25,8 +28,9 @@ export function refuseToReveal(configuration: Configuration, purpose: Purpose): 
 
 /** Everything in a configuration that could reveal the address, as far as it matters for `purpose`. */
 export function revealConfigurationOf(configuration: Configuration, purpose: Purpose): RevealConfiguration {
-  const { hints, relay, turn } = configuration;
+  const { hints } = configuration;
   const { socks, control } = hints.tor;
+  const portalHints = hintsToPortal(configuration, purpose);
   // Who only listens opens no TCP, whatever way it would take.
   const dials = purpose.listen === undefined;
   const server = dials && hints.turn.relay !== undefined ? turnHintServer(hints.turn.relay) : undefined;
@@ -43,18 +47,75 @@ export function revealConfigurationOf(configuration: Configuration, purpose: Pur
       ...(socks === undefined ? [] : [{ key: "hints.tor.socks", value: socks }]),
       ...(control === undefined ? [] : [{ key: "hints.tor.control", value: control }]),
     ],
-    connectTo: (purpose.connectTo ?? []).flatMap((text) =>
-      (isReference(text) ? parseReference(text).hints : [text]).map((value) => ({ key: "HINT", value })),
-    ),
-    ...(purpose.relay === true
-      ? {
-          urls: turn.webhook.url === undefined ? [] : [{ key: "turn.webhook.url", value: turn.webhook.url }],
-          // Without a list the relay listens everywhere.
-          binds: (relay.listen ?? ["udp:0.0.0.0:3478"]).map((spec) => ({
-            key: "relay.listen",
-            value: spec.slice(spec.indexOf(":") + 1),
-          })),
-          published: [
+    connectTo: [
+      ...(purpose.connectTo ?? []).flatMap((text) =>
+        (isReference(text) ? parseReference(text).hints : [text]).map((value) => ({ key: "HINT", value })),
+      ),
+      ...portalHints.map((value) => ({ key: "portal.url", value })),
+    ],
+    ...(purpose.runs === undefined ? {} : serverParts(configuration, purpose.runs, purpose.environment ?? {})),
+  };
+}
+
+/** What a relay reaches its portal by. */
+function hintsToPortal({ portal }: Configuration, { runs, environment = {} }: Purpose): readonly string[] {
+  const url = portal.url ?? aliasedSettings(environment).portalUrl;
+  return runs === "relay" && url !== undefined ? portalWayOf(url).hints : [];
+}
+
+/** Tables of URLs that a program never contacts. */
+const UNUSED: Readonly<Record<NonNullable<Purpose["runs"]>, readonly string[]>> = {
+  relay: ["portal", "hints"],
+  portal: ["relay", "turn", "peers", "tls", "hints"],
+  serve: ["hints"],
+};
+
+function serverParts(
+  configuration: Configuration,
+  runs: NonNullable<Purpose["runs"]>,
+  environment: Readonly<Record<string, string | undefined>>,
+): Pick<RevealConfiguration, "urls" | "binds" | "published"> {
+  const { relay, portal, telemetry } = configuration;
+  const hasRelay = runs !== "portal";
+  const hasPortal = runs !== "relay";
+  const bind = (key: string, value: string | undefined): readonly Item[] =>
+    value === undefined || value === "off" ? [] : [{ key, value }];
+  const listed = Object.entries(configuration).filter(([table]) => !UNUSED[runs].includes(table));
+  const urls = listed
+    .flatMap(([table, value]) => urlsIn(value, table))
+    // Said to others, not contacted; and the portal of another program.
+    .filter(({ key }) => key !== "portal.public_url" && key !== "portal.url");
+  return {
+    urls: [
+      ...urls,
+      ...OTLP_VARIABLES.flatMap((key) => {
+        const value = environment[key];
+        return value === undefined || value === ""
+          ? []
+          : [{ key, value: value.includes("://") ? value : `http://${value}` }];
+      }),
+      // The metadata service of a cloud is asked by its own address.
+      ...(environment["OTEL_METADATA_DISCOVERY_METHOD"]
+        ? [{ key: "OTEL_METADATA_DISCOVERY_METHOD", value: "http://169.254.169.254" }]
+        : []),
+    ],
+    binds: [
+      ...(hasRelay
+        ? [
+            // Without a list the relay listens everywhere.
+            ...(relay.listen ?? ["udp:0.0.0.0:3478"]).map((spec) => ({
+              key: "relay.listen",
+              value: spec.slice(spec.indexOf(":") + 1),
+            })),
+            ...bind("telemetry.health", telemetry.health),
+          ]
+        : []),
+      ...bind("telemetry.metrics", telemetry.metrics),
+      ...(hasPortal ? bind("portal.listen", portal.listen) : []),
+    ],
+    published: [
+      ...(hasRelay
+        ? [
             ...(relay.relay_addresses ?? ["found by autodetection"]).map((value) => ({
               key: "relay.relay_addresses",
               value,
@@ -63,10 +124,31 @@ export function revealConfigurationOf(configuration: Configuration, purpose: Pur
               key: "relay.external_addresses",
               value: text.slice(0, text.includes("/") ? text.indexOf("/") : text.length),
             })),
-          ],
-        }
-      : {}),
+          ]
+        : []),
+      ...(hasPortal && portal.public_url !== undefined ? [{ key: "portal.public_url", value: portal.public_url }] : []),
+    ],
   };
+}
+
+interface Item {
+  readonly key: string;
+  readonly value: string;
+}
+
+const OTLP_VARIABLES = [
+  "OTLP_GRPC_ENDPOINT",
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
+  "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+  "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+];
+
+/** Every URL in a value, wherever it stands: a key that is added to the schema is seen as well. */
+function urlsIn(value: unknown, key: string): readonly Item[] {
+  if (typeof value === "string") return /^[a-z][a-z0-9+.-]*:\/\//iu.test(value) ? [{ key, value }] : [];
+  if (Array.isArray(value)) return value.flatMap((each: unknown) => urlsIn(each, key));
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([name, each]) => urlsIn(each, `${key}.${name}`));
 }
 
 /** True for what is meant as a reference rather than a hint. */

@@ -5,6 +5,7 @@ import {
   type Relay,
   RelayStartError,
 } from "@turnpike/relay";
+import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { LifecycleEvent } from "@turnpike/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
@@ -25,6 +26,8 @@ export interface RunRelayOptions {
   readonly portal?: LinkTarget | undefined;
   /** Default: made from the configuration. */
   readonly logger?: Logger;
+  /** Of the whole process. Default: the relay's own. */
+  readonly telemetry?: Telemetry | undefined;
   /** Called once the relay serves. */
   readonly onReady?: (relay: Relay) => void | Promise<void>;
 }
@@ -44,7 +47,7 @@ export async function runRelay(options: RunRelayOptions): Promise<void> {
   const { configuration, credentials, world } = options;
   const logger = options.logger ?? loggerOf(configuration, world);
   const link = linkOf(options, logger);
-  const observation = await openObservation({ configuration, world, logger, link });
+  const observation = await openObservation({ configuration, world, logger, link, telemetry: options.telemetry });
   // Signals are listened to before anything can be asked of the relay.
   const starting = start({ configuration, credentials, logger, link, observation });
   let control: ControlSocket | undefined;

@@ -1,7 +1,7 @@
 import { createRevocationList, type Revocation } from "@turnpike/authn/turn";
 import type { CreateAuthenticate, Logger } from "@turnpike/relay";
+import { askForAnswers } from "./ask-for-answers.ts";
 import { askAuthenticator, type AuthenticatorData, createAuthenticator } from "./authenticator.ts";
-import { askForAnswers } from "./questions.ts";
 
 /** What the authenticators of a relay's threads are told. */
 export type Notice =

@@ -21,6 +21,8 @@ const XDP_FLAGS: Readonly<Record<"generic" | "native", number>> = { generic: 1 <
 const EEXIST = 17;
 const EBUSY = 16;
 const ENOENT = 2;
+const LIVE_FRAMES = 1 << 1;
+const MAX_LIVE_BATCH = 256;
 const VERIFIER_LOG_BYTES = 1 << 20;
 /** Helpers under a licence compatible with the GPL are not used: any name would do. */
 const LICENSE = new TextEncoder().encode("Apache-2.0\0");
@@ -126,6 +128,19 @@ export class BpfMap {
     }
   }
 
+  get name(): string {
+    return this.#options.name;
+  }
+
+  get entries(): number {
+    return this.#options.entries;
+  }
+
+  /** As `bpftool map show id` wants it. @throws {XdpError} */
+  get id(): number {
+    return idOf(this.#system, this.descriptor);
+  }
+
   /** Sets an entry. 0, or the error number if the kernel refuses: the map may be full (E2BIG). */
   set(key: Uint8Array, value: Uint8Array): number {
     const attributes = new Attributes(this.#system).u32(0, this.descriptor).pointer(8, key).pointer(16, value);
@@ -200,6 +215,11 @@ export class Program {
     this.descriptor = descriptor;
   }
 
+  /** As `bpftool prog show id` wants it. @throws {XdpError} */
+  get id(): number {
+    return idOf(this.#system, this.descriptor);
+  }
+
   /** Runs the program on one packet, nowhere attached. @throws {XdpError} */
   testRun(packet: Uint8Array, repeat = 1): TestRun {
     const out = new Uint8Array(new ArrayBuffer(packet.length + 256));
@@ -218,6 +238,23 @@ export class Program {
       bytes: out.subarray(0, attributes.read(12)),
       durationNs: attributes.read(36),
     };
+  }
+
+  /**
+   * Runs the program on `times` copies of a packet and carries its verdicts out: what it redirects is sent. For load
+   * generators (BPF_F_TEST_XDP_LIVE_FRAMES). @throws {XdpError}
+   */
+  runLive(packet: Uint8Array, times: number): void {
+    const attributes = new Attributes(this.#system)
+      .u32(0, this.descriptor)
+      .u32(8, packet.length)
+      .pointer(16, packet)
+      .u32(32, times)
+      .u32(64, LIVE_FRAMES)
+      .u32(72, Math.min(times, MAX_LIVE_BATCH));
+    if (attributes.call(COMMAND.programTestRun) < 0) {
+      throw new XdpError(`Cannot send a packet of ${packet.length} bytes`, this.#system.errno());
+    }
   }
 
   close(): void {
@@ -273,16 +310,25 @@ export class XdpLink {
 
   /** False after somebody took the program off, or the interface is gone. */
   isAttached(): boolean {
-    const info = new Attributes(this.#system);
-    const asked = new Attributes(this.#system)
-      .u32(0, this.#descriptor)
-      .u32(4, info.bytes.length)
-      .pointer(8, info.bytes);
     // `struct bpf_link_info`: the interface's index follows type, id and program, and is 0 once detached.
-    return asked.call(COMMAND.objectInfo) >= 0 && info.read(16) !== 0;
+    return (infoOf(this.#system, this.#descriptor)?.read(16) ?? 0) !== 0;
   }
 
   close(): void {
     this.#system.close(this.#descriptor);
   }
+}
+
+/** What the kernel tells of a map, program or link, as far as it fits; undefined if it doesn't. */
+function infoOf(system: System, descriptor: number): Attributes | undefined {
+  const info = new Attributes(system);
+  const asked = new Attributes(system).u32(0, descriptor).u32(4, info.bytes.length).pointer(8, info.bytes);
+  return asked.call(COMMAND.objectInfo) < 0 ? undefined : info;
+}
+
+/** The number follows the type in `struct bpf_map_info` and `struct bpf_prog_info` alike. */
+function idOf(system: System, descriptor: number): number {
+  const info = infoOf(system, descriptor);
+  if (info === undefined) throw new XdpError("The kernel doesn't tell a map's or program's number", system.errno());
+  return info.read(4);
 }

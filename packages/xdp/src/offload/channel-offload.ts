@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { BpfMap, Program, XdpLink, type XdpMode } from "../kernel/bpf.ts";
 import { type Link, Netlink } from "../kernel/netlink.ts";
 import { type System, XdpError } from "../kernel/system.ts";
@@ -24,14 +24,36 @@ export interface ChannelOffloadOptions {
   readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
 }
 
+/** A program on an interface. */
+export interface InterfaceStatus {
+  readonly name: string;
+  readonly mode: XdpMode;
+  /** False after somebody took the program off, or the interface went away. */
+  readonly attached: boolean;
+  /** The program's number, as `bpftool prog` shows it. */
+  readonly program: number;
+}
+
+/** A map of the programs. */
+export interface MapStatus {
+  readonly name: string;
+  /** As `bpftool map` shows it. */
+  readonly id: number;
+  readonly used: number;
+  readonly entries: number;
+}
+
 /** What the offload is doing. */
 export interface OffloadStatus {
-  readonly interfaces: readonly { readonly name: string; readonly mode: XdpMode; readonly attached: boolean }[];
+  readonly interfaces: readonly InterfaceStatus[];
+  readonly maps: readonly MapStatus[];
   readonly channels: number;
   readonly maxChannels: number;
   /** Channels that were left to the sockets since a table was full or refused them. */
   readonly refused: number;
   readonly hops: { readonly known: number; readonly unusable: number };
+  /** What all channels have relayed since the start. */
+  readonly traffic: ChannelCounts;
   /** Packets, by what became of them. */
   readonly outcomes: Readonly<Record<Outcome, number>>;
 }
@@ -51,7 +73,8 @@ export class ChannelOffload {
   readonly #hops: NextHops;
   readonly #table: ChannelTable;
   readonly #cpus = possibleCpus();
-  #closed = false;
+  /** The last status, once it is closed: its descriptors are others' then. */
+  #closed: OffloadStatus | undefined;
   #partialChecksums = 0;
 
   /**
@@ -93,12 +116,12 @@ export class ChannelOffload {
    * @param expiresAtNs On CLOCK_MONOTONIC, as `process.hrtime.bigint()` tells it.
    */
   bind(id: string, channel: ChannelRoute, expiresAtNs: bigint): boolean {
-    return !this.#closed && this.#table.bind(id, channel, expiresAtNs);
+    return this.#closed === undefined && this.#table.bind(id, channel, expiresAtNs);
   }
 
   /** Gives a channel back to the sockets; what it has relayed, or undefined if it wasn't here. */
   unbind(id: string): ChannelCounts | undefined {
-    return this.#table.unbind(id);
+    return this.#closed === undefined ? this.#table.unbind(id) : undefined;
   }
 
   /** What a channel has relayed so far, or undefined if it isn't here. */
@@ -108,7 +131,7 @@ export class ChannelOffload {
 
   /** Follows routes and neighbours, and looks whether the programs are still attached. To be called every half second. */
   refresh(): void {
-    if (this.#closed) return;
+    if (this.#closed !== undefined) return;
     this.#hops.refresh();
     this.#table.sweep();
     for (const each of this.#attached) {
@@ -122,21 +145,31 @@ export class ChannelOffload {
     this.#warnOfPartialChecksums();
   }
 
+  /** What it is doing; after {@link close}, what it has done. */
   status(): OffloadStatus {
+    if (this.#closed !== undefined) return this.#closed;
     return {
-      interfaces: this.#attached.map(({ name, link }) => ({ name, mode: link.mode, attached: link.isAttached() })),
+      interfaces: this.#attached.map(({ name, link, program }) => ({
+        name,
+        mode: link.mode,
+        attached: link.isAttached(),
+        program: program.id,
+      })),
+      maps: this.#mapStatus(),
       channels: this.#table.size,
       maxChannels: this.#options.maxChannels ?? DEFAULT_MAX_CHANNELS,
       refused: this.#table.refused,
       hops: this.#hops.counts,
+      traffic: this.#table.traffic,
       outcomes: this.#outcomes(),
     };
   }
 
   /** Detaches everything. From then on every packet goes through the sockets. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closed !== undefined) return;
+    const status = this.status();
+    this.#closed = { ...status, interfaces: status.interfaces.map((each) => ({ ...each, attached: false })) };
     for (const { link, program } of this.#attached) {
       link.close();
       program.close();
@@ -147,7 +180,10 @@ export class ChannelOffload {
 
   #link(name: string): Link {
     const link = this.#netlink.link(name);
-    if (link === undefined) throw new XdpError(`There is no interface ${name}`, ENODEV);
+    if (link === undefined) {
+      const there = readdirSync("/sys/class/net").toSorted().join(", ");
+      throw new XdpError(`There is no interface ${name} (there are ${there})`, ENODEV);
+    }
     if (link.address.length === 6 && link.address.some((byte) => byte !== 0)) return link;
     throw new XdpError(`Interface ${name} is not an Ethernet one: XDP can't relay on it`, EINVAL);
   }
@@ -174,6 +210,17 @@ export class ChannelOffload {
       program.close();
       throw error;
     }
+  }
+
+  #mapStatus(): MapStatus[] {
+    const { routes, states, hops, outcomes } = this.#maps;
+    const { size } = this.#table;
+    return [
+      { map: routes, used: 2 * size },
+      { map: states, used: size },
+      { map: hops, used: this.#hops.counts.known },
+      { map: outcomes, used: OUTCOMES },
+    ].map(({ map: { name, id, entries }, used }) => ({ name, id, used, entries }));
   }
 
   #outcomes(): Record<Outcome, number> {

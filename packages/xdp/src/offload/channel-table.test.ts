@@ -117,8 +117,13 @@ test("counts are read from the channel's slot, begin at nothing, and are told on
   expect(table.counts("a")).toEqual(counts);
   table.bind("a", route(1), 10n);
   expect(table.counts("a")).toEqual(counts);
+  // Another route begins with what was counted.
+  table.bind("a", route(2), 10n);
+  expect(table.counts("a")).toEqual(counts);
+  expect(table.traffic).toEqual(counts);
   expect(table.unbind("a")).toEqual(counts);
   expect(table.counts("a")).toBeUndefined();
+  expect(table.traffic).toEqual(counts);
   expect(states[0]).toBe(0n);
   for (let sweep = 0; sweep < 3; sweep++) table.sweep();
   for (let id = 0; id < CAPACITY; id++) table.bind(String(id), route(id), 9n);

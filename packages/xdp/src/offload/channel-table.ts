@@ -15,6 +15,8 @@ interface Bound {
   readonly channel: ChannelRoute;
   readonly keys: readonly [Uint8Array, Uint8Array];
   readonly slot: number;
+  /** What the slot's counts began with. */
+  readonly counted: ChannelCounts;
 }
 
 /** A slot rests so many sweeps (half seconds) before it is another channel's: no program runs that long. */
@@ -29,6 +31,8 @@ export class ChannelTable {
   readonly #bound = new Map<string, Bound>();
   readonly #free: number[];
   #resting: { readonly slot: number; sweeps: number }[] = [];
+  /** Of channels that were given back. */
+  #past: ChannelCounts = NOTHING;
   #refused = 0;
   #warned = false;
 
@@ -55,13 +59,20 @@ export class ChannelTable {
     return this.#refused;
   }
 
+  /** What all channels have relayed, those that are gone included. */
+  get traffic(): ChannelCounts {
+    let sum = this.#past;
+    for (const { slot, counted } of this.#bound.values()) sum = add(sum, subtract(this.#countsOf(slot), counted));
+    return sum;
+  }
+
   bind(id: string, channel: ChannelRoute, expiresAtNs: bigint): boolean {
     const known = this.#bound.get(id);
     if (known !== undefined && sameRoute(known.channel, channel)) {
       this.#set(known.slot, "expiresAtNs", expiresAtNs);
       return true;
     }
-    const counted = this.unbind(id);
+    const counted = this.unbind(id) ?? NOTHING;
     const slot = this.#free.pop();
     if (slot === undefined) return this.#refuse("the kernel's table of channels is full");
     const hopToPeer = this.#hops.take(channel.relay, channel.peer);
@@ -73,7 +84,7 @@ export class ChannelTable {
       return this.#refuse(reason);
     };
     if (hopToPeer === undefined || hopToClient === undefined) return release("the kernel's table of hops is full");
-    for (const name of COUNTS) this.#set(slot, name, BigInt(counted?.[name] ?? 0));
+    for (const name of COUNTS) this.#set(slot, name, BigInt(counted[name]));
     this.#set(slot, "expiresAtNs", expiresAtNs);
     const { toPeer, toClient } = routeEntries(channel, { slot, hopToPeer, hopToClient });
     const errno = this.#routes.set(toPeer.key, toPeer.value);
@@ -83,21 +94,23 @@ export class ChannelTable {
       this.#routes.delete(toPeer.key);
       return release(`the kernel refused it with error ${errnoBack}`);
     }
-    this.#bound.set(id, { channel, keys: [toPeer.key, toClient.key], slot });
+    this.#bound.set(id, { channel, keys: [toPeer.key, toClient.key], slot, counted });
     return true;
   }
 
   unbind(id: string): ChannelCounts | undefined {
     const known = this.#bound.get(id);
     if (known === undefined) return undefined;
-    const { channel, keys, slot } = known;
+    const { channel, keys, slot, counted } = known;
     this.#set(slot, "expiresAtNs", 0n);
     for (const key of keys) this.#routes.delete(key);
     this.#bound.delete(id);
     this.#hops.release(channel.relay, channel.peer);
     this.#hops.release(channel.listener, channel.client);
     this.#resting.push({ slot, sweeps: 0 });
-    return this.#countsOf(slot);
+    const counts = this.#countsOf(slot);
+    this.#past = add(this.#past, subtract(counts, counted));
+    return counts;
   }
 
   counts(id: string): ChannelCounts | undefined {
@@ -125,9 +138,7 @@ export class ChannelTable {
   }
 
   #countsOf(slot: number): ChannelCounts {
-    const counts = { packetsToPeer: 0, bytesToPeer: 0, packetsToClient: 0, bytesToClient: 0 };
-    for (const name of COUNTS) counts[name] = Number(this.#states[place(slot, name)] ?? 0n);
-    return counts;
+    return combine((name) => Number(this.#states[place(slot, name)] ?? 0n));
   }
 
   #set(slot: number, name: keyof typeof state.field, value: bigint): void {
@@ -136,6 +147,21 @@ export class ChannelTable {
 }
 
 const COUNTS = ["packetsToPeer", "bytesToPeer", "packetsToClient", "bytesToClient"] as const;
+const NOTHING: ChannelCounts = { packetsToPeer: 0, bytesToPeer: 0, packetsToClient: 0, bytesToClient: 0 };
+
+function add(a: ChannelCounts, b: ChannelCounts): ChannelCounts {
+  return combine((name) => a[name] + b[name]);
+}
+
+function subtract(a: ChannelCounts, b: ChannelCounts): ChannelCounts {
+  return combine((name) => a[name] - b[name]);
+}
+
+function combine(value: (name: keyof ChannelCounts) => number): ChannelCounts {
+  const counts = { packetsToPeer: 0, bytesToPeer: 0, packetsToClient: 0, bytesToClient: 0 };
+  for (const name of COUNTS) counts[name] = value(name);
+  return counts;
+}
 
 function place(slot: number, name: keyof typeof state.field): number {
   return (slot * state.size + state.field[name].offset) / 8;

@@ -214,12 +214,14 @@ export class BatchedPlane implements ForwardingPlane {
   }
 
   #receive(socket: number): void {
+    const isListener = this.#sockets.roles[socket] === SocketRole.listener;
+    const isSingle = !isListener && this.#sockets.isSingle(socket);
     for (let round = 0; round < ROUNDS; round++) {
       if (this.#ring.slots - 1 - this.#slot < MIN_SLOTS) this.#flush();
       const fd = this.#sockets.fds[socket] ?? -1;
       if (fd < 0) return;
       const first = this.#slot;
-      const room = Math.min(BATCH, this.#ring.slots - 1 - first);
+      const room = isSingle ? 1 : Math.min(BATCH, this.#ring.slots - 1 - first);
       this.#count(Counter.systemCalls, 1);
       const received = this.#ring.receive(fd, first, room);
       if (received < 0) {
@@ -234,15 +236,19 @@ export class BatchedPlane implements ForwardingPlane {
       }
       this.#slot = first + received;
       this.#budget -= received;
-      const isListener = this.#sockets.roles[socket] === SocketRole.listener;
-      if (isListener) this.#fromClients(socket, first, received);
-      else this.#fromPeers(socket, first, received);
+      if (isListener) {
+        this.#fromClients(socket, first, received);
+      } else {
+        this.#fromPeers(socket, first, received);
+        if (round === 0) this.#sockets.noteVisit(socket, received);
+      }
       if (received > 1 && this.#receiveAggregates && this.#sockets.aggregating[socket] === 0) {
         if (this.#observer.observe(socket, first, received)) this.#startAggregates(socket);
       }
       // What clients sent goes to many sockets: waiting for more gains no larger batches, only colder caches.
       if (isListener) this.#flush();
-      if (received < room) return;
+      // Of a socket that has more all the same, epoll tells again.
+      if (received < room || isSingle) return;
     }
   }
 

@@ -6,6 +6,10 @@ const FIRST_CAPACITY = 64;
 /** No segment is larger: every aggregate may be tried. */
 const ANY_SEGMENT = 0xffff;
 
+/** After so many visits that found one packet, one is expected; after so many more, it is looked again. */
+const SURE = 2;
+const LOOK_AGAIN = 7;
+
 /** The sockets of a plane by index, one typed array for each thing known of them. */
 export class SocketTable {
   fds: Int32Array = new Int32Array(FIRST_CAPACITY).fill(-1);
@@ -18,6 +22,8 @@ export class SocketTable {
   segmentLimits: Int32Array = new Int32Array(FIRST_CAPACITY);
   /** 1: the socket receives aggregates (UDP_GRO). */
   aggregating: Uint8Array = new Uint8Array(FIRST_CAPACITY);
+  /** Of relay sockets: visits in a row that found one packet at most; see {@link SocketTable.isSingle}. */
+  singles: Uint8Array = new Uint8Array(FIRST_CAPACITY);
   /** Packets seen in batches, and how many of them could have been joined to the one before. */
   observed: Int32Array = new Int32Array(FIRST_CAPACITY);
   joinable: Int32Array = new Int32Array(FIRST_CAPACITY);
@@ -50,10 +56,26 @@ export class SocketTable {
     this.listeners[index] = listener;
     this.segmentLimits[index] = ANY_SEGMENT;
     this.aggregating[index] = 0;
+    this.singles[index] = 0;
     this.observed[index] = 0;
     this.joinable[index] = 0;
     this.drops[index] = 0;
     return index;
+  }
+
+  /**
+   * Whether a socket is expected to hold one packet: looking for a second one costs as much as half a packet. Every
+   * eighth time it is looked for all the same.
+   */
+  isSingle(index: number): boolean {
+    const singles = this.singles[index] ?? 0;
+    return singles >= SURE && singles < SURE + LOOK_AGAIN;
+  }
+
+  /** Notes how many packets a visit found. */
+  noteVisit(index: number, received: number): void {
+    const singles = this.singles[index] ?? 0;
+    this.singles[index] = received > 1 ? 0 : singles < SURE + LOOK_AGAIN ? singles + 1 : SURE;
   }
 
   remove(index: number): void {
@@ -70,6 +92,7 @@ export class SocketTable {
     this.listeners = larger(this.listeners, new Int32Array(capacity));
     this.segmentLimits = larger(this.segmentLimits, new Int32Array(capacity));
     this.aggregating = larger(this.aggregating, new Uint8Array(capacity));
+    this.singles = larger(this.singles, new Uint8Array(capacity));
     this.observed = larger(this.observed, new Int32Array(capacity));
     this.joinable = larger(this.joinable, new Int32Array(capacity));
     this.drops = larger(this.drops, new Float64Array(capacity));

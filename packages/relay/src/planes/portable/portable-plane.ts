@@ -22,6 +22,9 @@ export interface PortablePlaneOptions {
   readonly createSocket?: (options: SocketOptions) => Socket;
 }
 
+/** Packets that are copied into one buffer: few, for one that waits to be sent keeps all of it. */
+const SLAB_BYTES = 8192;
+
 /**
  * The forwarding plane over `node:dgram`: any platform, one system call and a few objects a packet. Each datagram is
  * copied once, behind the headroom that the engine needs; that copy is sent on and never used again, since the system
@@ -43,6 +46,9 @@ export class PortablePlane implements ForwardingPlane {
   readonly #socketBufferBytes: number;
   readonly #maxSendQueueBytes: number;
   readonly #createSocket: (options: SocketOptions) => Socket;
+  /** Where packets are copied to, one behind the other. */
+  #slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  #used = 0;
   #receiver: PacketReceiver | undefined;
   #stopped = false;
 
@@ -188,7 +194,8 @@ export class PortablePlane implements ForwardingPlane {
     }
     source.listener = listener;
     source.connection = 0;
-    this.#receiver?.handleClientPacket(source, withRoom(message), PACKET_HEADROOM, message.length);
+    const at = this.#copy(message);
+    this.#receiver?.handleClientPacket(source, this.#slab, at, message.length);
   }
 
   #handlePeerMessage(socket: number, message: Uint8Array, from: RemoteInfo): void {
@@ -198,7 +205,21 @@ export class PortablePlane implements ForwardingPlane {
       this.#values[PlaneCounter.receiveErrors]!++;
       return;
     }
-    this.#receiver?.handlePeerPacket(socket, this.#peer, withRoom(message), PACKET_HEADROOM, message.length);
+    const at = this.#copy(message);
+    this.#receiver?.handlePeerPacket(socket, this.#peer, this.#slab, at, message.length);
+  }
+
+  /** Copies a packet into the slab, with the engine's headroom and tailroom around it, and returns its offset. */
+  #copy(message: Uint8Array): number {
+    const needed = PACKET_HEADROOM + message.length + PACKET_TAILROOM;
+    if (this.#used + needed > this.#slab.length) {
+      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, needed));
+      this.#used = 0;
+    }
+    const at = this.#used + PACKET_HEADROOM;
+    this.#slab.set(message, at);
+    this.#used += needed;
+    return at;
   }
 
   #handleRelaySocketError(socket: number, error: Error): void {
@@ -233,14 +254,13 @@ export class PortablePlane implements ForwardingPlane {
       return false;
     }
     const address = this.#addresses.write(destination);
+    // Without a callback, errors would be lost.
     socket.send(buffer, offset, length, destination.port, address, this.#countSendError);
     return true;
   }
 
   readonly #countSendError = (error: Error | null): void => {
-    if (error !== null) {
-      this.#values[PlaneCounter.sendErrors]!++;
-    }
+    if (error !== null) this.#values[PlaneCounter.sendErrors]!++;
   };
 }
 
@@ -280,11 +300,4 @@ function grow(bytes: number, set: (size: number) => void): void {
       continue;
     }
   }
-}
-
-/** A copy of a packet with the engine's headroom and tailroom around it. */
-function withRoom(message: Uint8Array): Uint8Array {
-  const buffer = Buffer.allocUnsafe(PACKET_HEADROOM + message.length + PACKET_TAILROOM);
-  buffer.set(message, PACKET_HEADROOM);
-  return buffer;
 }

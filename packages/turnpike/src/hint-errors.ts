@@ -8,7 +8,7 @@ import {
   RevealError,
   SecretFileError,
 } from "@turnpike/hints";
-import { CommandError } from "../errors.ts";
+import { CommandError } from "./errors.ts";
 
 /** An error of the hints room with the exit code that it means; others as they are. */
 export function hintCommandError(error: unknown): unknown {

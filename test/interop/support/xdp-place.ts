@@ -1,0 +1,206 @@
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { askRelay, type RelayStats } from "@turnpike/relay";
+import { expect } from "vitest";
+import { namespaces, type Path } from "../../../bench/relay/places.ts";
+import { type Child, runChild, startChild } from "../../support/child.ts";
+import { ensureDebianPackages } from "./debian.ts";
+
+/** Runs a TypeScript file, rooms taken from their sources. */
+export const NODE: readonly string[] = [process.execPath, "--conditions=@turnpike/source"];
+export const RELAY_PORT = 3478;
+export const PEER_PORT = 3480;
+const START_MS = 30_000;
+
+/** One of the two namespaces: with the relay, or with clients and peers. */
+export type Side = "relay" | "generator";
+
+/** What the relay's kernel plane tells. */
+export type KernelStatus = NonNullable<RelayStats["kernel"]>;
+
+/** Two namespaces joined by a veth pair, and what runs in them. Needs root, and fails without. */
+export class XdpPlace {
+  readonly path: Path = namespaces();
+  readonly #stops: (() => Promise<unknown>)[] = [];
+
+  start(side: Side, ...words: readonly string[]): Child {
+    const child = startChild(this.command(side, words));
+    this.#stops.push(() => child.stop());
+    return child;
+  }
+
+  /** What is to be done before the namespaces go. The last one first. */
+  atEnd(stop: () => Promise<unknown>): void {
+    this.#stops.push(stop);
+  }
+
+  /** Runs a program to its end. @throws Error if it fails */
+  run(side: Side, ...words: readonly string[]): string {
+    const { command, args } = this.command(side, words);
+    return execFileSync(command, args, { encoding: "utf8" });
+  }
+
+  command(side: Side, words: readonly string[]): { readonly command: string; readonly args: readonly string[] } {
+    const [command = "", ...args] = [...this.path[side].enter, ...words];
+    return { command, args };
+  }
+
+  /** Has senders finish their checksums, or leave them to the card that veth hasn't. */
+  finishChecksums(on: boolean): void {
+    for (const side of ["relay", "generator"] as const) {
+      this.run(side, "ethtool", "-K", "veth0", "tx", on ? "off" : "on");
+    }
+  }
+
+  /** Sends voice through the relay to coturn's echo peer and back. How many went out, and came back. */
+  async talk(messages: number, clients = 4): Promise<{ readonly sent: number; readonly received: number }> {
+    const { ip } = this.path.generator;
+    const peer = this.start("generator", "turnutils_peer", "-L", ip, "-p", String(PEER_PORT));
+    const voice = ["-u", "u", "-w", "p", "-l", "172", "-z", "5", "-c", "-n", String(messages), "-m", String(clients)];
+    const where = ["-e", ip, "-r", String(PEER_PORT), this.path.relay.ip];
+    const command = this.command("generator", ["turnutils_uclient", ...voice, ...where]);
+    const { output } = await runChild({ ...command, timeoutMs: 60_000 });
+    await peer.stop();
+    const totals = [...output.matchAll(/start_mclient: tot_send_msgs=(\d+), tot_recv_msgs=(\d+)/g)].at(-1);
+    return { sent: Number(totals?.[1] ?? 0), received: Number(totals?.[2] ?? 0) };
+  }
+
+  async close(): Promise<void> {
+    for (const stop of this.#stops.splice(0).toReversed()) await stop();
+    this.path.remove();
+  }
+}
+
+/** `turnpike relay --plane kernel`, by its command alone. */
+export class KernelRelay {
+  readonly #place: XdpPlace;
+  readonly #socket: string;
+  readonly child: Child;
+
+  private constructor(place: XdpPlace, socket: string, child: Child) {
+    this.#place = place;
+    this.#socket = socket;
+    this.child = child;
+  }
+
+  /** Starts it and waits until it serves. `folder` is for its control socket. */
+  static async start(place: XdpPlace, folder: string, ...flags: readonly string[]): Promise<KernelRelay> {
+    const socket = join(folder, "control.sock");
+    const { ip } = place.path.relay;
+    const command = ["turnpike", "relay", "--plane", "kernel", "--interface", "veth0", "--threads", "1"];
+    const here = ["--listen", `udp:${ip}:${RELAY_PORT}`, "--relay-address", ip, "--control-socket", socket];
+    const who = ["--realm", "r", "--user", "u:p", "--allow-peer", "10.0.0.0/8"];
+    const log = ["--log-format", "json", "--log-event", "allocationDeleted"];
+    const child = place.start("relay", ...command, ...here, ...who, ...log, ...flags);
+    await child.waitFor((it) => it.stderr().includes(`"msg":"The relay is serving"`), START_MS);
+    const relay = new KernelRelay(place, socket, child);
+    place.atEnd(() => relay.stop());
+    return relay;
+  }
+
+  /** Ends it, and allocations whose clients went away without a word. Its exit code. */
+  async stop(): Promise<number | null> {
+    const { child } = this;
+    child.signal("SIGTERM");
+    await child.waitFor((it) => it.stderr().includes("a second signal stops at once"), START_MS).catch(() => {});
+    return child.stop();
+  }
+
+  /** What its control socket tells of the kernel plane, and how many packets that has relayed. */
+  async status(): Promise<KernelStatus & { readonly hits: number }> {
+    const stats: unknown = await askRelay(this.#socket, { method: "GET", path: "/v1/stats" });
+    const { kernel } = stats as { readonly kernel: KernelStatus };
+    const { relayedToPeer, relayedToClient, relayedHairpin } = kernel.outcomes;
+    return { ...kernel, hits: relayedToPeer + relayedToClient + relayedHairpin };
+  }
+
+  /** Runs a command of `turnpike` that goes by the control socket. */
+  turnpike(
+    ...words: readonly string[]
+  ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+    const [group = "", ...rest] = words;
+    const place =
+      group === "ctl" ? [group, "--socket", this.#socket, ...rest] : [group, ...rest, "--socket", this.#socket];
+    return runChild({ ...this.#place.command("relay", ["turnpike", ...place]), timeoutMs: START_MS });
+  }
+
+  /** Totals of the allocations that have ended, as the events in its log tell them. */
+  totals(): Readonly<Record<"packetsToPeers" | "bytesToPeers" | "packetsFromPeers" | "bytesFromPeers", number>> {
+    const sum = { packetsToPeers: 0, bytesToPeers: 0, packetsFromPeers: 0, bytesFromPeers: 0 };
+    for (const line of this.child.stderr().split("\n")) {
+      if (!line.includes(`"event":"allocationDeleted"`)) continue;
+      const { totals }: { readonly totals: typeof sum } = JSON.parse(line);
+      for (const name of ["packetsToPeers", "bytesToPeers", "packetsFromPeers", "bytesFromPeers"] as const) {
+        sum[name] += totals[name];
+      }
+    }
+    return sum;
+  }
+}
+
+/** One flow of numbered packets to a peer, and back: `xdp-stream-process.ts`. */
+export class Stream {
+  readonly #child: Child;
+
+  private constructor(child: Child) {
+    this.#child = child;
+  }
+
+  /** Starts it and waits until packets come back. */
+  static async start(place: XdpPlace, ...words: readonly string[]): Promise<Stream> {
+    const script = fileURLToPath(new URL("xdp-stream-process.ts", import.meta.url));
+    const { relay, generator } = place.path;
+    const child = place.start("generator", ...NODE, script, relay.ip, String(RELAY_PORT), generator.ip, ...words);
+    const stream = new Stream(child);
+    await child.waitFor(() => stream.counts().received > 0, START_MS);
+    return stream;
+  }
+
+  /** Packets until its last line, which comes ten times a second. */
+  counts(): { readonly sent: number; readonly reached: number; readonly received: number } {
+    const lines = this.#child.stdout().split("\n").slice(0, -1);
+    return JSON.parse(lines.at(-1) ?? `{"sent":0,"reached":0,"received":0}`);
+  }
+
+  /** Waits until `more` packets have come back since this call. */
+  async flows(more = 50): Promise<void> {
+    const { received } = this.counts();
+    await expect.poll(() => this.counts().received, { timeout: 60_000 }).toBeGreaterThan(received + more);
+  }
+
+  /** Waits until nothing arrives anywhere while `more` packets are sent. */
+  async stops(more = 200): Promise<void> {
+    await expect
+      .poll(
+        async () => {
+          const { sent, reached, received } = this.counts();
+          await expect.poll(() => this.counts().sent, { timeout: 60_000 }).toBeGreaterThan(sent + more);
+          const now = this.counts();
+          return now.reached - reached + (now.received - received);
+        },
+        { timeout: 60_000 },
+      )
+      .toBe(0);
+  }
+}
+
+const PACKAGES: Readonly<Record<string, string>> = {
+  ip: "iproute2",
+  ethtool: "ethtool",
+  tshark: "tshark",
+  turnutils_uclient: "coturn",
+  capsh: "libcap2-bin",
+  chromium: "chromium",
+  sysctl: "procps",
+};
+
+/** Installs what the tests of the kernel plane need. */
+export function prepareXdp(): void {
+  const isThere = (command: string): boolean =>
+    ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].some((folder) => existsSync(join(folder, command)));
+  const missing = Object.keys(PACKAGES).filter((command) => !isThere(command));
+  if (missing.length === 0) return;
+  ensureDebianPackages({ packages: missing.map((command) => PACKAGES[command] ?? command), commands: missing });
+}
