@@ -1,12 +1,16 @@
 /**
  * Memory of a relay for each idle TLS client, and how fast it answers new allocations meanwhile.
  *
- *     node --conditions=@turnpike/source bench/idle-tls-clients.ts [CLIENTS]
+ *     npm run bench:tls-clients [CLIENTS]
+ *     npm run bench:tls-clients bare [CLIENTS]
  *
- * Clients run in a process of their own, so that only the relay's memory is measured.
+ * `bare` measures a server of Node's own instead, which does nothing: what TLS alone takes. Clients run in a process of
+ * their own, so that only the server's memory is measured.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:tls";
 import { startRelay } from "@turnpike/relay";
 import { staticUsers } from "../test/sim/support/authentication.ts";
 import { TestCertificate } from "../test/support/certificate.ts";
@@ -18,7 +22,33 @@ const ALLOCATIONS = 200;
 const [role, argument, ca] = [process.argv[2] ?? "10000", process.argv[3], process.argv[4]];
 
 if (role === "clients" && process.send !== undefined) await runClients(JSON.parse(argument ?? "{}"), ca ?? "");
+else if (role === "bare") await runBare(Number(argument ?? "10000"));
 else await runRelay(Number(role));
+
+/** The same handshakes with a server that only reads. */
+async function runBare(clients: number): Promise<void> {
+  const certificate = new TestCertificate();
+  const server = createServer({ cert: certificate.pem, key: await readFile(certificate.key) }, (socket) => {
+    socket.on("error", () => {});
+    socket.resume();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const before = process.memoryUsage().rss;
+  const child = fork(
+    import.meta.filename,
+    ["clients", JSON.stringify({ port, clients, bare: true }), certificate.cert],
+    {
+      execArgv: ["--conditions=@turnpike/source"],
+    },
+  );
+  await once(child, "message");
+  console.log(JSON.stringify({ bareRssBytesPerClient: Math.round((process.memoryUsage().rss - before) / clients) }));
+  child.kill();
+  server.close();
+  await certificate[Symbol.asyncDispose]();
+}
 
 async function runRelay(clients: number): Promise<void> {
   const certificate = new TestCertificate();
@@ -54,19 +84,21 @@ async function runRelay(clients: number): Promise<void> {
   await certificate[Symbol.asyncDispose]();
 }
 
-async function runClients(given: { readonly port: number; readonly clients: number }, cert: string): Promise<void> {
-  const { readFileSync } = await import("node:fs");
+async function runClients(
+  given: { readonly port: number; readonly clients: number; readonly bare?: boolean },
+  cert: string,
+): Promise<void> {
   const options = {
     transport: "tls",
     server: transportAddress("127.0.0.1", given.port),
-    ca: readFileSync(cert),
+    ca: await readFile(cert),
     credentials: CREDENTIALS,
   } as const;
   const started = performance.now();
   const idle: LinkTurnClient[] = [];
   while (idle.length < given.clients) {
     const some = await Promise.all(Array.from({ length: 50 }, () => LinkTurnClient.open(options)));
-    for (const client of some) await client.exchange(client.stun.plain("binding"));
+    for (const client of given.bare === true ? [] : some) await client.exchange(client.stun.plain("binding"));
     idle.push(...some);
   }
   process.send?.({ clients: idle.length, connectMs: Math.round(performance.now() - started) });

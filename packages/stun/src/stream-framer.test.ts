@@ -123,6 +123,39 @@ describe("StreamFramer", () => {
     ]);
   });
 
+  test("refuses with the first byte that no message can have, not a byte later, and keeps no more than the header", () => {
+    const prefix = fc.oneof(
+      fc.uint8Array({ minLength: 1, maxLength: 8 }),
+      // Almost right, so that each place is tried.
+      fc
+        .tuple(fc.nat(7), fc.nat(255))
+        .map(([at, value]) => Uint8Array.of(0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42).fill(value, at, at + 1)),
+    );
+    const cookie = [0x21, 0x12, 0xa4, 0x42];
+    /** How many of the bytes there must be to tell that they begin no message; undefined if they may. */
+    const refusedAfter = (bytes: Uint8Array): number | undefined => {
+      if (bytes[0]! >= 0x80) return 1;
+      if (bytes[0]! >= 0x40) return undefined;
+      if (bytes.length >= 4 && bytes[3]! % 4 !== 0) return 4;
+      const wrong = bytes.findIndex((byte, index) => index >= 4 && byte !== cookie[index - 4]);
+      return wrong < 0 ? undefined : wrong + 1;
+    };
+    fc.assert(
+      fc.property(prefix, (bytes) => {
+        const framer = new StreamFramer();
+        const isRefused = Array.from(bytes, (byte) => {
+          framer.push(Uint8Array.of(byte));
+          const [out] = drain(framer);
+          expect(framer.bufferedLength).toBeLessThanOrEqual(8);
+          return typeof out === "object";
+        });
+        if (bytes[0]! >= 0x40 && bytes[0]! < 0x80) return;
+        const first = isRefused.indexOf(true);
+        expect(first < 0 ? undefined : first + 1).toBe(refusedAfter(bytes));
+      }),
+    );
+  });
+
   test("pushing onto unread bytes is refused", () => {
     const framer = new StreamFramer();
     framer.push(new Uint8Array(8).fill(0x40));

@@ -1,6 +1,6 @@
 import { paddedLength, readUint16 } from "./bytes.ts";
 import { CHANNEL_DATA_HEADER_LENGTH, isChannelData } from "./channel-data.ts";
-import { hasMagicCookie, HEADER_LENGTH, isStun } from "./header.ts";
+import { HEADER_LENGTH, isStun } from "./header.ts";
 
 /**
  * One message of a stream: `length` bytes at `offset` of `buffer`, without the padding of ChannelData. The object and
@@ -145,11 +145,14 @@ export class StreamFramer {
       return CHANNEL_DATA_HEADER_LENGTH + readUint16(buffer, offset + 2);
     }
     if (!isStun(first)) return this.#fail("garbage", 0);
-    if (available < COOKIE_END) return COOKIE_END;
-    if (!hasMagicCookie(buffer, offset)) return this.#fail("badCookie", 4);
+    // In the order of the bytes: what can't become a message any more is refused at once, not waited for.
+    if (available < LENGTH_END) return LENGTH_END;
     const length = readUint16(buffer, offset + 2);
     if ((length & 3) !== 0) return this.#fail("lengthNotMultipleOf4", 2);
-    return HEADER_LENGTH + length;
+    for (let at = LENGTH_END; at < Math.min(available, COOKIE_END); at++) {
+      if (buffer[offset + at] !== MAGIC_COOKIE_BYTES[at - LENGTH_END]) return this.#fail("badCookie", LENGTH_END);
+    }
+    return available < COOKIE_END ? COOKIE_END : HEADER_LENGTH + length;
   }
 
   #emit(buffer: Uint8Array, offset: number, length: number): StreamFrame {
@@ -197,5 +200,8 @@ export class StreamFramer {
 const EMPTY: Uint8Array = new Uint8Array(0);
 /** A buffer of this size stays with an idle connection. */
 const SMALL = 256;
-/** Where the magic cookie of a STUN header ends. */
+/** Where the length of a STUN header ends and its magic cookie begins. */
+const LENGTH_END = 4;
+/** Where the magic cookie ends. */
 const COOKIE_END = 8;
+const MAGIC_COOKIE_BYTES = Uint8Array.of(0x21, 0x12, 0xa4, 0x42);
