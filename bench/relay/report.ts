@@ -1,4 +1,6 @@
 import type { Measurement } from "./generator.ts";
+import { median } from "./median.ts";
+import { type RequestCosts, requestTable } from "./request-kinds.ts";
 import type { Scenario } from "./scenarios.ts";
 import { type SubjectName, subjectNames } from "./subjects.ts";
 
@@ -17,14 +19,10 @@ export interface Run {
   readonly rounds: number;
   readonly seconds: number;
   readonly outcomes: readonly Outcome[];
-}
-
-/** The middle value; the mean of the two middle ones of an even number. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
+  /** Undefined: not measured. */
+  readonly requests: RequestCosts | undefined;
+  /** What `allocations.ts` said; empty: not measured. */
+  readonly allocations: string;
 }
 
 /** One figure of a subject: the median over its rounds. */
@@ -58,6 +56,10 @@ export function markdown(run: Run): string {
   for (const path of new Set(run.outcomes.map((outcome) => outcome.path))) {
     lines.push("", `## ${path === "loopback" ? "Loopback" : "Two network namespaces (veth, MTU 1500)"}`);
     for (const outcome of run.outcomes.filter((each) => each.path === path)) lines.push("", ...table(outcome));
+  }
+  if (run.requests !== undefined) lines.push("", "## Requests", "", ...requestTable(run.requests));
+  if (run.allocations !== "") {
+    lines.push("", "## A whole port range of allocations, over four reactors", "", "```text", run.allocations, "```");
   }
   return `${[...lines, "", ...READING].join("\n")}\n`;
 }

@@ -1,5 +1,5 @@
 // `npm run bench:relay -- [--quick] [--rounds N] [--seconds S] [--warm S] [--only ID,…] [--paths loopback,namespaces]
-// [--write]`: measures relays beside each other. `--write` makes docs/performance.md and its plot.
+// [--no-requests] [--no-allocations] [--write]`: measures relays beside each other. `--write` makes docs/performance.md and its plot.
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
@@ -7,11 +7,13 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Load, Measurement } from "./generator.ts";
 import { loopback, namespaces, type Path } from "./places.ts";
+import { measureRequests, type RequestCosts, requestTable } from "./request-kinds.ts";
 import { markdown, type Outcome, plot, ratio, type Run, table } from "./report.ts";
 import { type Scenario, scenarios } from "./scenarios.ts";
 import { prepare, startSubject, type Subject, type SubjectName, subjectNames } from "./subjects.ts";
 
 const { values } = parseArgs({
+  allowNegative: true,
   options: {
     quick: { type: "boolean", default: false },
     rounds: { type: "string" },
@@ -20,6 +22,8 @@ const { values } = parseArgs({
     only: { type: "string" },
     subjects: { type: "string" },
     paths: { type: "string", default: "loopback,namespaces" },
+    requests: { type: "boolean", default: true },
+    allocations: { type: "boolean", default: true },
     write: { type: "boolean", default: false },
   },
 });
@@ -34,17 +38,24 @@ if (chosen.length === 0) throw new Error(`There is no such scenario: ${scenarios
 
 const { yardstick, blaster, coturnVersion } = prepare();
 const outcomes: Outcome[] = [];
+let requests: RequestCosts | undefined;
 for (const make of [loopback, namespaces].filter(({ name }) => values.paths.split(",").includes(name))) {
   const path = make();
   const running: Subject[] = [];
   try {
     for (const name of subjects) running.push(await startSubject(name, path.relay, yardstick));
     for (const scenario of chosen) outcomes.push(measureAll(path, running, scenario));
+    if (path.name === "loopback" && values.requests) {
+      requests = measureRequests(path, running, rounds);
+      console.log(`\n${requestTable(requests).join("\n")}`);
+    }
   } finally {
     await Promise.all(running.map((subject) => subject.stop()));
     path.remove();
   }
 }
+const allocations = values.allocations && !values.quick ? measureAllocations() : "";
+console.log(`\n${allocations}`);
 const run: Run = {
   machine: `${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, Linux ${release()}`,
   versions: `Node ${process.version}, coturn ${coturnVersion}`,
@@ -52,11 +63,19 @@ const run: Run = {
   rounds,
   seconds,
   outcomes,
+  requests,
+  allocations,
 };
 if (values.write) {
   const docs = new URL("../../docs/", import.meta.url);
   writeFileSync(new URL("performance.md", docs), markdown(run));
   writeFileSync(new URL("performance.svg", docs), plot(run));
+}
+
+/** On what is built, as it is installed: sources would be stripped of their types on every thread. */
+function measureAllocations(): string {
+  const script = fileURLToPath(new URL("allocations.ts", import.meta.url));
+  return execFileSync(process.execPath, [script], { encoding: "utf8" }).trim();
 }
 
 /** Every subject in turns; a first turn of each is not counted. */
