@@ -1,6 +1,4 @@
 import type { Measurement } from "./generator.ts";
-import { median } from "./median.ts";
-import { type RequestCosts, requestTable } from "./request-kinds.ts";
 import type { Scenario } from "./scenarios.ts";
 import { type SubjectName, subjectNames } from "./subjects.ts";
 
@@ -19,10 +17,18 @@ export interface Run {
   readonly rounds: number;
   readonly seconds: number;
   readonly outcomes: readonly Outcome[];
-  /** Undefined: not measured. */
-  readonly requests: RequestCosts | undefined;
+  /** What `requests.ts` said; empty: not measured. */
+  readonly requests: string;
   /** What `allocations.ts` said; empty: not measured. */
   readonly allocations: string;
+}
+
+/** The middle value; the mean of the two middle ones of an even number. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? 0;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
 }
 
 /** One figure of a subject: the median over its rounds. */
@@ -57,7 +63,7 @@ export function markdown(run: Run): string {
     lines.push("", `## ${path === "loopback" ? "Loopback" : "Two network namespaces (veth, MTU 1500)"}`);
     for (const outcome of run.outcomes.filter((each) => each.path === path)) lines.push("", ...table(outcome));
   }
-  if (run.requests !== undefined) lines.push("", "## Requests", "", ...requestTable(run.requests));
+  if (run.requests !== "") lines.push("", "## Requests", "", "```text", run.requests, "```");
   if (run.allocations !== "") {
     lines.push("", "## A whole port range of allocations, over four reactors", "", "```text", run.allocations, "```");
   }

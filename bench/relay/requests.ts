@@ -1,123 +1,174 @@
-// `requests.ts SERVER PORT PID KIND COUNT`: makes requests of one kind, many under way at once, and prints one JSON line: how
-// many were answered as wished, and the CPU time of the process PID meanwhile. The generator may be slower than the relay:
-// what counts is the relay's time for each.
-import { readFileSync } from "node:fs";
+// `npm run bench:requests`: challenges, Allocate, Refresh and CreatePermission per second, of ours and of coturn in one
+// run, each on one core. Requests are signed beforehand; each of the sockets has one under way. The server's own CPU time
+// per request (all its threads, from the kernel's scheduler) says what a core could do where the generator is the limit.
+import { readdirSync, readFileSync } from "node:fs";
 import { Arena, loadLibc, SocketFactory } from "@turnpike/relay";
 import {
   attribute,
-  channelNumber,
-  decodeMessage,
   lifetime,
   requestedTransport,
   transportAddress,
   xorPeerAddress,
+  type EncodedAttribute,
+  type Method,
 } from "@turnpike/stun";
 import { SeededRandom } from "../../test/sim/support/random.ts";
-import type { RequestMeasurement } from "./request-kinds.ts";
 import { outcomeOf, StunClient, stunOf } from "../../test/sim/support/stun-client.ts";
+import { loopback } from "./places.ts";
+import { prepare, startSubject, type Subject, type SubjectName } from "./subjects.ts";
 
-const [host = "127.0.0.1", port = "3478", pid = "0", kind = "challenge", count = "2000"] = process.argv.slice(2);
-const found = loadLibc();
-if ("unavailable" in found) throw new Error(found.unavailable);
-const libc = found;
-const arena = new Arena(libc, 4096);
-const factory = new SocketFactory(libc, arena);
-const scratch = arena.reserve(2048);
-const server = transportAddress(host, Number(port));
-const transport = attribute(requestedTransport, 17);
-const peer = attribute(xorPeerAddress, transportAddress(host, 9));
-const CLIENTS = 32;
-/** USER_HZ of every Linux that people use. */
-const TICKS_PER_SECOND = 100;
-const PATIENCE_MS = 2000;
+const SOCKETS = 200;
+const ROUNDS = Number(process.argv[2] ?? "50");
+const REPEATS = 3;
+const ANSWER_TIMEOUT_MS = 5000;
+const LONGEST_ANSWER = 2048;
+
+const libc = loadLibc();
+if ("unavailable" in libc) throw new Error(libc.unavailable);
+const calls = libc;
+const arena = new Arena(calls, 4096);
+const factory = new SocketFactory(calls, arena);
+const scratch = arena.reserve(LONGEST_ANSWER);
 
 interface Client {
   readonly fd: number;
   readonly stun: StunClient;
 }
 
-let seed = process.pid;
-const clients = Array.from({ length: CLIENTS }, open);
-const isOfAllocation = kind !== "challenge" && kind !== "allocate";
-if (isOfAllocation) {
-  for (const client of clients) {
-    const { fd, stun } = client;
-    stun.learn(exchange(client));
-    send(fd, stun.signed("allocate", [transport]));
-    if (outcomeOf(stunOf(receive(fd))) !== "success") throw new Error("The relay refused an allocation");
+/** What was measured of one kind of request. */
+interface Figures {
+  readonly perSecond: number;
+  readonly cpuUs: number;
+}
+
+const OPERATIONS = ["challenge", "Allocate", "Refresh", "CreatePermission", "Refresh 0"] as const;
+type Operation = (typeof OPERATIONS)[number];
+
+const path = loopback();
+const { yardstick, coturnVersion } = prepare();
+const results = new Map<SubjectName, Map<Operation, Figures>>();
+for (const name of ["coturn", "batched"] as const) {
+  const subject = await startSubject(name, path.relay, yardstick);
+  try {
+    results.set(name, medians(measure(subject)));
+  } finally {
+    await subject.stop();
   }
 }
-let answered = 0;
-const before = cpuTicks();
-while (answered < Number(count)) {
-  answered += kind === "allocate" ? allocateAll() : askAll();
-}
-const cpuSeconds = (cpuTicks() - before) / TICKS_PER_SECOND;
-if (isOfAllocation) for (const { fd, stun } of clients) send(fd, stun.signed("refresh", [attribute(lifetime, 0)]));
-const measurement: RequestMeasurement = { answered, cpuSeconds };
-console.log(JSON.stringify(measurement));
-
-/** One request of every client, then the answers. */
-function askAll(): number {
-  for (const { fd, stun } of clients) {
-    if (kind === "challenge") send(fd, stun.plain("allocate", [transport]));
-    else if (kind === "refresh") send(fd, stun.signed("refresh", [attribute(lifetime, 600)]));
-    else if (kind === "permission") send(fd, stun.signed("createPermission", [peer]));
-    else send(fd, stun.signed("channelBind", [attribute(channelNumber, 0x4000), peer]));
+console.log(`${SOCKETS} clients, ${ROUNDS} rounds, medians of ${REPEATS}; coturn ${coturnVersion}, one relay thread`);
+console.log("                     requests/s     CPU µs each    per core, by CPU time");
+for (const operation of OPERATIONS) {
+  const [theirs, ours] = [results.get("coturn")?.get(operation), results.get("batched")?.get(operation)];
+  if (theirs === undefined || ours === undefined) throw new Error(`${operation} was not measured`);
+  for (const [name, { perSecond, cpuUs }] of [
+    ["coturn", theirs],
+    ["turnpike", ours],
+  ] as const) {
+    const perCore = Math.round(1e6 / cpuUs);
+    console.log(
+      `${operation.padEnd(17)} ${name.padEnd(9)} ${String(Math.round(perSecond)).padStart(7)} ${cpuUs.toFixed(1).padStart(14)} ${String(perCore).padStart(16)}`,
+    );
   }
-  for (const { fd } of clients) expectOutcome(receive(fd), kind === "challenge" ? 401 : "success");
-  return clients.length;
+  console.log(`${" ".repeat(18)}ratio by CPU time: ${(theirs.cpuUs / ours.cpuUs).toFixed(2)}`);
 }
 
-/** New clients: a challenge, an allocation and the end of it each. */
-function allocateAll(): number {
-  const fresh = Array.from({ length: CLIENTS }, open).filter((client) => {
-    const answer = exchange(client);
-    // coturn remembers a five-tuple for a while: its port is left to others.
-    if (outcomeOf(answer) !== 401) return libc.close(client.fd) !== 0;
-    client.stun.learn(answer);
-    return true;
-  });
-  for (const { fd, stun } of fresh) send(fd, stun.signed("allocate", [transport]));
-  for (const { fd } of fresh) expectOutcome(receive(fd), "success");
-  for (const { fd, stun } of fresh) send(fd, stun.signed("refresh", [attribute(lifetime, 0)]));
-  for (const { fd } of fresh) expectOutcome(receive(fd), "success");
-  for (const { fd } of fresh) libc.close(fd);
-  return fresh.length;
-}
-
-function expectOutcome(bytes: Uint8Array, wanted: "success" | number): void {
-  const outcome = outcomeOf(stunOf(bytes));
-  if (outcome !== wanted) throw new Error(`The relay answered ${outcome} to ${kind}`);
-}
-
-function open(): Client {
-  const { fd } = factory.open({ local: transportAddress(host, 0), remote: server });
-  return { fd, stun: new StunClient({ username: "u", password: "p" }, new SeededRandom(++seed)) };
-}
-
-function exchange({ fd, stun }: Client): ReturnType<typeof stunOf> {
-  send(fd, stun.plain("allocate", [transport]));
-  return stunOf(receive(fd));
-}
-
-function send(fd: number, bytes: Uint8Array): void {
-  arena.bytes.set(bytes, scratch);
-  libc.write(fd, arena.address + scratch, bytes.length);
-}
-
-function receive(fd: number): Uint8Array {
-  for (const until = performance.now() + PATIENCE_MS; performance.now() < until;) {
-    const length = libc.read(fd, arena.address + scratch, 2048);
-    if (length <= 0) continue;
-    const bytes = arena.bytes.slice(scratch, scratch + length);
-    if (decodeMessage(bytes).ok) return bytes;
+function measure(subject: Subject): Map<Operation, Figures[]> {
+  const server = transportAddress(path.relay.ip, subject.port);
+  // Of an address of their own each round: coturn holds on to a five-tuple after its allocation has ended.
+  let rounds = 0;
+  const openClients = (): Client[] => {
+    const local = transportAddress(`127.1.${(++rounds >> 8) & 255}.${rounds & 255}`, 0);
+    return Array.from({ length: SOCKETS }, (_, index) => {
+      const { fd } = factory.open({ local, remote: server });
+      return { fd, stun: new StunClient({ username: "u", password: "p" }, new SeededRandom(index + 1)) };
+    });
+  };
+  const allocate = [attribute(requestedTransport, 17)];
+  const permit = [attribute(xorPeerAddress, transportAddress("203.0.114.1", 9))];
+  const signed = (method: Method, attributes: readonly EncodedAttribute[]) => (client: Client) =>
+    client.stun.signed(method, attributes);
+  const kinds: readonly (readonly [Operation, (client: Client) => Uint8Array, number | "success"])[] = [
+    ["challenge", ({ stun }) => stun.plain("allocate", allocate), 401],
+    ["Allocate", signed("allocate", allocate), "success"],
+    ["Refresh", signed("refresh", [attribute(lifetime, 600)]), "success"],
+    ["CreatePermission", signed("createPermission", permit), "success"],
+    ["Refresh 0", signed("refresh", [attribute(lifetime, 0)]), "success"],
+  ];
+  const seen = new Map<Operation, Figures[]>(OPERATIONS.map((operation) => [operation, []]));
+  for (let repeat = 0; repeat < REPEATS; repeat++) {
+    const sums = new Map<Operation, { ms: number; cpuNs: number }>();
+    for (let round = 0; round < ROUNDS; round++) {
+      const clients = openClients();
+      for (const [operation, make, expected] of kinds) {
+        const { ms, cpuNs } = exchangeAll(subject.pid, clients, make, expected);
+        const sum = sums.get(operation);
+        sums.set(operation, { ms: (sum?.ms ?? 0) + ms, cpuNs: (sum?.cpuNs ?? 0) + cpuNs });
+      }
+      for (const { fd } of clients) calls.close(fd);
+    }
+    const requests = ROUNDS * SOCKETS;
+    for (const [operation, { ms, cpuNs }] of sums) {
+      seen.get(operation)?.push({ perSecond: (requests / ms) * 1000, cpuUs: cpuNs / 1000 / requests });
+    }
   }
-  throw new Error(`No answer within ${PATIENCE_MS} ms`);
+  return seen;
 }
 
-/** User and system time of the process, all threads. */
-function cpuTicks(): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return Number(fields[11]) + Number(fields[12]);
+/** One request of each client, all under way at once. */
+function exchangeAll(
+  pid: number,
+  clients: readonly Client[],
+  make: (client: Client) => Uint8Array,
+  expected: number | "success",
+): { readonly ms: number; readonly cpuNs: number } {
+  const requests = clients.map((client) => make(client));
+  const answers: Uint8Array[] = [];
+  const cpuBefore = cpuNs(pid);
+  const started = performance.now();
+  for (const [index, { fd }] of clients.entries()) {
+    const request = requests[index]!;
+    arena.bytes.set(request, scratch);
+    calls.write(fd, arena.address + scratch, request.length);
+  }
+  const waiting = new Set(clients.keys());
+  while (waiting.size > 0) {
+    for (const index of waiting) {
+      const length = calls.read(clients[index]!.fd, arena.address + scratch, LONGEST_ANSWER);
+      if (length <= 0) continue;
+      answers[index] = arena.bytes.slice(scratch, scratch + length);
+      waiting.delete(index);
+    }
+    if (performance.now() - started > ANSWER_TIMEOUT_MS) {
+      throw new Error(`${waiting.size} requests were not answered within ${ANSWER_TIMEOUT_MS} ms`);
+    }
+  }
+  const ms = performance.now() - started;
+  const used = cpuNs(pid) - cpuBefore;
+  for (const [index, { stun }] of clients.entries()) {
+    const answer = stunOf(answers[index]!);
+    const outcome = outcomeOf(answer);
+    if (outcome !== expected) throw new Error(`Answered ${outcome} where ${expected} was expected`);
+    if (outcome === 401) stun.learn(answer);
+  }
+  return { ms, cpuNs: used };
+}
+
+/** CPU time of all threads of a process, as the scheduler counts it. */
+function cpuNs(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const times = threads.map((thread) =>
+    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]),
+  );
+  return times.reduce((sum, each) => sum + each, 0);
+}
+
+function medians(seen: Map<Operation, Figures[]>): Map<Operation, Figures> {
+  const median = (values: readonly number[]): number =>
+    values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+  return new Map(
+    [...seen].map(([operation, figures]) => {
+      const [rates, times] = [figures.map(({ perSecond }) => perSecond), figures.map(({ cpuUs }) => cpuUs)];
+      return [operation, { perSecond: median(rates), cpuUs: median(times) }];
+    }),
+  );
 }

@@ -7,7 +7,6 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Load, Measurement } from "./generator.ts";
 import { loopback, namespaces, type Path } from "./places.ts";
-import { measureRequests, type RequestCosts, requestTable } from "./request-kinds.ts";
 import { markdown, type Outcome, plot, ratio, type Run, table } from "./report.ts";
 import { type Scenario, scenarios } from "./scenarios.ts";
 import { prepare, startSubject, type Subject, type SubjectName, subjectNames } from "./subjects.ts";
@@ -38,24 +37,21 @@ if (chosen.length === 0) throw new Error(`There is no such scenario: ${scenarios
 
 const { yardstick, blaster, coturnVersion } = prepare();
 const outcomes: Outcome[] = [];
-let requests: RequestCosts | undefined;
 for (const make of [loopback, namespaces].filter(({ name }) => values.paths.split(",").includes(name))) {
   const path = make();
   const running: Subject[] = [];
   try {
     for (const name of subjects) running.push(await startSubject(name, path.relay, yardstick));
     for (const scenario of chosen) outcomes.push(measureAll(path, running, scenario));
-    if (path.name === "loopback" && values.requests) {
-      requests = measureRequests(path, running, rounds);
-      console.log(`\n${requestTable(requests).join("\n")}`);
-    }
   } finally {
     await Promise.all(running.map((subject) => subject.stop()));
     path.remove();
   }
 }
-const allocations = values.allocations && !values.quick ? measureAllocations() : "";
-console.log(`\n${allocations}`);
+const isWhole = !values.quick && values.only === undefined;
+const requests = isWhole && values.requests ? saidBy("requests.ts", ["--conditions=@turnpike/source"]) : "";
+// On what is built, as it is installed: sources would be stripped of their types on every thread.
+const allocations = isWhole && values.allocations ? saidBy("allocations.ts", []) : "";
 const run: Run = {
   machine: `${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, Linux ${release()}`,
   versions: `Node ${process.version}, coturn ${coturnVersion}`,
@@ -72,10 +68,12 @@ if (values.write) {
   writeFileSync(new URL("performance.svg", docs), plot(run));
 }
 
-/** On what is built, as it is installed: sources would be stripped of their types on every thread. */
-function measureAllocations(): string {
-  const script = fileURLToPath(new URL("allocations.ts", import.meta.url));
-  return execFileSync(process.execPath, [script], { encoding: "utf8" }).trim();
+/** Runs another measurement, and returns what it said. */
+function saidBy(name: string, flags: readonly string[]): string {
+  const script = fileURLToPath(new URL(name, import.meta.url));
+  const text = execFileSync(process.execPath, [...flags, script], { encoding: "utf8" }).trim();
+  console.log(`\n${text}`);
+  return text;
 }
 
 /** Every subject in turns; a first turn of each is not counted. */

@@ -2,6 +2,7 @@ import { OperationContext } from "@turnpike/authn";
 import { type BatchedRelay, type BatchedRelayOptions, loadLibc, prefixSubject } from "@turnpike/relay";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, test } from "vitest";
+import { RecordingLogger } from "../../packages/relay/src/testing/recording-logger.ts";
 import { Ledger } from "../sim/model/ledger.ts";
 import { startBatchedTestRelay } from "../support/batched-relay.ts";
 import { LinkTurnClient } from "../support/link-turn-client.ts";
@@ -208,7 +209,9 @@ if ("unavailable" in libc) {
 
     test("created and deleted pair when a reactor crashes; its quota is free again", async () => {
       const ledger = new Ledger();
+      const logger = new RecordingLogger();
       const relay = await start({
+        logger,
         limits: { quotas: { user: 8 } },
         onEvent: (event) => ledger.take({ kind: "event", event }),
       });
@@ -220,13 +223,11 @@ if ("unavailable" in libc) {
       await expect.poll(() => ledger.living, SOON).toBe(8);
       await Promise.all(relay.reactors.map((reactor) => reactor.kill()));
       await expect.poll(() => ledger.living, SOON).toBe(0);
-      await expect
-        .poll(async () => {
-          const client = await openClient(relay);
-          const answer = await Promise.race([client.allocate(), new Promise((done) => setTimeout(done, 200))]);
-          return typeof answer;
-        }, SOON)
-        .toBe("object");
+      const revived = (): number =>
+        logger.messages("info").filter((text) => text === "The reactor serves again").length;
+      await expect.poll(revived, SOON).toBe(4);
+      for (let i = 0; i < 8; i++) await allocated(await openClient(relay));
+      expect(await (await openClient(relay)).allocate()).toBe(486);
       await relay.stop();
       ledger.close();
     });

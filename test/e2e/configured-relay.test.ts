@@ -6,8 +6,12 @@ import { sealAccessToken } from "@turnpike/authn/turn";
 import { mintStamp, mintTimeLimited } from "@turnpike/credentials";
 import {
   accessToken,
+  alternateDomain,
+  alternateServer,
   attribute,
   encodeMessage,
+  formatTransportAddress,
+  getAttribute,
   nonce,
   realm,
   requestedTransport,
@@ -204,5 +208,38 @@ ban_failures = 3
     await expect.poll(() => relay.stats().penalties).toMatchObject({ failures: 3, automaticBans: 1, discarded: 5 });
     expect(guesser.unread).toBe(0);
     await expect.poll(log).toContain("An address was banned");
+  });
+});
+
+describe("redirection by configuration", () => {
+  it("sends users and networks elsewhere by the first rule that fits, and keeps the others", async () => {
+    const { relay } = await start(`
+[[turn.user]]
+name = "Alice"
+password = "wonderland"
+[[turn.user]]
+name = "bob"
+password = "builder"
+[[redirect.rule]]
+users = ["alice"]
+prefixes = ["127.0.0.0/8"]
+servers = ["[2001:db8::9]:3478", "192.0.2.9:3478"]
+domain = "eu.example.org"
+[[redirect.rule]]
+draining = true
+servers = ["192.0.2.10:3478"]
+`);
+    const alice = await openClient(relay, { username: "Alice", password: "wonderland" });
+    const answer = await alice.allocateAnswer();
+    expect(outcomeOf(answer)).toBe(300);
+    const server = getAttribute(answer, alternateServer);
+    expect(server?.ok ? formatTransportAddress(server.value) : server).toBe("192.0.2.9:3478");
+    expect(getAttribute(answer, alternateDomain)).toMatchObject({ ok: true, value: "eu.example.org" });
+    const bob = await openClient(relay, { username: "bob", password: "builder" });
+    expect(await bob.allocate()).toMatchObject({ family: 4 });
+    expect(relay.stats().draining).toBe(false);
+    void relay.drain();
+    expect(relay.stats().draining).toBe(true);
+    expect(await (await openClient(relay, { username: "bob", password: "builder" })).allocate()).toBe(300);
   });
 });

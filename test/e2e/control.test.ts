@@ -248,4 +248,20 @@ describe("the control socket", () => {
     await expect(askRelay(path, ask)).rejects.toThrow(ControlError);
     other.close();
   });
+
+  test("a relay that dies while its events are followed is told of as such", async () => {
+    const path = socketPath();
+    const dying = createServer((request, response) => {
+      response.write('{"event":"x"}\n');
+      setImmediate(() => request.socket.destroy());
+    });
+    await new Promise<void>((resolve) => dying.listen(path, resolve));
+    const events = followRelay(path, { method: "GET", path: "/v1/events" });
+    const all = (async () => {
+      for await (const event of events) expect(event).toEqual({ event: "x" });
+    })();
+    await expect(all).rejects.toThrow(ControlError);
+    await expect(all).rejects.toThrow("ended, or cut the connection");
+    dying.close();
+  });
 });

@@ -119,7 +119,7 @@ describe("turnpike ctl", () => {
     expect(await ctl("allocations")).toMatchObject({ code: 1, err: expect.stringContaining("no relay serves it") });
     const nowhere = world();
     expect(await run(["ctl", "drain"], { ...nowhere.world, environment: {} })).toBe(2);
-    expect(nowhere.err()).toContain("Give --socket PATH");
+    expect(nowhere.err()).toContain("Give --socket PATH, its --control-socket");
   });
 });
 

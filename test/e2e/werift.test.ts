@@ -1,9 +1,12 @@
 /** npm's werift, an implementation of WebRTC in TypeScript, through our relay. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RTCPeerConnection } from "werift";
+import { TestCertificate } from "../support/certificate.ts";
+import { startTestRelay } from "../support/relay.ts";
 import { startTurnServer, type TurnServerProcess } from "../support/turn-server.ts";
 import { exchangeMessages, numbered, type ChannelLike, type PeerLike } from "../support/webrtc.ts";
 
+const certificate = new TestCertificate();
 const COUNT = 1_000;
 const USER = { name: "alice", password: "wonderland" };
 
@@ -16,9 +19,9 @@ describe("werift", () => {
     await server.stop();
   });
 
-  it(`carries ${COUNT} messages each way over a data channel, between relayed candidates only`, async () => {
-    const caller = createPeer(server.port);
-    const callee = createPeer(server.port);
+  const exchangesBy = async (url: string): Promise<void> => {
+    const caller = createPeer(url);
+    const callee = createPeer(url);
     try {
       const result = await exchangeMessages({ caller, callee, count: COUNT, timeoutMs: 45_000 });
       expect(result.receivedByCallee).toEqual(numbered("caller", COUNT));
@@ -28,13 +31,23 @@ describe("werift", () => {
       await caller.close();
       await callee.close();
     }
+  };
+
+  it(`carries ${COUNT} messages each way over a data channel, between relayed candidates only`, async () => {
+    await exchangesBy(`turn:127.0.0.1:${server.port}?transport=udp`);
+  });
+
+  it.each(["turn", "turns"])("carries them by %s: and a connection", async (scheme) => {
+    const relay = await startTestRelay({ listen: ["tcp:127.0.0.1:0"], tls: certificate });
+    await exchangesBy(`${scheme}:127.0.0.1:${relay.listening[0]?.local.port}?transport=tcp`);
   });
 });
 
-function createPeer(port: number): PeerLike {
+function createPeer(urls: string): PeerLike {
   const connection = new RTCPeerConnection({
-    iceServers: [{ urls: `turn:127.0.0.1:${port}?transport=udp`, username: USER.name, credential: USER.password }],
+    iceServers: [{ urls, username: USER.name, credential: USER.password }],
     iceTransportPolicy: "relay",
+    turnTlsOptions: { ca: certificate.pem },
   });
   return {
     createChannel: (label) => adapt(connection.createDataChannel(label)),

@@ -1,8 +1,11 @@
 /** Chromium through our relay: data channels and media, between relayed candidates only. */
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { TestCertificate } from "../support/certificate.ts";
+import { ALICE, startTestRelay } from "../support/relay.ts";
 import { startTurnServer, type TurnServerProcess } from "../support/turn-server.ts";
 
+const certificate = new TestCertificate();
 const USER = { name: "alice", password: "wonderland" };
 const COUNT = 1_000;
 /** A secure context, answered by the test itself: `getUserMedia` needs one. */
@@ -29,6 +32,14 @@ interface MediaResult {
   readonly pairs: readonly Pair[];
 }
 
+async function openPage(browser: Browser): Promise<Page> {
+  const page = await browser.newPage();
+  await page.route(`${PAGE}**`, (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
+  await page.goto(PAGE);
+  await page.addScriptTag({ content: PAGE_SCRIPT });
+  return page;
+}
+
 describe("Chromium", () => {
   let browser: Browser;
   beforeAll(async () => {
@@ -42,6 +53,8 @@ describe("Chromium", () => {
         "--disable-features=WebRtcHideLocalIpsWithMdns",
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
+        // The relay's certificate is one of its own making.
+        "--ignore-certificate-errors",
       ],
     });
   });
@@ -58,13 +71,6 @@ describe("Chromium", () => {
     afterAll(async () => {
       await server.stop();
     });
-    const open = async (): Promise<Page> => {
-      const page = await browser.newPage();
-      await page.route(`${PAGE}**`, (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
-      await page.goto(PAGE);
-      await page.addScriptTag({ content: PAGE_SCRIPT });
-      return page;
-    };
     const configuration = () => ({
       iceTransportPolicy: "relay" as const,
       iceServers: [
@@ -74,7 +80,7 @@ describe("Chromium", () => {
     const relayed: Pair = { local: "relay", remote: "relay", relayProtocol: "udp" };
 
     it(`carries ${COUNT} messages each way over a data channel`, async () => {
-      const opened = await open();
+      const opened = await openPage(browser);
       const result: DataResult = await opened.evaluate(`exchange(${JSON.stringify(configuration())}, ${COUNT})`);
       const numbers = Array.from({ length: COUNT }, (_, index) => String(index));
       expect(result.receivedByCallee).toEqual(numbers);
@@ -84,12 +90,38 @@ describe("Chromium", () => {
     });
 
     it("brings audio and video across", async () => {
-      const opened = await open();
+      const opened = await openPage(browser);
       const result: MediaResult = await opened.evaluate(`streamMedia(${JSON.stringify(configuration())})`);
       expect(result.audio).toBeGreaterThan(20);
       expect(result.video).toBeGreaterThan(20);
       expect(result.pairs).toEqual([relayed, relayed]);
       await opened.close();
+    });
+  });
+
+  // RFC 7065: the way to the relay is the client's; between relay and peers it is UDP all the same.
+  describe.each([
+    ["turn", "tcp"],
+    ["turns", "tls"],
+  ] as const)("by %s: and a connection", (scheme, relayProtocol) => {
+    it("carries messages, audio and video, between relayed candidates only", async () => {
+      const relay = await startTestRelay({ listen: ["tcp:127.0.0.1:0"], tls: certificate });
+      const port = relay.listening[0]?.local.port ?? 0;
+      const iceServers = [
+        { urls: `${scheme}:127.0.0.1:${port}?transport=tcp`, username: ALICE.username, credential: ALICE.password },
+      ];
+      const configuration = JSON.stringify({ iceTransportPolicy: "relay", iceServers });
+      const page = await openPage(browser);
+      const data: DataResult = await page.evaluate(`exchange(${configuration}, ${COUNT})`);
+      const numbers = Array.from({ length: COUNT }, (_, index) => String(index));
+      expect(data.receivedByCallee).toEqual(numbers);
+      expect(data.receivedByCaller).toEqual(numbers);
+      const media: MediaResult = await page.evaluate(`streamMedia(${configuration})`);
+      expect(media.audio).toBeGreaterThan(20);
+      expect(media.video).toBeGreaterThan(20);
+      const relayed: Pair = { local: "relay", remote: "relay", relayProtocol };
+      expect([...data.pairs, ...media.pairs]).toEqual([relayed, relayed, relayed, relayed]);
+      await page.close();
     });
   });
 

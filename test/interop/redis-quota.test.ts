@@ -1,9 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createClient } from "@redis/client";
-import { RedisAdmissionStore, type RedisAdmissionStoreOptions } from "@turnpike/relay/redis";
-import { parseTransportAddress } from "@turnpike/stun";
+import { redirectToLeastLoaded } from "@turnpike/relay";
+import { RedisAdmissionStore, type RedisAdmissionStoreOptions, RedisFleetLoads } from "@turnpike/relay/redis";
+import { alternateServer, formatTransportAddress, getAttribute, parseTransportAddress } from "@turnpike/stun";
+import { loadConfiguration } from "turnpike";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readCredentials } from "../../packages/turnpike/src/config/credentials.ts";
+import { createLogger } from "../../packages/turnpike/src/log.ts";
+import { startConfiguredRelay } from "../../packages/turnpike/src/wiring/start-relay.ts";
 import { admissionStoreContract } from "../contract/support/admission-store-contract.ts";
 import { startChild } from "../support/child.ts";
 import { ALICE, keep, openClient, startTestRelay } from "../support/relay.ts";
@@ -174,3 +179,87 @@ test("what was never committed ends by itself; keys don't stay", async () => {
   await first.close();
   client.destroy();
 });
+
+test("relays tell each other how full they are; one that drains, dies or is cut off is left out", async () => {
+  const prefix = `loads${++prefixes}`;
+  const loads: (number | undefined)[] = [50, 10, 3];
+  const open = (index: number, url = redis.url) =>
+    RedisFleetLoads.connect({
+      url,
+      prefix,
+      relayId: `r${index}`,
+      own: { servers: [`192.0.2.${index}:3478`], domain: "relay.example" },
+      allocations: () => loads[index],
+      intervalSeconds: 0.2,
+    });
+  const [first, second, third] = [await open(0), await open(1), await open(2)];
+  const seen = () =>
+    first
+      .relays()
+      .map(({ servers, allocations }) => `${servers[0]} ${allocations}`)
+      .toSorted();
+  await expect.poll(seen, SOON).toEqual(["192.0.2.1:3478 10", "192.0.2.2:3478 3"]);
+  expect(first.relays()[0]?.domain).toBe("relay.example");
+  const redirect = redirectToLeastLoaded({ relays: first.relays });
+  const question = { ...ALICE, actor: "alice", client: address("198.51.100.1:1"), transport: "udp" as const };
+  expect(redirect({ ...question, load: { allocations: 50, draining: false } })?.servers).toEqual(["192.0.2.2:3478"]);
+  loads[2] = undefined;
+  await expect.poll(seen, SOON).toEqual(["192.0.2.1:3478 10"]);
+  loads[2] = 7;
+  await expect.poll(seen, SOON).toHaveLength(2);
+  await third.close();
+  await expect.poll(seen, SOON).toEqual(["192.0.2.1:3478 10"]);
+  // What a relay that was killed said last ends by itself.
+  const client = createClient({ url: redis.url });
+  await client.connect();
+  await client.hSet(`{${prefix}}:loads`, "dead", `${Date.now() + 1000} {"servers":["192.0.2.9:1"],"allocations":1}`);
+  await expect.poll(seen, SOON).toHaveLength(2);
+  await expect.poll(seen, SOON).toHaveLength(1);
+  client.destroy();
+  await Promise.all([first.close(), second.close()]);
+  expect(first.relays()).toEqual([]);
+  await expect(open(0, "redis://127.0.0.1:1")).rejects.toThrow("ECONNREFUSED");
+});
+
+test("a fleet by configuration: who comes to the fuller relay is sent to the emptier one", async () => {
+  const start = async (name: string) => {
+    const text = `
+[relay]
+listen = ["udp:127.0.0.1:0"]
+relay_addresses = ["127.0.0.1"]
+[[turn.user]]
+name = "alice"
+password = "wonderland"
+[quota]
+store = "${redis.url}/7"
+[redirect]
+least_loaded = true
+advertise = ["${name}:3478"]
+`;
+    const loaded = loadConfiguration({ file: { name: "turnpike.toml", text }, environment: {}, flags: new Map() });
+    const { relay } = await startConfiguredRelay({
+      configuration: loaded.configuration,
+      credentials: readCredentials(loaded, { readFile: () => "", reasonOf: String }),
+      logger: createLogger({ level: "silent", format: "json", colors: false, write: () => {} }),
+    });
+    keep({ [Symbol.asyncDispose]: () => relay.stop() });
+    return relay;
+  };
+  const [full, other] = [await start("192.0.2.1"), await start("192.0.2.2")];
+  // A relay that has fewer than ten keeps all of them.
+  for (let i = 0; i < 10; i++) expect(await (await openClient(full)).allocate()).toMatchObject({ family: 4 });
+  await expect.poll(async () => (await openClient(full)).allocate(), SOON).toBe(300);
+  const answer = await (await openClient(full)).allocateAnswer();
+  const server = getAttribute(answer, alternateServer);
+  expect(server?.ok ? formatTransportAddress(server.value) : server).toBe("192.0.2.2:3478");
+  expect(await (await openClient(other)).allocate()).toMatchObject({ family: 4 });
+  // Draining, it is no place to be sent to.
+  void other.drain();
+  await expect.poll(async () => typeof (await (await openClient(full)).allocate()), SOON).toBe("object");
+});
+
+function address(text: string) {
+  const parsed = parseTransportAddress(text);
+  if (parsed === undefined) throw new TypeError(text);
+  return parsed;
+}

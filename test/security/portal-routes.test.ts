@@ -48,6 +48,9 @@ const ROUTES: Readonly<Record<string, Sample>> = {
 const PUBLIC = [
   "POST /v1/login",
   "POST /v1/logout",
+  "GET /",
+  "GET /page.css",
+  "GET /page.js",
   "GET /sign-in",
   "GET /sign-in.js",
   "GET /healthz",

@@ -4,7 +4,8 @@ import { attribute, getAttribute, mobilityTicket, requestedTransport } from "@tu
 import { nodeCrypto } from "@turnpike/stun/node";
 import { expect, test } from "vitest";
 import { outcomeOf } from "../sim/support/stun-client.ts";
-import { ALICE, allocated, BOB, openClient, openPeer, startTestRelay } from "../support/relay.ts";
+import { LinkTurnClient } from "../support/link-turn-client.ts";
+import { ALICE, allocated, BOB, keep, openClient, openPeer, startTestRelay } from "../support/relay.ts";
 
 const SECRET = "north-star-secret";
 const UDP = attribute(requestedTransport, 17);
@@ -34,6 +35,35 @@ test("case 14: no time stamp and no letter's case makes another user of the same
     await (await openClient(relay, { ...first, username: first.username.replace("alice", "ALICE") })).allocate(),
   ).toBe(401);
   await allocated(await openClient(relay, mint("bob", 600)));
+});
+
+test("case 14: who is given credentials in several spellings is one user: case, width, Unicode form, stamp, transport", async () => {
+  const authenticator = createTurnAuthenticator({ realm: "turnpike", schemes: [sharedSecrets({ secrets: [SECRET] })] });
+  const relay = await startTestRelay({
+    listen: ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"],
+    authenticate: (request) => authenticator.authenticate(request),
+    limits: { quotas: { user: 1 } },
+  });
+  const mint = (user: string, ttlSeconds = 600) => {
+    const at = { user, ttlSeconds, nowUnixMs: Date.now(), keyedHash: nodeCrypto };
+    const { username, credential } = mintTimeLimited({ secrets: SECRET, ...at });
+    return { username, password: credential };
+  };
+  const first = await openClient(relay, mint("Zo\u00eb"));
+  await allocated(first);
+  const composed = mint("zo\u00eb", 700);
+  const others = [composed, mint("ZO\u00cb"), mint("\uff3ao\u00eb")];
+  for (const other of others) expect(await (await openClient(relay, other)).allocate(), other.username).toBe(486);
+  // A name that its client did not prepare (RFC 8489 §9.2.2) has another key, and is no credential.
+  const decomposed = { ...composed, username: composed.username.normalize("NFD") };
+  expect(await (await openClient(relay, decomposed)).allocate()).toBe(401);
+  const server = relay.listening.find(({ transport }) => transport === "tcp")?.local;
+  if (server === undefined) throw new Error("There is no TCP listener");
+  const stream = { transport: "tcp", server, ca: undefined, credentials: mint("zo\u00eb") } as const;
+  const connected = keep(await LinkTurnClient.open(stream));
+  expect(await connected.allocate()).toBe(486);
+  await first.refresh(0);
+  expect(await connected.allocate()).toMatchObject({ family: 4 });
 });
 
 test("case 14: neither a retransmission nor a move makes room for another allocation", async () => {

@@ -34,18 +34,26 @@ import { relayedOf } from "./udp-turn-client.ts";
 const LOOPBACK = transportAddress("127.0.0.1", 0);
 const CREDENTIALS = { username: "alice", password: "wonderland" };
 
+/** What an {@link InlineRelay} is made with. */
+export interface InlineRelayOptions extends Omit<BatchedPlaneOptions, "onAwake"> {
+  /** Their passwords. Default: that of Alice. */
+  readonly users?: Readonly<Record<string, string>>;
+  /** Where it listens. Default: on a port of 127.0.0.1 that is free. */
+  readonly local?: TransportAddress;
+}
+
 /** A relay on the batched plane whose turns its owner takes: no thread, no event loop, nothing else in the heap. */
 export class InlineRelay {
   readonly plane: BatchedPlane;
   readonly server: TransportAddress;
   readonly #clock: TurnClock;
 
-  constructor(options: Omit<BatchedPlaneOptions, "onAwake">) {
+  constructor({ users = { alice: "wonderland" }, local = LOOPBACK, ...options }: InlineRelayOptions) {
     const clock = new TurnClock(createTimeSource(options.libc));
     this.#clock = clock;
     const plane = new BatchedPlane({ ...options, onAwake: () => clock.tick() });
     this.plane = plane;
-    this.server = opened((done) => plane.openListener(0, LOOPBACK, done)).local;
+    this.server = opened((done) => plane.openListener(0, local, done)).local;
     const relayAddresses = [{ local: LOOPBACK, relayed: LOOPBACK }];
     const hairpin = new HairpinMap({ relayAddresses, ownAddresses: [] });
     const random = new SeededRandom(createHash("sha256").update(randomBytes(8)).digest().readUInt32LE(0));
@@ -65,7 +73,7 @@ export class InlineRelay {
       random: (length) => randomBytes(length),
       realm: "turnpike",
       listeners: [{ id: 0, transport: "udp", local: this.server }],
-      authenticate: staticUsers({ alice: "wonderland" }),
+      authenticate: staticUsers(users),
       peerPolicy: createPeerPolicy({ allow: ["127.0.0.0/8"] }),
       hairpin,
       nonceKey: randomBytes(32),

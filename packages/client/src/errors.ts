@@ -3,7 +3,7 @@ import { describeFailure, type ClientFailure } from "@turnpike/turn";
 /** What went wrong, for programs. Failures of the protocol keep the name that the engine gives them. */
 export type TurnClientErrorCode =
   | ClientFailure["code"]
-  /** The transport isn't there in this version: DTLS. */
+  /** The transport can't be had: DTLS without OpenSSL, or datagrams through a connector. */
   | "unsupportedTransport"
   /** The host name leads to no address that could be tried. */
   | "notResolved"

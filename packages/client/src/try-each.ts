@@ -1,11 +1,15 @@
 import { reasonOf, TurnClientError } from "./errors.ts";
-import { placeOf, type ServerCandidate } from "./resolve.ts";
+import { hostOf, placeOf, type ServerCandidate } from "./resolve.ts";
 
 /** How long a server may take while there is another to try. The last one has the RFC's time. */
 export const ATTEMPT_TIMEOUT_MS = 10_000;
 
+/** Error codes after which the same host may answer otherwise by another transport, or later (RFC 8656 §7.4). */
+const MAY_BE_TRIED_AGAIN: readonly number[] = [300, 408, 500];
+
 /**
- * Tries servers one after the other until one succeeds.
+ * Tries servers one after the other until one succeeds. A host that said no isn't asked again by another transport: it
+ * would be the same request (RFC 8656 §7.4).
  *
  * @throws TurnClientError: that of the one server, or `allFailed` with all of them; the signal's reason.
  */
@@ -15,19 +19,26 @@ export async function tryEach<T>(
   attempt: (candidate: ServerCandidate, isLast: boolean) => Promise<T>,
 ): Promise<T> {
   const errors: TurnClientError[] = [];
+  const tried: ServerCandidate[] = [];
+  const refusing = new Set<string>();
   for (const [index, candidate] of candidates.entries()) {
+    if (refusing.has(hostOf(candidate))) continue;
+    tried.push(candidate);
     try {
       return await attempt(candidate, index === candidates.length - 1);
     } catch (error) {
       if (signal?.aborted === true) throw reasonOf(signal);
       if (!(error instanceof TurnClientError)) throw error;
       errors.push(error);
-      // What the server thinks of the credentials won't be another thing over another transport.
+      // What is thought of the credentials won't be another thing over another transport (RFC 8656 §7.4).
       if (error.code === "unauthenticated" || error.code === "credentialsRequired") break;
+      if (error.serverCode !== undefined && !MAY_BE_TRIED_AGAIN.includes(error.serverCode)) {
+        refusing.add(hostOf(candidate));
+      }
     }
   }
   if (errors.length === 1) throw errors[0]!;
-  const lines = errors.map(({ message }, index) => `${nameOf(candidates[index]!)}: ${message}`);
+  const lines = errors.map(({ message }, index) => `${nameOf(tried[index]!)}: ${message}`);
   throw new TurnClientError("allFailed", `Cannot ${what}: every server failed\n${lines.join("\n")}`, { errors });
 }
 

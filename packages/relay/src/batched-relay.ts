@@ -134,6 +134,7 @@ export class BatchedRelay extends Administered implements Relay {
   /** Serves streams and DTLS; undefined if only UDP is served. */
   readonly #streams: EventLoopReactor | undefined;
   readonly #parts: EventLoopParts;
+  #draining = false;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -265,6 +266,7 @@ export class BatchedRelay extends Administered implements Relay {
     const own = this.#streams?.stats();
     const sum = (place: number): number => this.reactors.reduce((total, reactor) => total + reactor.gauge(place), 0);
     return {
+      draining: this.#draining,
       allocations: sum(Gauge.allocations) + (own?.allocations ?? 0),
       relaySockets: sum(Gauge.relaySockets) + (own?.relaySockets ?? 0),
       reservedPorts: sum(Gauge.reservedPorts) + (own?.reservedPorts ?? 0),
@@ -297,6 +299,7 @@ export class BatchedRelay extends Administered implements Relay {
 
   async drain(): Promise<void> {
     this.#logger.info({ allocations: this.stats().allocations }, "Draining: new allocations are refused");
+    this.#draining = true;
     await Promise.all([...this.reactors.map((reactor) => reactor.drain()), this.#streams?.drain()]);
   }
 

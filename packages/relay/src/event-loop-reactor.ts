@@ -187,7 +187,7 @@ export class EventLoopReactor {
   }
 
   /** What it holds and has done. */
-  stats(): Omit<RelayStats, keyof AdministrationStats> {
+  stats(): Omit<RelayStats, keyof AdministrationStats | "draining"> {
     return {
       allocations: this.#admissions.count,
       relaySockets: this.#relaySockets.liveCount,

@@ -6,9 +6,12 @@ export { MemoryAdmissionStore } from "./admission/memory-store.ts";
 export type { QuotaSettings } from "./admission/quotas.ts";
 export {
   type FleetRelay,
+  redirectByFirst,
   redirectByPrefix,
+  redirectByRules,
   type RedirectPolicy,
   type RedirectQuestion,
+  type RedirectRule,
   type RedirectTarget,
   redirectToLeastLoaded,
 } from "./admission/redirect.ts";

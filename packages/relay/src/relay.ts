@@ -31,6 +31,8 @@ import type { StreamCounts } from "./streams/stream-options.ts";
 export interface RelayStats extends AdministrationStats {
   /** Living allocations, those that are being made included. */
   readonly allocations: number;
+  /** Whether no new ones are taken. */
+  readonly draining: boolean;
   /** Open relay sockets of allocations. */
   readonly relaySockets: number;
   /** Ports held for RESERVATION-TOKENs. */
@@ -190,6 +192,7 @@ class RunningRelay extends Administered implements Relay {
   readonly #logger: Logger;
   readonly #reactor: EventLoopReactor;
   readonly #certificate: CertificateFiles | undefined;
+  #draining = false;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -217,7 +220,7 @@ class RunningRelay extends Administered implements Relay {
   }
 
   stats(): RelayStats {
-    return { ...this.#reactor.stats(), ...this.administration.stats() };
+    return { ...this.#reactor.stats(), ...this.administration.stats(), draining: this.#draining };
   }
 
   reloadCertificate(): boolean {
@@ -230,6 +233,7 @@ class RunningRelay extends Administered implements Relay {
 
   drain(): Promise<void> {
     this.#logger.info({ allocations: this.stats().allocations }, "Draining: new allocations are refused");
+    this.#draining = true;
     return this.#reactor.drain();
   }
 

@@ -2,14 +2,11 @@ export { type AddressRange, addressRange, rangeContains } from "./server/address
 export type * from "./server/authentication.ts";
 export { ClientSource, PACKET_HEADROOM, PACKET_TAILROOM, Verdict } from "./server/contract.ts";
 export type {
-  AllocationLimits,
   Answer,
   ClientTransport,
-  EngineLimits,
   Forward,
   Hairpin,
   IcmpReport,
-  LimitChange,
   Listener,
   NatDiscovery,
   Now,
@@ -18,9 +15,9 @@ export type {
   RelaySocket,
   ServerEngine,
   ServerOptions,
-  SourceGate,
 } from "./server/contract.ts";
 export type * from "./server/events.ts";
+export type { AllocationLimits, EngineLimits, LimitChange, SourceGate } from "./server/limits.ts";
 export { TO_CLIENT, TO_PEERS, TokenBucketMeter } from "./server/meter.ts";
 export type { Direction, Meter, Rate } from "./server/meter.ts";
 export { checkEngineLimits } from "./server/core.ts";

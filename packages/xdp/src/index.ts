@@ -1,6 +1,8 @@
 export { assemble, type Assembled, AssemblyError } from "./assembler/assemble.ts";
+export { ProgramBuilder } from "./assembler/builder.ts";
 export { disassemble, DisassemblyError, formatLine } from "./assembler/disassemble.ts";
 export type { Instruction, Line, Operand, Register, Size } from "./assembler/instruction.ts";
+export { type Field, type Struct, struct } from "./assembler/struct.ts";
 export {
   BpfMap,
   type MapOptions,

@@ -1,9 +1,14 @@
 import { randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import type { Secret } from "@turnpike/authn";
+import { UnavailableError } from "../errors.ts";
 
 const COST = { N: 16_384, r: 8, p: 1 } as const;
 const KEY_BYTES = 32;
 const SALT_BYTES = 16;
+
+/** Each takes 16 MiB and some tens of milliseconds of a thread: whoever sends many must not have all of them. */
+const MAX_UNDER_WAY = 64;
+let underWay = 0;
 
 /** A password as it is stored: `scrypt$N$r$p$salt$key`, base64url. */
 export async function hashPassword(password: Secret): Promise<string> {
@@ -22,7 +27,17 @@ export async function verifyPassword(password: Secret, stored: string | undefine
   return timingSafeEqual(key, wanted) && match !== null;
 }
 
-function derive(password: Secret, salt: Buffer, cost: { N: number; r: number; p: number }): Promise<Buffer> {
+async function derive(password: Secret, salt: Buffer, cost: { N: number; r: number; p: number }): Promise<Buffer> {
+  if (underWay >= MAX_UNDER_WAY) throw new UnavailableError("Too many passwords are being checked.");
+  underWay++;
+  try {
+    return await scryptOf(password, salt, cost);
+  } finally {
+    underWay--;
+  }
+}
+
+function scryptOf(password: Secret, salt: Buffer, cost: { N: number; r: number; p: number }): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   scrypt(password.reveal().normalize("NFC"), salt, KEY_BYTES, cost, (error, key) => {
     if (error === null) resolve(key);

@@ -22,6 +22,7 @@ export interface RelayEndpointOptions {
 const SILENCE_MS = 95_000;
 const MAX_RELAYS = 10_000;
 const PATH = "/relay/websocket";
+const BASE = "http://portal.invalid";
 
 /** Where relays link: a WebSocket at `/relay/websocket`. */
 export class RelayEndpoint {
@@ -56,7 +57,9 @@ export class RelayEndpoint {
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const url = new URL(request.url ?? "/", "http://portal.invalid");
+    const target = request.url ?? "/";
+    if (!URL.canParse(target, BASE)) return refuse(socket, { status: 400, headers: {}, body: "" });
+    const url = new URL(target, BASE);
     const serializer = serializerVersion(url.searchParams.get("vsn") ?? undefined);
     if (url.pathname !== PATH) return refuse(socket, { status: 404, headers: {}, body: "" });
     if (serializer === undefined) return refuse(socket, { status: 400, headers: {}, body: "" });

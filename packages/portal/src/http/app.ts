@@ -6,6 +6,7 @@ import { addressPrefixOf } from "@turnpike/authn";
 import { fastify } from "fastify";
 import {
   jsonSchemaTransform,
+  jsonSchemaTransformObject,
   serializerCompiler,
   validatorCompiler,
   type ZodTypeProvider,
@@ -15,11 +16,14 @@ import { guardRoutes, type RegisteredRoute } from "./access.ts";
 import { credentialRoutes } from "./credential-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { fleetRoutes } from "./fleet-routes.ts";
-import { identityRoutes } from "./identity-routes.ts";
 import { operationsRoutes } from "./operations-routes.ts";
+import { pageRoutes } from "./page-routes.ts";
 import { problemOf, sendProblem } from "./problem.ts";
 import { type App, open } from "./routes-types.ts";
+import { sessionRoutes } from "./session-routes.ts";
 import { signInRoutes } from "./sign-in-routes.ts";
+import { tokenRoutes } from "./token-routes.ts";
+import { userRoutes } from "./user-routes.ts";
 
 /** What {@link createApp} may be told. */
 export interface AppOptions {
@@ -79,6 +83,7 @@ export async function createApp(
       })),
     },
     transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
   });
   await app.register(helmet, {
     contentSecurityPolicy: {
@@ -115,9 +120,12 @@ export async function createApp(
       credentialRoutes(scope, services);
       fleetRoutes(scope, services);
       eventRoutes(scope, services);
-      identityRoutes(scope, services);
+      sessionRoutes(scope, services);
+      tokenRoutes(scope, services);
+      userRoutes(scope, services);
       signInRoutes(scope, services);
       operationsRoutes(scope, services);
+      pageRoutes(scope);
       scope.get("/openapi.json", {
         config: open("says what stands in the documentation").config,
         schema: { hide: true },

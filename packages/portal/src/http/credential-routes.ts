@@ -61,7 +61,10 @@ export function credentialRoutes(app: App, services: Services): void {
       if (known === undefined ? !mayDo(ctx, "allocations.end") : !isTheirs && !mayDo(ctx, "allocations.end")) {
         throw new NotFoundError("There is no such credential of yours.");
       }
-      if (!(await credentials.revoke(ctx, username))) {
+      const isOwnUser = known?.actor === normalizeUser(ctx.actor?.id ?? "");
+      // Another minter may have used the same label for the same user.
+      const mintedBy = isOwnUser || mayDo(ctx, "allocations.end") ? undefined : ctx.actor?.id;
+      if (!(await credentials.revoke(ctx, username, { mintedBy }))) {
         if (name === undefined) throw new NotFoundError("There is no such credential, and its name says no end.");
         await credentials.revokeForeign(ctx, username, name.expiresAtUnixSeconds * 1_000);
       }

@@ -1,18 +1,22 @@
-import { fromFastifyRequest } from "@turnpike/authn";
+import { actorLabel, fromFastifyRequest, type OperationContext } from "@turnpike/authn";
 import { z } from "zod";
 import { mayDo } from "../access/roles.ts";
-import { UnavailableError } from "../errors.ts";
+import { PortalError, UnavailableError } from "../errors.ts";
 import type { FleetEvent } from "../fleet/fleet-state.ts";
 import type { Services } from "../services.ts";
+import { contextOf } from "./access.ts";
 import { type App, GUARDED, needs, timeOf } from "./routes-types.ts";
 
 const KEEP_ALIVE_MS = 10_000;
 const MAX_STREAMS = 1_000;
+/** One who may look must not keep all others from it. */
+const MAX_STREAMS_OF_ACTOR = 32;
 const MAX_WAITING_BYTES = 1_048_576;
 
 /** What happens, live, as server-sent events. */
 export function eventRoutes(app: App, services: Services): void {
   const { fleet, gate, streams } = services;
+  const ofActors = new Map<string, number>();
 
   app.get("/v1/events", {
     ...needs("events.read"),
@@ -31,6 +35,12 @@ export function eventRoutes(app: App, services: Services): void {
     },
     handler: (request, reply) => {
       if (streams.open >= MAX_STREAMS) throw new UnavailableError("There are too many streams of events.");
+      const whose = ownLabel(contextOf(request));
+      const own = ofActors.get(whose) ?? 0;
+      if (own >= MAX_STREAMS_OF_ACTOR) {
+        const detail = `You have ${own} streams of events open already.`;
+        throw new PortalError({ status: 429, title: "Too Many Requests", detail, retryAfterSeconds: 10 });
+      }
       const { type, user } = request.query;
       const asking = fromFastifyRequest(request);
       reply.hijack();
@@ -45,6 +55,7 @@ export function eventRoutes(app: App, services: Services): void {
       });
       raw.write(": open\n\n");
       streams.open++;
+      ofActors.set(whose, own + 1);
       const write = (text: string): void => {
         if (raw.writableLength > MAX_WAITING_BYTES) raw.destroy();
         else raw.write(text);
@@ -66,11 +77,18 @@ export function eventRoutes(app: App, services: Services): void {
       timer.unref();
       raw.once("close", () => {
         streams.open--;
+        const left = (ofActors.get(whose) ?? 1) - 1;
+        if (left === 0) ofActors.delete(whose);
+        else ofActors.set(whose, left);
         clearInterval(timer);
         unlisten();
       });
     },
   });
+}
+
+function ownLabel({ actor }: OperationContext): string {
+  return actor === undefined ? "nobody" : actorLabel(actor);
 }
 
 /** JSON has no line breaks of its own, and a type that had one would be another event. */

@@ -4,6 +4,7 @@ import type { LinkedRelay } from "../fleet/fleet-state.ts";
 import type { Services } from "../services.ts";
 import type { RegisteredRelay } from "../store/relays.ts";
 import { contextOf } from "./access.ts";
+import { nextPage, pageOf, pageQuery } from "./paging.ts";
 import { type App, GUARDED, needs, problems, timeOf } from "./routes-types.ts";
 import { allocation, identifier, newRelayBody, newRelayResponse, relay } from "./schemas.ts";
 
@@ -19,12 +20,13 @@ export function fleetRoutes(app: App, services: Services): void {
       operationId: "listRelays",
       summary: "List relays",
       tags,
-      response: { 200: z.object({ relays: z.array(relay) }), ...GUARDED },
+      querystring: z.object(pageQuery),
+      response: { 200: z.object({ relays: z.array(relay), next: nextPage }), ...GUARDED },
     },
     handler: async (request) => {
       const linked = new Map((await fleet.relays()).map((each) => [each.id, each]));
-      const registered = await relays.list(contextOf(request));
-      return { relays: registered.map((each) => toRelay(each, linked.get(each.id))) };
+      const { items, ...rest } = pageOf(await relays.list(contextOf(request)), ({ id }) => id, request.query);
+      return { ...rest, relays: items.map((each) => toRelay(each, linked.get(each.id))) };
     },
   });
 
@@ -89,10 +91,10 @@ export function fleetRoutes(app: App, services: Services): void {
     schema: {
       operationId: "listAllocations",
       summary: "List living allocations",
-      description: "At most 10,000.",
+      description: "Of at most 10,000 in all.",
       tags,
-      querystring: z.object({ user: z.string().max(508).optional(), relay: identifier.optional() }),
-      response: { 200: z.object({ allocations: z.array(allocation) }), ...GUARDED },
+      querystring: z.object({ ...pageQuery, user: z.string().max(508).optional(), relay: identifier.optional() }),
+      response: { 200: z.object({ allocations: z.array(allocation), next: nextPage }), ...GUARDED },
     },
     handler: async (request) => {
       const { user, relay: relayId } = request.query;
@@ -100,8 +102,10 @@ export function fleetRoutes(app: App, services: Services): void {
       const wanted = all.filter(
         (each) => (user === undefined || each.actor === user) && (relayId === undefined || each.relayId === relayId),
       );
+      const { items, ...rest } = pageOf(wanted, ({ id }) => id, request.query);
       return {
-        allocations: wanted.map((each) => ({
+        ...rest,
+        allocations: items.map((each) => ({
           id: each.id,
           relay: each.relayId,
           user: each.actor,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { NotFoundError, UnavailableError } from "../errors.ts";
-import type { CredentialCache } from "@turnpike/authn";
+import type { CredentialCache, OperationContext } from "@turnpike/authn";
 import type { Services } from "../services.ts";
 import { listAudit } from "../store/audit.ts";
 import { contextOf } from "./access.ts";
@@ -35,6 +35,15 @@ export function operationsRoutes(app: App, services: Services): void {
     },
   });
 
+  const storeAnswers = oncePerSecond(async (ctx: OperationContext) => {
+    try {
+      await services.store.reader(ctx).selectFrom("settings").select("key").limit(1).execute();
+      return true;
+    } catch {
+      return false;
+    }
+  });
+
   app.get("/healthz", {
     config: { ...open("says only that the process lives").config, rateLimit: false },
     schema: {
@@ -58,14 +67,20 @@ export function operationsRoutes(app: App, services: Services): void {
     },
     handler: async (request) => {
       if (!services.isServing()) throw new UnavailableError("The portal is stopping.");
-      try {
-        await services.store.reader(contextOf(request)).selectFrom("settings").select("key").limit(1).execute();
-      } catch {
-        throw new UnavailableError("The store does not answer.");
-      }
+      if (!(await storeAnswers(contextOf(request)))) throw new UnavailableError("The store does not answer.");
       return { status: "ready" as const, fleet: services.fleet.isWhole ? ("whole" as const) : ("partial" as const) };
     },
   });
+}
+
+/** Everybody may ask whether the portal is ready, as often as they like: the store is asked once a second. */
+function oncePerSecond<Argument, Answer>(ask: (argument: Argument) => Promise<Answer>) {
+  let last: { readonly answer: Promise<Answer>; readonly atMs: number } | undefined;
+  return (argument: Argument): Promise<Answer> => {
+    const nowMs = performance.now();
+    if (last === undefined || nowMs - last.atMs >= 1_000) last = { answer: ask(argument), atMs: nowMs };
+    return last.answer;
+  };
 }
 
 function cacheRoutes(app: App, { cache }: Services): void {

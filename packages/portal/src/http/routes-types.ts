@@ -36,13 +36,14 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   404: "There is no such thing",
   409: "Something stands in the way",
   413: "The request is too large",
+  414: "The path is longer than any that there is",
   415: "The content is not JSON",
   429: "Too many requests, or too many failed attempts",
   500: "An error of the portal",
   503: "It can't be done at the moment",
 };
 
-const ALWAYS = [400, 429, 500, 503] as const;
+const ALWAYS = [400, 414, 429, 500, 503] as const;
 
 interface ProblemResponse {
   readonly description: string;

@@ -10,17 +10,21 @@ export const userId = z
   .regex(USER_ID)
   .meta({ description: "Lower-case letters, digits, and . _ @ - behind the first", examples: ["alice"] });
 export const role = z.enum(ROLES);
+// As ranges, which every generator of requests can read: control characters (Cc) and surrogates without their other half.
+const CONTROLS = String.raw`\u0000-\u001F\u007F-\u009F`;
+const SURROGATES = String.raw`\uD800-\uDFFF`;
+
 const label = z
   .string()
   .min(1)
   .max(128)
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u)
+  .regex(new RegExp(`^[^${CONTROLS}${SURROGATES}]*$`, "u"))
   .meta({ description: "Up to 128 characters without control characters" });
 const endUser = z
   .string()
   .min(1)
   .max(128)
-  .regex(/^[^\p{Cc}\p{Cs}:]*$/u)
+  .regex(new RegExp(`^[^${CONTROLS}${SURROGATES}:]*$`, "u"))
   .meta({ description: "Whose quotas and events it counts for: any name without a colon. Default: whoever asks" });
 const ttl = z
   .int()

@@ -11,32 +11,6 @@ import { loginBody } from "./schemas.ts";
 
 const tags = ["identity"];
 
-const PAGE = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Turnpike: sign in</title>
-<p id="state">Signing in …</p>
-<script src="/sign-in.js"></script>
-</html>
-`;
-
-// The code stands behind the "#", which browsers send to nobody and servers don't log.
-const SCRIPT = `"use strict";
-const code = location.hash.slice(1);
-history.replaceState(null, "", location.pathname);
-fetch("/v1/login", {
-  method: "POST",
-  headers: { "content-type": "application/json" },
-  body: JSON.stringify({ code }),
-}).then((response) => {
-  document.getElementById("state").textContent = response.ok
-    ? "You are signed in."
-    : "This link is used up or too old. Make a new one: turnpike portal --sign-in-link";
-  if (response.ok) location.replace("/");
-});
-`;
-
 type Proof =
   | { readonly kind: "proven"; readonly actor: ExternalActor }
   | { readonly kind: "wrong" }
@@ -102,17 +76,6 @@ export function signInRoutes(app: App, services: Services): void {
       const takenBack = await sessions.end(contextOf(request), fromFastifyRequest(request));
       return reply.code(204).header("set-cookie", takenBack).send(null);
     },
-  });
-
-  app.get("/sign-in", {
-    config: open("the page of a one-time link").config,
-    schema: { hide: true },
-    handler: (_request, reply) => reply.type("text/html; charset=utf-8").header("cache-control", "no-store").send(PAGE),
-  });
-  app.get("/sign-in.js", {
-    config: open("the page of a one-time link").config,
-    schema: { hide: true },
-    handler: (_request, reply) => reply.type("text/javascript; charset=utf-8").send(SCRIPT),
   });
 }
 

@@ -24,3 +24,16 @@ export async function findActor(
   if (user.kind === "service") return { kind: "service", id, roles };
   return { kind: "user", id, ...(user.name === null ? {} : { name: user.name }), roles };
 }
+
+/** {@link findActor} for a whole list: whoever stands in it many times is looked up once. */
+export function actorFinder(
+  db: Kysely<Database>,
+): (who: { readonly kind: string; readonly id: string }) => Promise<ExternalActor | undefined> {
+  const found = new Map<string, Promise<ExternalActor | undefined>>();
+  return (who) => {
+    const key = JSON.stringify([who.kind, who.id]);
+    const known = found.get(key) ?? findActor(db, who);
+    found.set(key, known);
+    return known;
+  };
+}

@@ -61,8 +61,12 @@ export class Credentials {
     return row && { actor: row.actor, mintedBy: row.minted_by };
   }
 
-  /** Revokes a credential and all that share its label. Tells whether it is known. */
-  async revoke(ctx: OperationContext, username: string): Promise<boolean> {
+  /** Revokes a credential and all that share its label, or of those what one minted. Tells whether it is known. */
+  async revoke(
+    ctx: OperationContext,
+    username: string,
+    { mintedBy }: { readonly mintedBy?: string | undefined } = {},
+  ): Promise<boolean> {
     return this.#store.mutate(ctx, { action: "credential.revoked", target: username }, async (trx) => {
       const row = await trx
         .selectFrom("credentials")
@@ -70,7 +74,11 @@ export class Credentials {
         .where("username", "=", username)
         .executeTakeFirst();
       if (row === undefined) return false;
-      await revokeWhere(this.#store, trx, { actor: row.actor, label: row.label });
+      await revokeWhere(this.#store, trx, {
+        actor: row.actor,
+        label: row.label,
+        ...(mintedBy === undefined ? {} : { mintedBy }),
+      });
       return true;
     });
   }
@@ -127,11 +135,11 @@ export class Credentials {
   }
 }
 
-/** Revokes an actor's credentials, or those of one label, and tells the relays. */
+/** Revokes an actor's credentials, or those of one label or of one who minted them, and tells the relays. */
 export async function revokeWhere(
   store: Store,
   trx: Transaction<Database>,
-  { actor, label }: { readonly actor: string; readonly label?: string },
+  { actor, label, mintedBy }: { readonly actor: string; readonly label?: string; readonly mintedBy?: string },
 ): Promise<void> {
   const now = store.clock.unixMs();
   let living = trx
@@ -144,6 +152,10 @@ export async function revokeWhere(
   if (label !== undefined) {
     living = living.where("label", "=", label);
     update = update.where("label", "=", label);
+  }
+  if (mintedBy !== undefined) {
+    living = living.where("minted_by", "=", mintedBy);
+    update = update.where("minted_by", "=", mintedBy);
   }
   const rows = await living.execute();
   await update.where("revoked_at", "is", null).execute();

@@ -1,5 +1,5 @@
 import type { OperationContext, Session, SessionStore as SessionStoreLike, StoredSession } from "@turnpike/authn";
-import { findActor } from "./actors.ts";
+import { actorFinder, findActor } from "./actors.ts";
 import type { SessionsTable } from "./schema.ts";
 import type { Store } from "./store.ts";
 
@@ -61,8 +61,9 @@ export class SessionStore implements SessionStoreLike {
     let query = db.selectFrom("sessions").selectAll().orderBy("created_at", "desc").orderBy("id").limit(10_000);
     if (actorId !== undefined) query = query.where("actor_id", "=", actorId);
     const sessions: Session[] = [];
+    const actorOf = actorFinder(db);
     for (const row of await query.execute()) {
-      const actor = await findActor(db, { kind: row.actor_kind, id: row.actor_id });
+      const actor = await actorOf({ kind: row.actor_kind, id: row.actor_id });
       if (actor !== undefined) sessions.push({ ...sessionOf(row), actor });
     }
     return sessions;

@@ -1,5 +1,5 @@
 import type { AccessToken, AccessTokenStore, OperationContext, StoredAccessToken } from "@turnpike/authn";
-import { findActor } from "./actors.ts";
+import { actorFinder, findActor } from "./actors.ts";
 import type { TokensTable } from "./schema.ts";
 import type { Store } from "./store.ts";
 
@@ -63,8 +63,9 @@ export class TokenStore implements AccessTokenStore {
     let query = db.selectFrom("tokens").selectAll().orderBy("created_at", "desc").orderBy("id").limit(10_000);
     if (actorId !== undefined) query = query.where("actor_id", "=", actorId);
     const tokens: AccessToken[] = [];
+    const actorOf = actorFinder(db);
     for (const row of await query.execute()) {
-      const actor = await findActor(db, { kind: row.actor_kind, id: row.actor_id });
+      const actor = await actorOf({ kind: row.actor_kind, id: row.actor_id });
       if (actor !== undefined) tokens.push({ ...tokenOf(row), actor });
     }
     return tokens;

@@ -53,8 +53,13 @@ export class Users {
     this.#store = store;
   }
 
-  async list(ctx: OperationContext): Promise<readonly User[]> {
-    const rows = await this.#store.reader(ctx).selectFrom("users").selectAll().orderBy("id").limit(10_000).execute();
+  /** In the order of their ids, after one. */
+  async list(
+    ctx: OperationContext,
+    { after = "", limit }: { readonly after?: string | undefined; readonly limit: number },
+  ): Promise<readonly User[]> {
+    const all = this.#store.reader(ctx).selectFrom("users").selectAll();
+    const rows = await all.where("id", ">", after).orderBy("id").limit(limit).execute();
     return rows.map(userOf);
   }
 

@@ -79,6 +79,14 @@ describe("quotas", () => {
     expect(ask("f", "198.51.100.2").decision).toMatchObject({ code: 486 });
   });
 
+  test("IPv4 clients in IPv6 form are as far apart as they are", () => {
+    const { ask, store } = setUp({ quotas: { addressPrefix: 1 } });
+    expect(ask("a", "::ffff:198.51.100.1").decision).toMatchObject({ admitted: true });
+    expect(ask("b", "::ffff:198.51.100.2").decision).toMatchObject({ admitted: true });
+    expect(ask("c", "198.51.100.1").decision).toMatchObject({ code: 486 });
+    expect(store.count("prefix 198.51.100.2/32")).toBe(1);
+  });
+
   test("a user's own quota comes from limitsFor, with lifetime and rates", async () => {
     const { ask } = setUp({
       quotas: { user: 1 },

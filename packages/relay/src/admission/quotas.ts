@@ -44,7 +44,9 @@ export function quotasFor(
 }
 
 function prefixText(settings: QuotaSettings, client: IpAddress): string {
-  const { family } = client;
+  // A proxy may name an IPv4 client by its IPv4-mapped address: all of those share one /64.
+  const isMapped = client.w0 === 0 && client.w1 === 0 && client.w2 === 0xffff;
+  const family = isMapped ? 4 : client.family;
   const length = family === 4 ? (settings.ipv4PrefixLength ?? 32) : (settings.ipv6PrefixLength ?? 64);
   const bits = family === 4 ? length + 96 : length;
   const word = (value: number, index: number): number => {

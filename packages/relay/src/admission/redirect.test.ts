@@ -1,6 +1,13 @@
 import { formatTransportAddress, transportAddress } from "@turnpike/stun";
 import { expect, test } from "vitest";
-import { type FleetRelay, redirectByPrefix, redirectionFor, redirectToLeastLoaded } from "./redirect.ts";
+import {
+  type FleetRelay,
+  redirectByFirst,
+  redirectByPrefix,
+  redirectByRules,
+  redirectionFor,
+  redirectToLeastLoaded,
+} from "./redirect.ts";
 
 function question(client = "198.51.100.7", allocations = 0, draining = false) {
   return {
@@ -28,6 +35,28 @@ test("by prefix: the first rule that fits, with a server of the client's family"
   // No server of its family: it stays, as RFC 8489 §10 wants.
   expect(redirectionFor(policy, question("2001:db8:1::1"))).toBeUndefined();
   expect(redirectionFor(policy, question("2001:db8:2::1"))).toBeUndefined();
+});
+
+test("by rules: the first of which all holds, of user, address and load", () => {
+  const policy = redirectByRules([
+    { users: ["Alice"], prefixes: ["198.51.100.0/24", "203.0.113.1"], servers: ["192.0.2.1:3478"] },
+    { users: ["bob"], draining: true, servers: ["192.0.2.2:3478"] },
+    { minAllocations: 100, servers: ["192.0.2.3:3478"] },
+    { draining: true, servers: ["192.0.2.4:3478"] },
+  ]);
+  const to = (actor: string, ...asked: Parameters<typeof question>): string | undefined =>
+    serverOf(redirectionFor(policy, { ...question(...asked), actor }));
+  expect(to("alice")).toBe("192.0.2.1:3478");
+  expect(to("alice", "203.0.113.1")).toBe("192.0.2.1:3478");
+  expect(to("alice", "203.0.113.2")).toBeUndefined();
+  expect(to("bob")).toBeUndefined();
+  expect(to("bob", undefined, 100, true)).toBe("192.0.2.2:3478");
+  expect(to("carol", undefined, 100)).toBe("192.0.2.3:3478");
+  expect(to("carol", undefined, 99, true)).toBe("192.0.2.4:3478");
+  expect(() => redirectByRules([{ minAllocations: -1, servers: ["192.0.2.1:1"] }])).toThrow(RangeError);
+  const first = redirectByFirst([policy, () => ({ servers: ["192.0.2.5:3478"] })]);
+  expect(serverOf(redirectionFor(first, question("203.0.113.2")))).toBe("192.0.2.5:3478");
+  expect(redirectByFirst([])(question())).toBeUndefined();
 });
 
 test("wrong rules are refused at the start", () => {

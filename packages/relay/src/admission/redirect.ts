@@ -1,5 +1,6 @@
+import { normalizeUser } from "@turnpike/authn/turn";
 import { formatTransportAddress, parseTransportAddress, type TransportAddress } from "@turnpike/stun";
-import { type AddressRange, addressRange, type ClientTransport, rangeContains } from "@turnpike/turn";
+import { addressRange, type ClientTransport, rangeContains } from "@turnpike/turn";
 
 /** Who wants to allocate, and how full the relay is. */
 export interface RedirectQuestion {
@@ -31,16 +32,50 @@ export interface Redirection {
   readonly alternateDomain?: string;
 }
 
+/** Whom a rule sends elsewhere: those for whom all holds that it says. One that says nothing is for everybody. */
+export interface RedirectRule extends RedirectTarget {
+  /** Actors, in any spelling of their names. */
+  readonly users?: readonly string[];
+  /** Of clients: an address, a CIDR prefix or `A-B`. */
+  readonly prefixes?: readonly string[];
+  /** From so many living allocations of this relay on. */
+  readonly minAllocations?: number;
+  /** True: only while this relay takes no more. */
+  readonly draining?: boolean;
+}
+
+/** Tells where to go by a table: the first rule that fits. @throws TypeError or RangeError for a rule of a wrong form. */
+export function redirectByRules(rules: readonly RedirectRule[]): RedirectPolicy {
+  const table = rules.map((rule) => {
+    checkTarget(rule);
+    const { users, prefixes, minAllocations = 0, draining = false } = rule;
+    if (!(minAllocations >= 0)) throw new RangeError(`Cannot redirect from ${minAllocations} allocations on`);
+    const names = users && new Set(users.map((name) => normalizeUser(name)));
+    const ranges = prefixes?.map((prefix) => addressRange(prefix));
+    const fits = ({ actor, client, load }: RedirectQuestion): boolean =>
+      names?.has(normalizeUser(actor)) !== false &&
+      ranges?.some((range) => rangeContains(range, client)) !== false &&
+      load.allocations >= minAllocations &&
+      (load.draining || !draining);
+    return { fits, rule };
+  });
+  return (question) => table.find(({ fits }) => fits(question))?.rule;
+}
+
 /** Tells where to go by the client's address: the first rule that fits. */
-export function redirectByPrefix(
-  rules: readonly ({ readonly prefix: string } & RedirectTarget)[],
-): (question: RedirectQuestion) => RedirectTarget | undefined {
-  const table: { readonly range: AddressRange; readonly target: RedirectTarget }[] = [];
-  for (const { prefix, ...target } of rules) {
-    checkTarget(target);
-    table.push({ range: addressRange(prefix), target });
-  }
-  return ({ client }) => table.find(({ range }) => rangeContains(range, client))?.target;
+export function redirectByPrefix(rules: readonly ({ readonly prefix: string } & RedirectTarget)[]): RedirectPolicy {
+  return redirectByRules(rules.map(({ prefix, ...target }) => ({ ...target, prefixes: [prefix] })));
+}
+
+/** What the first policy says that sends a client elsewhere. */
+export function redirectByFirst(policies: readonly RedirectPolicy[]): RedirectPolicy {
+  return (question) => {
+    for (const policy of policies) {
+      const target = policy(question);
+      if (target !== undefined) return target;
+    }
+    return undefined;
+  };
 }
 
 /** Another relay of the fleet. */

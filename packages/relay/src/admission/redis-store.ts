@@ -1,7 +1,7 @@
-import { createClient } from "@redis/client";
 import { type Logger, silentLogger } from "../logger.ts";
 import { SampledLog } from "../sampled-log.ts";
 import type { AdmissionStore, Reservation, Reserved } from "./admission-store.ts";
+import { connectRedis, type RedisClient, within } from "./redis-connection.ts";
 
 /** What {@link RedisAdmissionStore} is made with. */
 export interface RedisAdmissionStoreOptions {
@@ -23,7 +23,7 @@ export interface RedisAdmissionStoreOptions {
  * Checking and taking are one atomic script. All keys of a prefix have one hash tag, and so one slot of a cluster.
  */
 export class RedisAdmissionStore implements AdmissionStore {
-  readonly #client: ReturnType<typeof createClient>;
+  readonly #client: RedisClient;
   readonly #prefix: string;
   readonly #leaseMs: number;
   readonly #timeoutMs: number;
@@ -33,28 +33,14 @@ export class RedisAdmissionStore implements AdmissionStore {
   readonly #unreleased = new Map<string, readonly string[]>();
   readonly #timer: NodeJS.Timeout;
   #renewing: Promise<void> = Promise.resolve();
-  #connected = false;
   #closed = false;
 
-  private constructor(options: RedisAdmissionStoreOptions) {
-    const leaseSeconds = options.leaseSeconds ?? 30;
-    if (!(leaseSeconds > 0)) throw new RangeError(`Cannot lease for ${leaseSeconds} s: use a number above 0`);
+  private constructor(options: RedisAdmissionStoreOptions, leaseSeconds: number, client: RedisClient) {
     this.#leaseMs = Math.ceil(leaseSeconds * 1000);
     this.#timeoutMs = options.timeoutMs ?? 1000;
     this.#prefix = `{${options.prefix ?? "turnpike"}}:quota:`;
     this.#log = new SampledLog({ logger: options.logger ?? silentLogger, monotonicMs: () => performance.now() });
-    // Commands fail at once while the server is away: a client that waits for them would have given up.
-    this.#client = createClient({
-      url: options.url,
-      disableOfflineQueue: true,
-      socket: {
-        connectTimeout: 5000,
-        // A server that isn't there at the start is a wrong configuration; later it is waited for.
-        reconnectStrategy: (retries, cause) =>
-          this.#connected ? Math.min(2000, 50 * 2 ** Math.min(retries, 8)) : cause,
-      },
-    });
-    this.#client.on("error", (error) => this.#reportAway(error));
+    this.#client = client;
     this.#timer = setInterval(() => {
       this.#renewing = this.#renewing.then(() => this.#renew());
     }, this.#leaseMs / 3);
@@ -63,16 +49,14 @@ export class RedisAdmissionStore implements AdmissionStore {
 
   /** Connects. Rejects if the server can't be reached, or the URL is none. */
   static async connect(options: RedisAdmissionStoreOptions): Promise<RedisAdmissionStore> {
-    const store = new RedisAdmissionStore(options);
-    try {
-      await store.#within(store.#client.connect(), 5000);
-      store.#connected = true;
-      return store;
-    } catch (error) {
-      clearInterval(store.#timer);
-      store.#client.destroy();
-      throw error;
-    }
+    const leaseSeconds = options.leaseSeconds ?? 30;
+    if (!(leaseSeconds > 0)) throw new RangeError(`Cannot lease for ${leaseSeconds} s: use a number above 0`);
+    const made: { store?: RedisAdmissionStore } = {};
+    const client = await connectRedis(options.url, (error) => {
+      if (made.store !== undefined) made.store.#reportAway(error);
+    });
+    made.store = new RedisAdmissionStore(options, leaseSeconds, client);
+    return made.store;
   }
 
   async reserve({ lease, quotas }: Reservation): Promise<Reserved> {
@@ -149,13 +133,13 @@ export class RedisAdmissionStore implements AdmissionStore {
         leasesOf.set(key, [...(leasesOf.get(key) ?? []), lease]);
       }
     }
-    for (const [key, members] of leasesOf) await this.#within(this.#client.zRem(key, members), this.#timeoutMs);
+    for (const [key, members] of leasesOf) await within(this.#client.zRem(key, members), this.#timeoutMs);
     for (const lease of leases) this.#unreleased.delete(lease);
   }
 
   #run(script: string, keys: readonly string[], values: readonly (string | number)[]): Promise<unknown> {
     const call = this.#client.eval(script, { keys: [...keys], arguments: values.map(String) });
-    return this.#within(call, this.#timeoutMs);
+    return within(call, this.#timeoutMs);
   }
 
   async #attempt(action: () => Promise<void>): Promise<void> {
@@ -166,20 +150,8 @@ export class RedisAdmissionStore implements AdmissionStore {
     }
   }
 
-  async #within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs);
-    });
-    try {
-      return await Promise.race([promise, timeout]);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
   #reportAway(error: unknown): void {
-    if (this.#connected && !this.#closed) this.#log.error({ err: error }, "The store of quotas can't be reached");
+    if (!this.#closed) this.#log.error({ err: error }, "The store of quotas can't be reached");
   }
 }
 

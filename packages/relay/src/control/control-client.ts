@@ -36,7 +36,10 @@ export async function* followRelay(socketPath: string, request: ControlRequest):
   try {
     for await (const line of createInterface({ input: response })) yield parse(line);
   } catch (error) {
-    if (request.signal?.aborted !== true) throw error;
+    if (error instanceof ControlError) throw error;
+    if (request.signal?.aborted !== true) {
+      throw new ControlError(`The relay at ${socketPath} ended, or cut the connection`, { cause: error });
+    }
   } finally {
     response.destroy();
   }

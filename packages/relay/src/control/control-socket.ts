@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
-import { OperationContext } from "@turnpike/authn";
+import { OperationContext, printable } from "@turnpike/authn";
 import type { AllocationDescription } from "@turnpike/turn";
 import { z } from "zod";
 import { prefixSubject } from "../defence/guess-defence.ts";
@@ -67,7 +67,7 @@ export async function startControlSocket(options: ControlSocketOptions): Promise
 /** An allocation as administrators see it: plain JSON. */
 export function plainAllocation(allocation: AllocationDescription): Readonly<Record<string, unknown>> {
   const { context, ...rest } = allocation;
-  return { ...allocationFields(context), ...rest };
+  return { ...allocationFields(context), ...rest, username: printable(context.username) };
 }
 
 /** A socket that a relay left behind when it died is in the way; that of one that lives must stay. */

@@ -21,6 +21,7 @@ afterEach(async () => {
 function stats(): RelayStats {
   return {
     allocations: 3,
+    draining: false,
     relaySockets: 3,
     reservedPorts: 1,
     portsInUse: 4,

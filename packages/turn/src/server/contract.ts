@@ -1,7 +1,8 @@
 import type { AddressRegister, IpAddress, StunCrypto, TransportAddress } from "@turnpike/stun";
 import type { AuthenticationDecision, AuthenticationRequest } from "./authentication.ts";
 import type { LifecycleEvent } from "./events.ts";
-import type { Meter, Rate } from "./meter.ts";
+import type { AllocationLimits, SourceGate } from "./limits.ts";
+import type { Meter } from "./meter.ts";
 import type { PeerPolicy } from "./peer-policy.ts";
 
 /**
@@ -96,14 +97,6 @@ export interface RelaySocket {
   readonly local: TransportAddress;
   /** What peers and clients are told: the external address if there is one, else `local`. */
   readonly relayed: TransportAddress;
-}
-
-/** What a user may relay: of one allocation, and of all allocations of the actor together. */
-export interface AllocationLimits {
-  readonly allocation?: Rate;
-  readonly actor?: Rate;
-  /** The caller's handle of what the actor's allocations share, for `ServerOptions.metersFor`. */
-  readonly actorSlot?: number;
 }
 
 /** Replies to the engine's questions. `questionId` names the question. */
@@ -335,40 +328,6 @@ export interface ServerOptions {
   readonly events?: boolean | ((type: LifecycleEvent["type"]) => boolean);
   /** Limits by source, asked before anything is done for a client. Default: none. */
   readonly gate?: SourceGate;
-}
-
-/** Limits by source. Called for each request: it allocates nothing. */
-export interface SourceGate {
-  /**
-   * Whether a client is banned: its requests get silence, but for those of a five-tuple that has an allocation. Who
-   * bans for cause ends what lives as well. Default: nobody is.
-   */
-  isShutOut?(client: IpAddress, monotonicMs: number): boolean;
-  /** Whether a request may be looked at. False: it gets silence. */
-  admitsRequest(client: IpAddress, monotonicMs: number): boolean;
-  /** Whether a challenge (401, 438) may be sent. False: the client gets silence. */
-  admitsChallenge(client: IpAddress, monotonicMs: number): boolean;
-}
-
-/** What of {@link ServerOptions} may change while the engine runs. */
-export type EngineLimits = Pick<
-  ServerOptions,
-  | "maxLifetimeSeconds"
-  | "maxPermissionsPerAllocation"
-  | "maxChannelsPerAllocation"
-  | "maxConnectionsPerAllocation"
-  | "maxPendingAuthentications"
-  | "maxPendingAuthenticationsPerPrefix"
-  | "unauthenticatedBytesPerSecond"
->;
-
-/** What an allocation may from here on, in place of what its admission answer said. */
-export interface LimitChange {
-  /** Of the `admit` question by which it came to be. */
-  readonly questionId: number;
-  readonly limits: AllocationLimits | undefined;
-  /** Caps what refreshes are granted. Absent: no cap of its own. */
-  readonly maxLifetimeSeconds?: number;
 }
 
 /**

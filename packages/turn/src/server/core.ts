@@ -1,7 +1,8 @@
 import type { StunCrypto, StunMessage } from "@turnpike/stun";
 import type { Allocation, ClientAddress } from "./allocation.ts";
-import type { EngineLimits, Listener, Now, Output, ServerOptions } from "./contract.ts";
+import type { Listener, Now, Output, ServerOptions } from "./contract.ts";
 import type { AllocationContext, DeletionReason, FiveTuple, LifecycleEvent } from "./events.ts";
+import type { EngineLimits } from "./limits.ts";
 import { Nonces } from "./nonce.ts";
 import { Registry } from "./registry.ts";
 import { ReplyLimiter } from "./reply-limiter.ts";

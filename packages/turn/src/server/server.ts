@@ -6,10 +6,8 @@ import { handleBinding } from "./binding.ts";
 import {
   type Answer,
   type ClientSource,
-  type EngineLimits,
   type Forward,
   type IcmpReport,
-  type LimitChange,
   type Now,
   type Output,
   type ServerEngine,
@@ -23,6 +21,7 @@ import type { AllocationContext, DeletionReason, Totals } from "./events.ts";
 import { HandOver } from "./hand-over.ts";
 import { reportIcmp } from "./icmp.ts";
 import { refuseUnknownAttributes } from "./known-attributes.ts";
+import type { EngineLimits, LimitChange } from "./limits.ts";
 import { Mobility } from "./mobility.ts";
 import { PendingAuthentications } from "./pending-authentications.ts";
 import { bindChannel, createPermission } from "./permissions.ts";
@@ -312,7 +311,7 @@ export class TurnServer implements ServerEngine {
   #mayAsk(source: ClientSource, now: Now): boolean {
     const { gate } = this.#core.options;
     if (gate === undefined) return true;
-    if (gate.isShutOut?.(source.remote, now.monotonicMs) === true && !this.hasAllocation(source)) return false;
+    if (!this.hasAllocation(source) && gate.isShutOut?.(source.remote, now.monotonicMs) === true) return false;
     return gate.admitsRequest(source.remote, now.monotonicMs);
   }
 

@@ -1,4 +1,4 @@
-import { askRelay, type ControlRequest, followRelay } from "@turnpike/relay";
+import { askRelay, type ControlRequest, followRelay, RELAY_EVENT_TYPES } from "@turnpike/relay";
 import { type Command, InvalidArgumentError } from "commander";
 import { CommandError } from "../errors.ts";
 import type { World } from "../world.ts";
@@ -55,9 +55,10 @@ export function addCtlCommand(program: Command, world: World): void {
   ctl
     .command("events")
     .description("follow events, one JSON object a line")
-    .option("--type <TYPE>", "only of this type; repeatable", collect, [])
+    .option("--type <TYPE>", "only of this type; repeatable", collect)
     .option("--user <NAME>", "only of this user")
-    .action(async ({ type, user }: { readonly type: readonly string[]; readonly user?: string }) => {
+    .addHelpText("after", `\nTypes: ${RELAY_EVENT_TYPES.join(", ")}`)
+    .action(async ({ type, user }: { readonly type?: readonly string[]; readonly user?: string }) => {
       const ended = new AbortController();
       const unlisten = world.onStopSignal(() => ended.abort());
       const query = { type, user };
@@ -118,7 +119,7 @@ function addBanCommand({ ctl, ask, print }: Parts): void {
     );
 }
 
-function collect(text: string, previous: readonly string[]): readonly string[] {
+function collect(text: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, text];
 }
 

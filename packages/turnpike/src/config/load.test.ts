@@ -128,6 +128,18 @@ key = "AAAA"
       "2:27: authn.schemes_turn[1]: must be one of: portal, static, shared-secret, oauth, webhook",
     ],
     [
+      `[[redirect.rule]]\nservers = ["relay.example.org:3478"]`,
+      '2:12: redirect.rule[0].servers[0]: Cannot redirect to "relay.example.org:3478": expected ADDRESS:PORT, such as 192.0.2.1:3478',
+    ],
+    [
+      `[quota]\nstore = "redis://127.0.0.1"\n[redirect]\nleast_loaded = true`,
+      "4:16: redirect.least_loaded: needs redirect.advertise: where the others send clients for this relay",
+    ],
+    [
+      `[redirect]\nleast_loaded = true\nadvertise = ["192.0.2.1:3478"]`,
+      "2:16: redirect.least_loaded: needs quota.store: the relays of a fleet tell each other by it how full they are",
+    ],
+    [
       `[relay.nat_discovery]\naddresses = ["192.0.2.1"]`,
       "2:13: relay.nat_discovery.addresses: must be two addresses of this machine",
     ],

@@ -4,9 +4,11 @@ import { hints } from "./hints-schema.ts";
 import { externalAuth, externalAuthCache } from "./schema-external-auth.ts";
 import { authn, oauth, penalties, webhook } from "./schema-authn.ts";
 import { protocolKeys, streams } from "./schema-protocol.ts";
+import { redirect } from "./schema-redirect.ts";
 import { settings } from "./setting.ts";
 import {
   checkAddress,
+  checkAddressPrefix,
   checkEventType,
   checkExternalAddress,
   checkListenSpec,
@@ -217,6 +219,11 @@ const portal = z.strictObject({
     defaultText: "none: there is one portal",
     secret: true,
   }),
+  trusted_proxies: z.array(checkedText(checkAddressPrefix)).prefault([]).register(settings, {
+    flag: "--portal-trusted-proxy",
+    value: "CIDR",
+    description: "a reverse proxy before the portal, whose X-Forwarded-For is believed: an address or prefix",
+  }),
   public_url: z.string().min(1).optional().register(settings, {
     flag: "--public-url",
     value: "URL",
@@ -372,8 +379,13 @@ export const configurationSchema = z
     portal: portal.prefault({}),
     telemetry: telemetry.prefault({}),
     quota: quota.prefault({}),
+    redirect: redirect.prefault({}),
     control: control.prefault({}),
     log: log.prefault({}),
+  })
+  .refine(({ redirect: { least_loaded: wanted }, quota: { store } }) => !wanted || store !== undefined, {
+    path: ["redirect", "least_loaded"],
+    message: "needs quota.store: the relays of a fleet tell each other by it how full they are",
   })
   .superRefine((configuration, context) => {
     if (configuration.authn.schemes_external.includes("basic") && configuration.external_auth.kind === undefined) {

@@ -1,7 +1,13 @@
 import { isIP } from "node:net";
 import { turnHintServer } from "@turnpike/client";
 import { createAddressPolicy, InvalidHintError, parseHint, parseTarget } from "@turnpike/hints";
-import { isRelayEventType, parseExternalAddress, parseListenSpec, RELAY_EVENT_TYPES } from "@turnpike/relay";
+import {
+  isRelayEventType,
+  parseExternalAddress,
+  parseListenSpec,
+  redirectByRules,
+  RELAY_EVENT_TYPES,
+} from "@turnpike/relay";
 import { createPeerPolicy } from "@turnpike/turn";
 
 /** A value is not of its form. The message says what is wrong and what would be right, without the key's name. */
@@ -38,6 +44,11 @@ export function checkExternalAddress(text: string): string {
 /** Checks a peer range: `A`, `A/N` or `A-B`. */
 export function checkPeerRange(text: string): string {
   return checkBy((range) => createPeerPolicy({ deny: [range] }), text);
+}
+
+/** Checks `ADDRESS:PORT` of another server. */
+export function checkRedirectServer(server: string): string {
+  return checkBy((text) => redirectByRules([{ servers: [text] }]), server);
 }
 
 /** Checks a prefix that hints may or may not reach: `A` or `A/N`. */

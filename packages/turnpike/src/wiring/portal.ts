@@ -37,6 +37,7 @@ export async function openPortal(options: {
       schemes: configuration.authn.schemes_external,
       ...(external === undefined ? {} : { verifier: external.verifier, cache: external.cache }),
       ...(configuration.quota.user === undefined ? {} : { defaultMaxAllocations: configuration.quota.user }),
+      trustProxy: portal.trusted_proxies,
       ...(portal.fleet === undefined ? {} : { fleet: portal.fleet }),
       ...(portal.public_url === undefined ? {} : { publicUrl: portal.public_url }),
     });

@@ -5,6 +5,7 @@ import {
   isRelayEventType,
   type LimitsFor,
   plainEvent,
+  type RedirectPolicy,
   type RelayLimits,
   type RelayOptions,
 } from "@turnpike/relay";
@@ -20,6 +21,8 @@ export function relayOptionsOf(options: {
   readonly authenticate: AuthenticateModule;
   /** What a portal says of its users. */
   readonly limitsFor?: LimitsFor | undefined;
+  /** Who is sent to another relay. Default: nobody. */
+  readonly redirect?: RedirectPolicy | undefined;
   readonly logger: Logger;
   /** Who else hears of events. */
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
@@ -49,7 +52,6 @@ export function relayOptionsOf(options: {
     externalAddresses: relay.external_addresses,
     portRange: { min, max },
     peers,
-    penalties: penaltiesOf(configuration.penalties),
     streams: streamLimitsOf(configuration),
     trustedProxies: relay.trusted_proxies,
     ...(relay.tcp_relay === undefined ? {} : { tcpRelay: relay.tcp_relay }),
@@ -64,7 +66,7 @@ export function relayOptionsOf(options: {
       usernameAnonymity: authenticator.usernameAnonymity,
       ...(thirdPartyAuthorization === undefined ? {} : { thirdPartyAuthorization }),
     },
-    limits: limitsOf(configuration, options.limitsFor),
+    limits: relayLimitsOf(configuration, options),
     ...(log.events.length === 0
       ? {}
       : { eventLog: log.events.includes("all") ? {} : { types: log.events.filter(isRelayEventType) } }),
@@ -119,7 +121,14 @@ const DELAYS: Readonly<Record<Configuration["penalties"]["delay"], PenaltyDelay>
   none: { kind: "constant", minSeconds: 0, maxSeconds: 0 },
 };
 
-function limitsOf({ quota }: Configuration, limitsFor: LimitsFor | undefined): RelayLimits {
+/** What of a configuration `relay.configure` takes: all that can change while the relay runs. */
+export function relayLimitsOf(
+  { quota, penalties, relay }: Configuration,
+  {
+    limitsFor,
+    redirect,
+  }: { readonly limitsFor?: LimitsFor | undefined; readonly redirect?: RedirectPolicy | undefined },
+): RelayLimits {
   const quotas = {
     ...(quota.user === undefined ? {} : { user: quota.user }),
     ...(quota.total === undefined ? {} : { total: quota.total }),
@@ -133,6 +142,9 @@ function limitsOf({ quota }: Configuration, limitsFor: LimitsFor | undefined): R
   return {
     quotas,
     perSource,
+    penalties: penaltiesOf(penalties),
+    maxLifetimeSeconds: relay.max_lifetime,
+    ...(redirect === undefined ? {} : { redirect }),
     ...(limitsFor === undefined ? {} : { limitsFor }),
     ...(quota.user_bandwidth === undefined ? {} : { userRate: { bytesPerSecond: quota.user_bandwidth } }),
     ...(quota.allocation_bandwidth === undefined

@@ -15,6 +15,7 @@ import { authenticatorData, type AuthenticatorData, createAuthenticator } from "
 import type { LinkParts } from "./link.ts";
 import type { Question } from "./ask-for-answers.ts";
 import { answerQuestion, createSlowAnswers } from "./questions.ts";
+import { connectFleetLoads, type Fleet, leavingFleet, redirectOf } from "./redirect.ts";
 import { relayOptionsOf } from "./relay-options.ts";
 import type { Notice } from "./thread-authenticator.ts";
 
@@ -56,6 +57,7 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
   let { credentials } = options;
   // A portal may revoke before the relay serves: nothing lives then that could be ended.
   const started: { relay?: Relay } = {};
+  const fleet: Fleet = { loads: undefined };
   const tell = (notice: Notice): void => started.relay?.tellAuthenticators(notice);
   const revocations = createRevocationList({
     onRevoked: (revocation) => {
@@ -92,6 +94,7 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
       answer: (question) => answerQuestion(answers, question as Question),
     },
     limitsFor: link?.orders.limitsFor,
+    redirect: redirectOf(configuration, () => fleet.loads?.relays() ?? []),
     logger,
     onEvent: options.onEvent,
   });
@@ -101,13 +104,15 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
     await link.connect();
   }
   const { store: url } = configuration.quota;
-  const admissionStore = url === undefined ? undefined : await connectQuotaStore(url, logger);
-  const relay = await startRelay({ ...relayOptions, ...(admissionStore && { admissionStore }) }).catch(
-    async (error: unknown) => {
-      await admissionStore?.close();
-      throw error;
-    },
-  );
+  const admissionStore = url === undefined ? undefined : leavingFleet(await connectQuotaStore(url, logger), fleet);
+  let relay: Relay;
+  try {
+    fleet.loads = await connectFleetLoads(configuration, { relay: () => started.relay, logger });
+    relay = await startRelay({ ...relayOptions, ...(admissionStore && { admissionStore }) });
+  } catch (error) {
+    await admissionStore?.close();
+    throw error;
+  }
   started.relay = relay;
   link?.setRelay(relay);
   link?.onFleetSecrets(() => tell({ kind: "replaced", data: describe() }));

@@ -21,6 +21,8 @@ const XDP_FLAGS: Readonly<Record<"generic" | "native", number>> = { generic: 1 <
 const EEXIST = 17;
 const EBUSY = 16;
 const ENOENT = 2;
+const LIVE_FRAMES = 1 << 1;
+const MAX_LIVE_BATCH = 256;
 const VERIFIER_LOG_BYTES = 1 << 20;
 /** Helpers under a licence compatible with the GPL are not used: any name would do. */
 const LICENSE = new TextEncoder().encode("Apache-2.0\0");
@@ -236,6 +238,23 @@ export class Program {
       bytes: out.subarray(0, attributes.read(12)),
       durationNs: attributes.read(36),
     };
+  }
+
+  /**
+   * Runs the program on `times` copies of a packet and carries its verdicts out: what it redirects is sent. For load
+   * generators (BPF_F_TEST_XDP_LIVE_FRAMES). @throws {XdpError}
+   */
+  runLive(packet: Uint8Array, times: number): void {
+    const attributes = new Attributes(this.#system)
+      .u32(0, this.descriptor)
+      .u32(8, packet.length)
+      .pointer(16, packet)
+      .u32(32, times)
+      .u32(64, LIVE_FRAMES)
+      .u32(72, Math.min(times, MAX_LIVE_BATCH));
+    if (attributes.call(COMMAND.programTestRun) < 0) {
+      throw new XdpError(`Cannot send a packet of ${packet.length} bytes`, this.#system.errno());
+    }
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 /**
- * What events cost: the engine with the hub of events, its outlets all on, and none listening, beside an engine that
- * can't tell events at all. `npm run bench:events`. Times are of this machine; the ratios are what counts.
+ * What events cost the engine alone: with the hub of events, its outlets all on, and none listening, beside an engine that
+ * can't tell events at all.
  */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { RELAY_EVENT_TYPES } from "@turnpike/relay";
@@ -14,9 +14,9 @@ import {
   xorPeerAddress,
 } from "@turnpike/stun";
 import type { ServerOptions } from "@turnpike/turn";
-import { EventHub } from "../packages/relay/src/events/event-hub.ts";
-import { EngineHarness, sourceOf, UDP_LISTENER } from "../test/sim/support/engine-harness.ts";
-import { StunClient } from "../test/sim/support/stun-client.ts";
+import { EventHub } from "../../packages/relay/src/events/event-hub.ts";
+import { EngineHarness, sourceOf, UDP_LISTENER } from "../../test/sim/support/engine-harness.ts";
+import { StunClient } from "../../test/sim/support/stun-client.ts";
 
 const PEER = transportAddress("8.8.8.8", 5000);
 const CLIENT = transportAddress("198.51.100.7", 40_000);
@@ -104,32 +104,38 @@ function packets({ options }: Subject): number {
   return (PACKETS * 1000) / (performance.now() - startMs);
 }
 
-const rows = new Map<string, { sessions: number[]; packets: number[] }>();
-const compared = subjects();
-const loud = compared.at(-1)?.hub;
-const channels = RELAY_EVENT_TYPES.map((type) => `turnpike:${type.replaceAll(/[A-Z]/g, (l) => `-${l.toLowerCase()}`)}`);
-for (let round = 0; round <= ROUNDS; round++) {
-  for (const subject of compared) {
-    // Channels are the process's own: they have subscribers only while the loud one is measured.
-    for (const name of subject.hub === loud ? channels : []) subscribe(name, nothing);
-    const row = rows.get(subject.name) ?? { sessions: [], packets: [] };
-    rows.set(subject.name, row);
-    const [made, relayed] = [sessions(subject), packets(subject)];
-    await new Promise((done) => setImmediate(done));
-    for (const name of channels) unsubscribe(name, nothing);
-    // The first round compiles.
-    if (round === 0) continue;
-    row.sessions.push(made);
-    row.packets.push(relayed);
-  }
+/** One subject's best round: what others do on the machine only ever slows. */
+export interface EngineRow {
+  readonly name: string;
+  readonly sessionsPerSecond: number;
+  readonly packetsPerSecond: number;
 }
-// The best of the rounds: what others do on the machine only ever slows.
-const best = (values: readonly number[]): number => Math.max(...values);
-const base = rows.get("events off");
-for (const [name, row] of rows) {
-  const ratio = (of: "sessions" | "packets"): string => (best(row[of]) / best(base?.[of] ?? [])).toFixed(3);
-  console.log(
-    `${name.padEnd(32)} ${Math.round(best(row.sessions))} sessions/s (${ratio("sessions")})  ` +
-      `${(best(row.packets) / 1e6).toFixed(2)} M packets/s (${ratio("packets")})`,
+
+/** Measures each subject in turns. */
+export async function measureEngine(): Promise<readonly EngineRow[]> {
+  const rows = new Map<string, EngineRow>();
+  const compared = subjects();
+  const loud = compared.at(-1)?.hub;
+  const channels = RELAY_EVENT_TYPES.map(
+    (type) => `turnpike:${type.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
   );
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const subject of compared) {
+      const { name } = subject;
+      // Channels are the process's own: they have subscribers only while the loud one is measured.
+      for (const each of subject.hub === loud ? channels : []) subscribe(each, nothing);
+      const [made, relayed] = [sessions(subject), packets(subject)];
+      await new Promise((done) => setImmediate(done));
+      for (const each of channels) unsubscribe(each, nothing);
+      // The first round compiles.
+      if (round === 0) continue;
+      const best = rows.get(name);
+      rows.set(name, {
+        name,
+        sessionsPerSecond: Math.max(made, best?.sessionsPerSecond ?? 0),
+        packetsPerSecond: Math.max(relayed, best?.packetsPerSecond ?? 0),
+      });
+    }
+  }
+  return [...rows.values()];
 }
