@@ -23,7 +23,6 @@ const relay = await (async () => {
     threads: 1,
     coalesceUs: Number(coalesceUs),
     aggregate: plane !== "batched-plain",
-    // All clients of a measurement have one address, and so one share of challenges.
     ...(name !== undefined && {
       kernel: { interfaces: [name], modes: [mode === "generic" ? "generic" : "native"] },
     }),
