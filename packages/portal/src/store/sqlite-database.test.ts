@@ -35,7 +35,9 @@ it("leaves the mode of a database that is there, and opens it again", async () =
 });
 
 it("says what is wrong with a place where no file can be", async () => {
-  await expect(openStore({ location: join(folder, "missing", "turnpike.db") })).rejects.toThrow(/Cannot open the store/);
+  await expect(openStore({ location: join(folder, "missing", "turnpike.db") })).rejects.toThrow(
+    /Cannot open the store/,
+  );
 });
 
 it("takes addresses and databases in memory as SQLite does", async () => {
