@@ -237,6 +237,8 @@ export interface Hairpin {
  */
 export interface NatDiscovery {
   readonly listeners: readonly [number, number, number, number];
+  /** What clients are told of them, in the same order: behind a 1:1 NAT, its side of each. Default: what they are bound to. */
+  readonly addresses?: readonly [TransportAddress, TransportAddress, TransportAddress, TransportAddress];
 }
 
 /** What an ICMP message said: type and code as on the wire, and the next-hop MTU or 0 (RFC 8656 §18.13). */
