@@ -70,16 +70,16 @@ export class WatchedSockets {
   /** Bytes of arena that it takes. */
   static readonly SPACE: number = SocketFactory.SCRATCH + EVENTS * L.epollEvent.size + 4 * 64;
 
-  open(local: TransportAddress, role: SocketRole, listener: number): number | Extract<Opened, { kind: "failed" }> {
+  open(local: TransportAddress, role: SocketRole, listener: number): Opened {
     if (this.#closed) return { kind: "failed", failure: "failed", code: "EBADF" };
     const ipv6 = local.family === 6;
     const { bufferBytes } = this.#options;
     try {
-      const { fd } = this.factory.open(bufferBytes === undefined ? { local } : { local, bufferBytes });
-      const socket = this.table.add(fd, role, ipv6, listener);
-      this.#prepare(fd, ipv6);
-      this.#watch(fd, socket);
-      return socket;
+      const opened = this.factory.open(bufferBytes === undefined ? { local } : { local, bufferBytes });
+      const socket = this.table.add(opened.fd, role, ipv6, listener);
+      this.#prepare(opened.fd, ipv6);
+      this.#watch(opened.fd, socket);
+      return { kind: "opened", socket, local: opened.local };
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       const code = describeErrno(error.errno).split(" ")[0] ?? "";
@@ -103,10 +103,6 @@ export class WatchedSockets {
     this.#prepare(fd, ipv6);
     this.#watch(fd, socket);
     return socket;
-  }
-
-  localAddress(socket: number): TransportAddress {
-    return this.factory.localAddress(this.table.fds[socket] ?? -1);
   }
 
   /** Waits for packets, at most `timeoutMs` (−1: without end). Returns how many sockets are ready. */
