@@ -35,7 +35,7 @@ async function serve(allocations: number): Promise<void> {
   const server = relay.listening[0]?.local.port ?? 0;
   const self = fileURLToPath(import.meta.url);
   const clients = promisify(execFile)(process.execPath, [
-    "--conditions=@turnpike/source",
+    ...process.execArgv,
     self,
     "clients",
     String(server),

@@ -9,6 +9,8 @@ const shared = {
   relayAddresses: [ip],
   realm: user.realm,
   peers: { allow: ["127.0.0.0/8", "10.0.0.0/8"] },
+  // All clients have one address here: each needs a challenge of its own all the same.
+  engine: { unauthenticatedBytesPerSecond: 1e9 },
 };
 const relay = await (async () => {
   const authenticate = { module: new URL("authenticate.ts", import.meta.url).href, data: () => user };
@@ -21,8 +23,6 @@ const relay = await (async () => {
     threads: 1,
     coalesceUs: Number(coalesceUs),
     aggregate: plane !== "batched-plain",
-    // All clients of a measurement have one address, and so one share of challenges.
-    engine: { unauthenticatedBytesPerSecond: 1e9 },
     ...(name !== undefined && {
       kernel: { interfaces: [name], modes: [mode === "generic" ? "generic" : "native"] },
     }),

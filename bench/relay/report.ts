@@ -17,6 +17,10 @@ export interface Run {
   readonly rounds: number;
   readonly seconds: number;
   readonly outcomes: readonly Outcome[];
+  /** What `requests.ts` said; empty: not measured. */
+  readonly requests: string;
+  /** What `allocations.ts` said; empty: not measured. */
+  readonly allocations: string;
 }
 
 /** The middle value; the mean of the two middle ones of an even number. */
@@ -58,6 +62,10 @@ export function markdown(run: Run): string {
   for (const path of new Set(run.outcomes.map((outcome) => outcome.path))) {
     lines.push("", `## ${path === "loopback" ? "Loopback" : "Two network namespaces (veth, MTU 1500)"}`);
     for (const outcome of run.outcomes.filter((each) => each.path === path)) lines.push("", ...table(outcome));
+  }
+  if (run.requests !== "") lines.push("", "## Requests", "", "```text", run.requests, "```");
+  if (run.allocations !== "") {
+    lines.push("", "## A whole port range of allocations, over four reactors", "", "```text", run.allocations, "```");
   }
   return `${[...lines, "", ...READING].join("\n")}\n`;
 }

@@ -1,5 +1,5 @@
 // `npm run bench:relay -- [--quick] [--rounds N] [--seconds S] [--warm S] [--only ID,…] [--paths loopback,namespaces]
-// [--write]`: measures relays beside each other. `--write` makes docs/performance.md and its plot.
+// [--no-requests] [--no-allocations] [--write]`: measures relays beside each other. `--write` makes docs/performance.md and its plot.
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
@@ -12,6 +12,7 @@ import { type Scenario, scenarios } from "./scenarios.ts";
 import { prepare, startSubject, type Subject, type SubjectName, subjectNames } from "./subjects.ts";
 
 const { values } = parseArgs({
+  allowNegative: true,
   options: {
     quick: { type: "boolean", default: false },
     rounds: { type: "string" },
@@ -20,6 +21,8 @@ const { values } = parseArgs({
     only: { type: "string" },
     subjects: { type: "string" },
     paths: { type: "string", default: "loopback,namespaces" },
+    requests: { type: "boolean", default: true },
+    allocations: { type: "boolean", default: true },
     write: { type: "boolean", default: false },
   },
 });
@@ -45,6 +48,10 @@ for (const make of [loopback, namespaces].filter(({ name }) => values.paths.spli
     path.remove();
   }
 }
+const isWhole = !values.quick && values.only === undefined;
+const requests = isWhole && values.requests ? saidBy("requests.ts", ["--conditions=@turnpike/source"]) : "";
+// On what is built, as it is installed: sources would be stripped of their types on every thread.
+const allocations = isWhole && values.allocations ? saidBy("allocations.ts", []) : "";
 const run: Run = {
   machine: `${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, Linux ${release()}`,
   versions: `Node ${process.version}, coturn ${coturnVersion}`,
@@ -52,11 +59,21 @@ const run: Run = {
   rounds,
   seconds,
   outcomes,
+  requests,
+  allocations,
 };
 if (values.write) {
   const docs = new URL("../../docs/", import.meta.url);
   writeFileSync(new URL("performance.md", docs), markdown(run));
   writeFileSync(new URL("performance.svg", docs), plot(run));
+}
+
+/** Runs another measurement, and returns what it said. */
+function saidBy(name: string, flags: readonly string[]): string {
+  const script = fileURLToPath(new URL(name, import.meta.url));
+  const text = execFileSync(process.execPath, [...flags, script], { encoding: "utf8" }).trim();
+  console.log(`\n${text}`);
+  return text;
 }
 
 /** Every subject in turns; a first turn of each is not counted. */

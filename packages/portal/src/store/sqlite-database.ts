@@ -1,3 +1,4 @@
+import { closeSync, openSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import type { SqliteDatabase, SqliteStatement } from "kysely";
 
@@ -6,9 +7,11 @@ const READS = /^\s*(?:select|with|pragma|explain)\b|\breturning\b/i;
 
 /**
  * SQLite of `node:sqlite`, as Kysely's dialect wants it. A file is opened with a write-ahead log, which is synced at
- * each commit: what was answered is on the disk.
+ * each commit: what was answered is on the disk. A new file, and with it its log, is for this user alone: it holds what
+ * credentials are minted by.
  */
 export function openSqliteDatabase(path: string): SqliteDatabase {
+  if (path !== ":memory:") closeSync(openSync(path, "a", 0o600));
   const database = new DatabaseSync(path, { enableForeignKeyConstraints: true });
   database.exec("pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000;");
   return {
