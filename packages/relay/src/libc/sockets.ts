@@ -91,7 +91,9 @@ export class SocketFactory {
           portOf(options.local),
         );
       }
-      return { fd, local: this.localAddress(fd) };
+      const { local, remote } = options;
+      // What was asked for is what it has, unless the kernel chose something of it.
+      return { fd, local: local.port === 0 || remote !== undefined ? this.localAddress(fd) : local };
     } catch (error) {
       libc.close(fd);
       throw error;

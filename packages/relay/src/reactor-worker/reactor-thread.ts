@@ -68,6 +68,9 @@ export class ReactorThread {
   #penalties: PenaltySettings | false;
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
+  /** What the thread is told once all is handled that it said. */
+  #outgoing: ToWorker[] = [];
+  #isListening = false;
   #reactor = -1;
   readonly #lives = new Lives();
   #restart: NodeJS.Timeout | undefined;
@@ -212,13 +215,21 @@ export class ReactorThread {
     this.#port = port1;
     let death = new Error("The thread ended");
     let served = false;
-    const take = (message: FromWorker): void => {
-      if (message.kind === "ready") {
-        served = true;
-        this.#brief();
-        ready();
-      } else {
-        this.#handle(message);
+    const take = (messages: readonly FromWorker[]): void => {
+      this.#isListening = true;
+      try {
+        for (const message of messages) {
+          if (message.kind === "ready") {
+            served = true;
+            this.#brief();
+            ready();
+          } else {
+            this.#handle(message);
+          }
+        }
+      } finally {
+        this.#isListening = false;
+        this.#send();
       }
     };
     port1.on("message", take);
@@ -387,7 +398,16 @@ export class ReactorThread {
   }
 
   #post(message: ToWorker): void {
-    this.#port?.postMessage(message);
+    if (this.#port === undefined) return;
+    this.#outgoing.push(message);
+    if (!this.#isListening) this.#send();
+  }
+
+  #send(): void {
+    const messages = this.#outgoing;
+    if (messages.length === 0) return;
+    this.#outgoing = [];
+    this.#port?.postMessage(messages);
     Atomics.add(this.#control, 0, 1);
     this.#wake();
   }

@@ -91,6 +91,8 @@ const admissions = new Admissions();
 const questions = new Map<number, PromiseWithResolvers<unknown>>();
 let lastQuestion = 0;
 let events: LifecycleEvent[] = [];
+/** What the main thread is told with the next {@link show}. */
+let outgoing: FromWorker[] = [];
 /** Questions of authentications that wait for `settle`. */
 const pending = new Set<number>();
 /** Something may have resolved a promise. */
@@ -183,8 +185,7 @@ const reactor: Reactor = new Reactor({
   commit: (questionId) => post({ kind: "commit", questionId }),
   release: (questionId) => {
     post({ kind: "release", questionId });
-    admissions.release(questionId);
-    visitEventLoop = true;
+    release(questionId);
   },
   others: {
     isForeign: (listener) => isForeign.has(listener),
@@ -232,7 +233,9 @@ function takeTurns(): void {
       sampledMs = monotonicMs;
       plane.sampleDrops();
     }
-    if (packets === 0 || visitEventLoop || pending.size > 0 || monotonicMs - startedMs > LONGEST_STRETCH_MS) break;
+    // Woken by a message alone, it is not idle.
+    const isIdle = packets === 0 && Atomics.load(control, 0) === seen;
+    if (isIdle || visitEventLoop || pending.size > 0 || monotonicMs - startedMs > LONGEST_STRETCH_MS) break;
     const napUs = coalescing.napUs(packets, monotonicMs);
     if (napUs > 0) libc.usleep(napUs);
   }
@@ -245,13 +248,21 @@ function readMessages(): void {
   if (sent === seen) return;
   seen = sent;
   clock.tick();
-  for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port)) {
-    // Only the main thread has the other end of the port.
-    const { message }: { readonly message: ToWorker } = received;
-    handle(message);
-  }
+  // Hundreds may have been admitted: their answers leave in few system calls.
+  plane.together(handleAll);
   // What it made happen must not wait for the next packet.
   if (!stopped) show();
+}
+
+function handleAll(): void {
+  for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port)) {
+    // Only the main thread has the other end of the port.
+    const { message }: { readonly message: readonly ToWorker[] } = received;
+    for (const each of message) {
+      handle(each);
+      if (stopped) return;
+    }
+  }
 }
 
 function handle(message: ToWorker): void {
@@ -262,8 +273,7 @@ function handle(message: ToWorker): void {
     case "admission": {
       const { questionId, decision } = message;
       if (!decision.admitted) {
-        admissions.release(questionId);
-        visitEventLoop = true;
+        release(questionId);
       }
       reactor.handleAnswer({ kind: "admission", questionId, ...decision });
       return;
@@ -343,6 +353,12 @@ function handle(message: ToWorker): void {
   }
 }
 
+function release(questionId: number): void {
+  admissions.release(questionId);
+  // Whoever drains waits for the last one by a promise.
+  if (admissions.count === 0) visitEventLoop = true;
+}
+
 function takeNotice(notice: unknown): void {
   try {
     authenticator.take?.(notice);
@@ -351,7 +367,7 @@ function takeNotice(notice: unknown): void {
   }
 }
 
-/** Shows the main thread what this reactor holds, and gives it the events of the turn. */
+/** Shows the main thread what this reactor holds, and gives it the messages and events of the turn. */
 function show(): void {
   gauges[Gauge.allocations] = engine.allocationCount;
   gauges[Gauge.relaySockets] = relaySockets.liveCount;
@@ -367,10 +383,17 @@ function show(): void {
     post({ kind: "events", events });
     events = [];
   }
+  if (outgoing.length > 0) {
+    port.postMessage(outgoing);
+    outgoing = [];
+  }
 }
 
+/** Each message on its own would wake the main thread: those of a turn go together. */
 function post(message: FromWorker): void {
-  port.postMessage(message);
+  // What others made may not be cloneable: that must fail alone, and here.
+  if (message.kind === "ask" || message.kind === "log") port.postMessage([message]);
+  else outgoing.push(message);
 }
 
 /** Errors cross threads as their text: what they carry beside may not be cloneable. */

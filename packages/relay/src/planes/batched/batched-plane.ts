@@ -105,10 +105,10 @@ export class BatchedPlane implements ForwardingPlane {
   }
 
   openListener(listener: number, local: TransportAddress, done: (opened: Opened) => void): void {
-    const socket = this.#watched.open(local, SocketRole.listener, listener);
-    if (typeof socket !== "number") return done(socket);
-    this.#listenerSockets[listener] = socket;
-    done({ kind: "opened", socket: listener, local: this.#watched.localAddress(socket) });
+    const opened = this.#watched.open(local, SocketRole.listener, listener);
+    if (opened.kind === "failed") return done(opened);
+    this.#listenerSockets[listener] = opened.socket;
+    done({ ...opened, socket: listener });
   }
 
   /** Listens on a descriptor that somebody else opened, and will close. */
@@ -122,9 +122,7 @@ export class BatchedPlane implements ForwardingPlane {
   }
 
   openRelaySocket(local: TransportAddress, done: (opened: Opened) => void): void {
-    const socket = this.#watched.open(local, SocketRole.relay, 0);
-    if (typeof socket !== "number") return done(socket);
-    done({ kind: "opened", socket, local: this.#watched.localAddress(socket) });
+    done(this.#watched.open(local, SocketRole.relay, 0));
   }
 
   handleChannel(output: ChannelOutput): void {
@@ -197,6 +195,17 @@ export class BatchedPlane implements ForwardingPlane {
     this.#flush();
     this.#inTurn = false;
     return PACKETS_PER_TURN - this.#budget;
+  }
+
+  /** What `act` sends outside a turn leaves together, when it has returned. */
+  together(act: () => void): void {
+    this.#inTurn = true;
+    try {
+      act();
+    } finally {
+      this.#inTurn = false;
+      if (!this.#stopped) this.#flush();
+    }
   }
 
   stop(): Promise<void> {

@@ -93,7 +93,7 @@ if ("unavailable" in real) {
     failing = undefined;
     failed = 0;
     // Its place is used again, and its entry is that of a fresh socket.
-    expect(watched.open(each.local, SocketRole.relay, 0)).toBe(0);
+    expect(watched.open(each.local, SocketRole.relay, 0)).toMatchObject({ kind: "opened", socket: 0 });
     expect(watched.table.end).toBe(1);
   });
 

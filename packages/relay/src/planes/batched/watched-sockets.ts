@@ -75,12 +75,13 @@ export class WatchedSockets {
   /** Bytes of arena that it takes. */
   static readonly SPACE: number = SocketFactory.SCRATCH + EVENTS * L.epollEvent.size + 4 * 64;
 
-  open(local: TransportAddress, role: SocketRole, listener: number): number | Extract<Opened, { kind: "failed" }> {
+  open(local: TransportAddress, role: SocketRole, listener: number): Opened {
     if (this.#closed) return { kind: "failed", failure: "failed", code: "EBADF" };
     const { bufferBytes } = this.#options;
     try {
-      const { fd } = this.factory.open(bufferBytes === undefined ? { local } : { local, bufferBytes });
-      return this.#addOrClose(fd, role, listener);
+      const opened = this.factory.open(bufferBytes === undefined ? { local } : { local, bufferBytes });
+      const socket = this.#addOrClose(opened.fd, role, listener, local.family === 6);
+      return { kind: "opened", socket, local: opened.local };
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       const code = describeErrno(error.errno).split(" ")[0] ?? "";
@@ -106,10 +107,6 @@ export class WatchedSockets {
    */
   take(fd: number, listener: number): number {
     return this.#addOrClose(fd, SocketRole.listener, listener);
-  }
-
-  localAddress(socket: number): TransportAddress {
-    return this.factory.localAddress(this.table.fds[socket] ?? -1);
   }
 
   /** Waits for packets, at most `timeoutMs` (−1: without end). Returns how many sockets are ready. */
@@ -160,9 +157,9 @@ export class WatchedSockets {
     this.#libc.close(this.#epoll);
   }
 
-  #addOrClose(fd: number, role: SocketRole, listener: number): number {
+  #addOrClose(fd: number, role: SocketRole, listener: number, ipv6?: boolean): number {
     try {
-      return this.#add(fd, role, listener);
+      return this.#add(fd, role, listener, ipv6);
     } catch (error) {
       this.#libc.close(fd);
       throw error;
@@ -170,8 +167,8 @@ export class WatchedSockets {
   }
 
   /** Enters a socket into the table and watches it: both, or neither. */
-  #add(fd: number, role: SocketRole, listener: number): number {
-    const ipv6 = this.factory.localAddress(fd).family === 6;
+  #add(fd: number, role: SocketRole, listener: number, known?: boolean): number {
+    const ipv6 = known ?? this.factory.localAddress(fd).family === 6;
     const socket = this.table.add(fd, role, ipv6, listener);
     try {
       this.#prepare(fd, ipv6);
