@@ -3,7 +3,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { beforeAll, describe, expect, test } from "vitest";
 import { TestCertificate } from "../support/certificate.ts";
 import { runChild } from "../support/child.ts";
-import { ALICE, startTestRelay } from "../support/relay.ts";
+import { PLANES, type PlaneUnderTest } from "../support/both-planes.ts";
+import { ALICE } from "../support/relay.ts";
 
 const certificate = new TestCertificate();
 const COUNT = 50;
@@ -17,9 +18,9 @@ beforeAll(() => {
 });
 
 /** Runs one of the scripts below against a relay; what it prints as JSON. */
-async function run(script: string, transport: "udp" | "tcp" | "tls"): Promise<unknown> {
+async function run(script: string, transport: "udp" | "tcp" | "tls", start: PlaneUnderTest["start"]): Promise<unknown> {
   const listen = [transport === "udp" ? "udp:127.0.0.1:0" : "tcp:127.0.0.1:0"];
-  const relay = await startTestRelay({ listen, relayAddresses: ["127.0.0.1"], tls: certificate });
+  const relay = await start({ listen, relayAddresses: ["127.0.0.1"], tls: certificate });
   const port = relay.listening[0]?.local.port ?? 0;
   const { code, output } = await runChild({
     command: PYTHON,
@@ -33,9 +34,9 @@ async function run(script: string, transport: "udp" | "tcp" | "tls"): Promise<un
 
 const all = { candidates: ["relay", "relay"], received: [COUNT, COUNT] };
 
-describe("python3-aioice", () => {
+describe.each(PLANES)("python3-aioice, on the $plane plane", ({ start }) => {
   test.each(["udp", "tcp", "tls"] as const)("over %s", async (transport) => {
-    expect(await run(AIOICE, transport)).toEqual(all);
+    expect(await run(AIOICE, transport, start)).toEqual(all);
   });
 });
 
