@@ -2,6 +2,9 @@ import { constants } from "node:os";
 import { BatchedPlane, type Libc, loadLibc } from "@turnpike/relay";
 import { expect, test } from "vitest";
 import { describePlane } from "./plane-contract.ts";
+import { describePlaneFaults } from "./plane-faults-contract.ts";
+import { describeRelayOverPlane } from "./plane-relay-contract.ts";
+import type { PlaneFaults, PlaneHarness } from "./support/plane-harness.ts";
 
 const libc = loadLibc();
 
@@ -11,22 +14,33 @@ if ("unavailable" in libc) {
     expect(libc.unavailable).toMatch(/linux-x64 with glibc|koffi|glibc/);
   });
 } else {
-  describePlane("batched", { createPlane: (failSends = () => undefined) => driven(libc, failSends) });
+  const harness: PlaneHarness = {
+    createPlane: (faults = {}) => driven(libc, faults),
+    seesIcmp: true,
+    readDrops: (plane) => {
+      if (plane instanceof BatchedPlane) plane.sampleDrops();
+    },
+  };
+  describePlane("batched", harness);
+  describePlaneFaults("batched", harness);
+  describeRelayOverPlane("batched", harness);
 }
 
-/** A plane whose turns are taken by this event loop, and whose sends fail on demand. */
-function driven(real: Libc, failSends: () => string | undefined): BatchedPlane {
+/** A plane whose turns are taken by this event loop, and whose system fails on demand. */
+function driven(real: Libc, { failSends, failReceives, bufferBytes }: PlaneFaults): BatchedPlane {
   let failed = 0;
   const failing =
-    <Arguments extends readonly number[]>(call: (...arguments_: Arguments) => number) =>
+    <Arguments extends readonly number[]>(call: (...arguments_: Arguments) => number, fail = failSends) =>
     (...arguments_: Arguments): number => {
-      const code = failSends();
+      const code = fail?.();
       failed = code === undefined ? 0 : (constants.errno[code as keyof typeof constants.errno] ?? 0);
       return failed === 0 ? call(...arguments_) : -1;
     };
   const plane = new BatchedPlane({
+    ...(bufferBytes !== undefined && { bufferBytes }),
     libc: {
       ...real,
+      recvmmsg: failing(real.recvmmsg, failReceives),
       sendto: failing(real.sendto),
       sendmsg: failing(real.sendmsg),
       sendmmsg: failing(real.sendmmsg),

@@ -1,10 +1,14 @@
 import { createSocket } from "node:dgram";
 import { PortablePlane } from "@turnpike/relay";
 import { describePlane } from "./plane-contract.ts";
+import { describePlaneFaults } from "./plane-faults-contract.ts";
+import { describeRelayOverPlane } from "./plane-relay-contract.ts";
+import type { PlaneFaults, PlaneHarness } from "./support/plane-harness.ts";
 
-describePlane("portable", {
-  createPlane: (failSends = () => undefined) =>
+const harness: PlaneHarness = {
+  createPlane: ({ failSends, failReceives, bufferBytes }: PlaneFaults = {}) =>
     new PortablePlane({
+      ...(bufferBytes !== undefined && { socketBufferBytes: bufferBytes }),
       createSocket: (options) => {
         const socket = createSocket(options);
         const send = socket.send.bind(socket);
@@ -17,15 +21,33 @@ describePlane("portable", {
             address: string,
             done: (error: Error | null, sent: number) => void,
           ) => {
-            const code = failSends();
+            const code = failSends?.();
             if (code === undefined) {
               send(bytes, offset, length, port, address, done);
             } else {
-              done(Object.assign(new Error(code), { code }), 0);
+              done(systemError(code), 0);
             }
+          },
+        });
+        const emit = socket.emit.bind(socket);
+        Object.defineProperty(socket, "emit", {
+          // What a receive failed with comes before the datagram that the next one finds; EAGAIN libuv keeps to itself.
+          value: (event: string, ...values: readonly unknown[]): boolean => {
+            const code = event === "message" ? failReceives?.() : undefined;
+            if (code !== undefined && code !== "EAGAIN") emit("error", systemError(code));
+            return Reflect.apply(emit, undefined, [event, ...values]);
           },
         });
         return socket;
       },
     }),
-});
+  seesIcmp: false,
+};
+
+describePlane("portable", harness);
+describePlaneFaults("portable", harness);
+describeRelayOverPlane("portable", harness);
+
+function systemError(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}

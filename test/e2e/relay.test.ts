@@ -5,16 +5,17 @@ import type { AuthenticationDecision, LifecycleEvent } from "@turnpike/turn";
 import { describe, expect, test } from "vitest";
 import { staticUsers } from "../sim/support/authentication.ts";
 import { freePorts } from "../support/free-ports.ts";
+import { PLANES } from "../support/both-planes.ts";
 import { ALICE, allocated, BOB, bytes, keep, openClient, openPeer, startTestRelay } from "../support/relay.ts";
 import { UdpPeer } from "../support/udp-peer.ts";
 import { evenPairWanted, ipv6Wanted, UdpTurnClient } from "../support/udp-turn-client.ts";
 
-describe("a relay on loopback", () => {
+describe.each(PLANES)("a relay on loopback, on the $plane plane", ({ start }) => {
   test.each([
     [4, "127.0.0.1", []],
     [6, "::1", [ipv6Wanted]],
   ] as const)("relays both ways, by indications and by channels, over IPv%i", async (family, address, attributes) => {
-    const relay = await startTestRelay();
+    const relay = await start();
     const client = await openClient(relay, ALICE, family);
     const peer = await openPeer(address);
     const relayed = await allocated(client, ...attributes);
@@ -43,12 +44,37 @@ describe("a relay on loopback", () => {
   });
 
   test("answers a wrong password with 401 and opens nothing", async () => {
-    const relay = await startTestRelay();
+    const relay = await start({ penalties: { delay: { kind: "constant", minSeconds: 0.05, maxSeconds: 0.05 } } });
     const client = await openClient(relay, { username: "alice", password: "wrong" });
     expect(await client.allocate()).toBe(401);
     expect(relay.stats()).toMatchObject({ allocations: 0, portsInUse: 0 });
   });
 
+  test("answers from the address that was asked, on every address of a wildcard", async () => {
+    const relay = await start({ listen: ["udp:0.0.0.0:0", "udp:[::]:0"] });
+    const local = relay.listening.map(({ local }) => local);
+    expect(local.some(({ family }) => family === 4)).toBe(true);
+    expect(new Set(local.filter(({ family }) => family === 4).map(({ port }) => port)).size).toBe(1);
+    for (const server of local) {
+      const client = keep(await UdpTurnClient.open(server, ALICE));
+      client.send(client.stun.plain("binding"));
+      const answer = await client.receive();
+      expect(sameTransportAddress(answer.from, server)).toBe(true);
+    }
+  });
+
+  test("listens once on what is named twice", async () => {
+    const port = await freePorts(1);
+    const relay = await start({ listen: [`udp:127.0.0.1:${port}`, `udp:0.0.0.0:${port}`] });
+    const ids = relay.listening.map(({ id }) => id);
+    expect(ids).toEqual(ids.map((_, index) => index));
+    const texts = relay.listening.map(({ local }) => formatTransportAddress(local));
+    expect(texts.filter((text) => text === `127.0.0.1:${port}`)).toHaveLength(1);
+    expect(await (await openClient(relay)).allocate()).toMatchObject({ family: 4 });
+  });
+});
+
+describe("an authentication by function", () => {
   test("takes an authentication that is decided later", async () => {
     const users = staticUsers({ alice: "wonderland" });
     const questions: (() => void)[] = [];
@@ -63,37 +89,14 @@ describe("a relay on loopback", () => {
     const client = await openClient(relay);
     expect((await allocated(client)).family).toBe(4);
   });
-
-  test("answers from the address that was asked, on every address of a wildcard", async () => {
-    const relay = await startTestRelay({ listen: ["udp:0.0.0.0:0", "udp:[::]:0"] });
-    const local = relay.listening.map(({ local }) => local);
-    expect(local.some(({ family }) => family === 4)).toBe(true);
-    expect(new Set(local.filter(({ family }) => family === 4).map(({ port }) => port)).size).toBe(1);
-    for (const server of local) {
-      const client = keep(await UdpTurnClient.open(server, ALICE));
-      client.send(client.stun.plain("binding"));
-      const answer = await client.receive();
-      expect(sameTransportAddress(answer.from, server)).toBe(true);
-    }
-  });
-
-  test("listens once on what is named twice", async () => {
-    const port = await freePorts(1);
-    const relay = await startTestRelay({ listen: [`udp:127.0.0.1:${port}`, `udp:0.0.0.0:${port}`] });
-    const ids = relay.listening.map(({ id }) => id);
-    expect(ids).toEqual(ids.map((_, index) => index));
-    const texts = relay.listening.map(({ local }) => formatTransportAddress(local));
-    expect(texts.filter((text) => text === `127.0.0.1:${port}`)).toHaveLength(1);
-    expect(await (await openClient(relay)).allocate()).toMatchObject({ family: 4 });
-  });
 });
 
-describe("lifecycle", () => {
+describe.each(PLANES)("lifecycle on the $plane plane", ({ start }) => {
   test("stopping ends allocations with the reason, and leaves no descriptor and no port", async () => {
     const first = await freePorts(50);
     const before = readdirSync("/dev/fd").length;
     const events: LifecycleEvent[] = [];
-    const relay = await startTestRelay({
+    const relay = await start({
       onEvent: (event) => events.push(event),
       portRange: { min: first, max: first + 49 },
     });
@@ -115,7 +118,7 @@ describe("lifecycle", () => {
 
   test("stopping in the middle of everything leaves nothing", async () => {
     const before = readdirSync("/dev/fd").length;
-    const relay = await startTestRelay();
+    const relay = await start();
     const clients = await Promise.all(Array.from({ length: 30 }, () => openClient(relay)));
     const peer = await openPeer();
     const busy = clients.map(async (client) => {
@@ -136,7 +139,7 @@ describe("lifecycle", () => {
   });
 
   test("draining refuses new allocations, serves the old ones, and ends with the last", async () => {
-    const relay = await startTestRelay();
+    const relay = await start();
     const [old, fresh] = [await openClient(relay, ALICE), await openClient(relay, BOB)];
     await allocated(old);
     let drained = false;
@@ -146,7 +149,7 @@ describe("lifecycle", () => {
     expect(drained).toBe(false);
     expect(await old.refresh(0)).toBe("success");
     await draining;
-    const stopped = await startTestRelay();
+    const stopped = await start();
     await allocated(await openClient(stopped));
     const early = stopped.drain();
     await stopped.stop();
@@ -154,7 +157,7 @@ describe("lifecycle", () => {
   });
 
   test("an event handler that throws harms nothing", async () => {
-    const relay = await startTestRelay({
+    const relay = await start({
       onEvent: () => {
         throw new Error("handler");
       },

@@ -25,6 +25,8 @@ test("turnutils_uclient that hammers wrong passwords is banned; a valid user beh
   for (let run = 0; run < 10 && bans.length === 0; run++) {
     const { code } = await runUclient({
       port,
+      // Against silence it doesn't give up by itself.
+      timeoutMs: 10_000,
       args: ["-u", "alice", "-w", `guess${run}`, "-y", "-c", "-m", "1", "-n", "1"],
     });
     expect(code).not.toBe(0);

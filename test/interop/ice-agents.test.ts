@@ -2,16 +2,17 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { TestCertificate } from "../support/certificate.ts";
 import { runChild } from "../support/child.ts";
-import { ALICE, startTestRelay } from "../support/relay.ts";
+import { PLANES, type PlaneUnderTest } from "../support/both-planes.ts";
+import { ALICE } from "../support/relay.ts";
 import { ensureDebianPackages, PYTHON } from "./support/debian.ts";
 
 const certificate = new TestCertificate();
 const COUNT = 50;
 
 /** Runs one of the scripts below against a relay; what it prints as JSON. */
-async function run(script: string, transport: "udp" | "tcp" | "tls"): Promise<unknown> {
+async function run(script: string, transport: "udp" | "tcp" | "tls", start: PlaneUnderTest["start"]): Promise<unknown> {
   const listen = [transport === "udp" ? "udp:127.0.0.1:0" : "tcp:127.0.0.1:0"];
-  const relay = await startTestRelay({ listen, relayAddresses: ["127.0.0.1"], tls: certificate });
+  const relay = await start({ listen, relayAddresses: ["127.0.0.1"], tls: certificate });
   const port = relay.listening[0]?.local.port ?? 0;
   const { code, output } = await runChild({
     command: PYTHON,
@@ -25,15 +26,15 @@ async function run(script: string, transport: "udp" | "tcp" | "tls"): Promise<un
 
 const all = { candidates: ["relay", "relay"], received: [COUNT, COUNT] };
 
-describe("python3-aioice", () => {
+describe.each(PLANES)("python3-aioice, on the $plane plane", ({ start }) => {
   beforeAll(() => ensureDebianPackages({ packages: ["python3-aioice"], python: "import aioice" }));
 
   test.each(["udp", "tcp", "tls"] as const)("over %s", async (transport) => {
-    expect(await run(AIOICE, transport)).toEqual(all);
+    expect(await run(AIOICE, transport, start)).toEqual(all);
   });
 });
 
-describe("gstreamer's libnice", () => {
+describe.each(PLANES)("gstreamer's libnice, on the $plane plane", ({ start }) => {
   beforeAll(() =>
     ensureDebianPackages({
       packages: ["gstreamer1.0-nice", "gir1.2-gstreamer-1.0", "gir1.2-nice-0.1", "python3-gi"],
@@ -43,7 +44,7 @@ describe("gstreamer's libnice", () => {
 
   // Its TLS is the pseudo-TLS of an old Google service, so there are two.
   test.each(["udp", "tcp"] as const)("over %s", async (transport) => {
-    expect(await run(LIBNICE, transport)).toEqual(all);
+    expect(await run(LIBNICE, transport, start)).toEqual(all);
   });
 });
 

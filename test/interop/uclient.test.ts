@@ -134,7 +134,7 @@ describe("turnutils_uclient with what is wrong", () => {
 
 describe("turnutils_uclient while the secret is rotated", () => {
   it("is served by the new and by the old one", async () => {
-    const server = await startTurnServer({ sharedSecrets: [SECRET, OLD_SECRET] });
+    const server = await startTurnServer({ sharedSecrets: [SECRET, OLD_SECRET], plane: "portable" });
     try {
       for (const secret of [SECRET, OLD_SECRET]) {
         const args = ["-u", "bob", "-W", secret, ...LOAD, "-y", NO_RTCP];
