@@ -7,7 +7,8 @@ const READS = /^\s*(?:select|with|pragma|explain)\b|\breturning\b/i;
 
 /**
  * SQLite of `node:sqlite`, as Kysely's dialect wants it. A file is opened with a write-ahead log, which is synced at
- * each commit: what was answered is on the disk. A file that isn't there yet is made for its owner alone.
+ * each commit: what was answered is on the disk. A file that isn't there yet is made for its owner
+ * alone: it holds what credentials are minted by.
  */
 export function openSqliteDatabase(path: string): SqliteDatabase {
   if (path !== "" && path !== ":memory:" && !path.startsWith("file:")) createPrivateFile(path);

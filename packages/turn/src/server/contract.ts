@@ -163,8 +163,9 @@ export type Output =
       readonly peerConnection: number;
     }
   /**
-   * `finish`: the client gave its allocation back. What it had sent on the data connection before that still goes to the
-   * peer, for a short time; the other direction ends at once.
+   * Close the peer's connection. Its data connection, if it is bound, goes with it.
+   * `finish`: the client gave its allocation back, or closed its control connection. What it had sent on the data
+   * connection before that still goes to the peer, for a short time; the other direction ends at once.
    */
   | { readonly kind: "closePeerConnection"; readonly peerConnection: number; readonly finish?: true }
   /** A request that belongs to another engine's allocation: hand it in there by `handleHandedOver`. */
