@@ -12,7 +12,7 @@ export function publishedRooms(): readonly string[] {
 /** What a package would be published without, or should be published without. */
 export function misPacked(room: string): readonly string[] {
   const files = packedFiles(room);
-  const needed = ["package.json", "README.md", "dist/index.js", "dist/index.d.ts"];
+  const needed = ["package.json", "README.md", "LICENSE", "dist/index.js", "dist/index.d.ts"];
   return [
     ...needed.filter((name) => !files.includes(name)).map((name) => `packages/${room}: ${name} would not be published`),
     ...files

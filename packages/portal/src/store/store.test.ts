@@ -1,6 +1,3 @@
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { OperationContext, Secret } from "@turnpike/authn";
 import { accessTokenStoreContract, ManualClock, sessionStoreContract } from "@turnpike/authn/testing";
 import type { LinkRevocation } from "@turnpike/link";
@@ -52,20 +49,6 @@ describe("the contracts of authentication's stores", () => {
     expect(await tokens.findByTokenDigest(ctx, "d")).toBeUndefined();
     expect(await tokens.list(ctx, { actorId: "bob" })).toEqual([]);
   });
-});
-
-it("keeps what it writes to this user alone", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "turnpike-store-"));
-  try {
-    const store = await openStore({ location: join(folder, "turnpike.db"), clock: new ManualClock() });
-    await claimOnce(ctx, store, "something");
-    const files = readdirSync(folder);
-    expect(files).toContain("turnpike.db-wal");
-    expect(files.map((file) => statSync(join(folder, file)).mode & 0o777)).toEqual(files.map(() => 0o600));
-    await store.close();
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 });
 
 describe("changes", () => {

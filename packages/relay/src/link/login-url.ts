@@ -50,9 +50,7 @@ export function parsePortalUrl({ url, allowCleartext = false }: PortalAddress): 
     throw new TypeError("Cannot use this portal URL: it must have no user, query or fragment; the token is set apart");
   }
   if (scheme === "ws:" && !allowCleartext && !isLoopback(parsed.hostname) && !parsed.hostname.endsWith(".onion")) {
-    throw new TypeError(
-      `Cannot use the portal at ${parsed.host}: its URL would send the token in clear. Use https:// or allow cleartext`,
-    );
+    throw new TypeError(`Cannot use the portal at ${parsed.host}: its URL would send the token in clear. Use https://`);
   }
   const path = parsed.pathname.replace(/\/+$/, "");
   return new URL(`${scheme}//${parsed.host}${path}/relay/websocket`);

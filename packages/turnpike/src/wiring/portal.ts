@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type CredentialCache, type CredentialVerifier, Penalties, type PenaltiesOptions } from "@turnpike/authn";
-import { type Portal, RedisFlushBus, startPortal } from "@turnpike/portal";
+import type { Portal } from "@turnpike/portal";
 import { readToken } from "@turnpike/relay";
 import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { ConfiguredExternalAuth } from "../config/external-auth-files.ts";
@@ -26,6 +26,8 @@ export async function openPortal(options: {
   const { portal } = configuration;
   let external: OpenedExternalAuth | undefined;
   try {
+    // A relay alone pays nothing for it at its start.
+    const { startPortal } = await import("@turnpike/portal");
     external = await openExternalAuth(options);
     const started = await startPortal({
       store: portal.store ?? join(dataDirectory(configuration, world), "turnpike.db"),
@@ -77,7 +79,8 @@ async function openExternalAuth(options: {
   const { fleet } = configuration.portal;
   // Loaded only where it is used.
   const { createExternalVerifier } = await import("@turnpike/authn/external");
-  const flushBus = fleet === undefined ? undefined : new RedisFlushBus({ url: fleet, logger });
+  const flushBus =
+    fleet === undefined ? undefined : new (await import("@turnpike/portal")).RedisFlushBus({ url: fleet, logger });
   try {
     const made = await createExternalVerifier({ ...externalAuth, ...(flushBus === undefined ? {} : { flushBus }) });
     return {
