@@ -6,6 +6,7 @@ import { connect as connectTls } from "node:tls";
 import type { Relay, RelayOptions } from "@turnpike/relay";
 import {
   formatTransportAddress,
+  alternateDomain,
   alternateServer,
   attribute,
   connectionId,
@@ -561,4 +562,5 @@ test("300: the policy sends users elsewhere", async () => {
   const alternate = getAttribute(answer, alternateServer);
   expect(outcomeOf(answer)).toBe(300);
   expect(alternate?.ok && sameTransportAddress(alternate.value, elsewhere)).toBe(true);
+  expect(getAttribute(answer, alternateDomain)).toEqual({ ok: true, value: "other.example" });
 });

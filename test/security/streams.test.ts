@@ -3,6 +3,8 @@ import {
   attribute,
   getAttribute,
   mobilityTicket,
+  passwordAlgorithm,
+  passwordAlgorithms,
   requestedTransport,
   type TransportAddress,
   transportAddress,
@@ -21,25 +23,89 @@ const certificate = new TestCertificate();
 const TCP = attribute(requestedTransport, 6);
 const UDP = attribute(requestedTransport, 17);
 
+const EVERY = ["tcp", "tls", "ws", "wss", "dtls"] as const;
+
+/** A relay with every transport but UDP. */
+function start(options: Partial<RelayOptions> = {}): Promise<Relay> {
+  return startTestRelay({
+    listen: ["udp:127.0.0.1:0", "tcp:127.0.0.1:0", "dtls:127.0.0.1:0"],
+    tls: certificate,
+    ...options,
+  });
+}
+
+/** A client by one of {@link EVERY}, closed at the end of the test. */
+async function link(
+  relay: Relay,
+  transport: LinkOptions["transport"],
+  credentials: ClientCredentials = ALICE,
+): Promise<LinkTurnClient> {
+  const found = relay.listening.find((each) => each.transport === transport);
+  if (found === undefined) throw new Error(`The relay does not listen on ${transport}`);
+  return keep(await LinkTurnClient.open({ transport, server: found.local, ca: certificate.pem, credentials }));
+}
+
+describe("case 9: nonces of connections", () => {
+  test.each(EVERY)("that of another connection, from the same address, is stale (%s)", async (transport) => {
+    const relay = await start();
+    const [first, second] = [await link(relay, "tcp"), await link(relay, transport)];
+    expect(await first.allocate("udp")).toMatchObject({ family: 4 });
+    expect(await second.allocate("udp")).toMatchObject({ family: 4 });
+    const refresh = async (nonce: string): Promise<unknown> =>
+      outcomeOf(await second.exchange(second.stun.signed("refresh", [], { nonce })));
+    expect(await refresh(first.stun.nonce)).toBe(438);
+    expect(await refresh(second.stun.nonce)).toBe("success");
+  });
+});
+
+describe("case 11: bid-down over connections", () => {
+  test.each(EVERY)("PASSWORD-ALGORITHMS stripped of SHA-256 gets 400 (%s)", async (transport) => {
+    const relay = await start();
+    const client = await link(relay, transport);
+    client.stun.learn(await client.exchange(client.stun.plain("allocate", [UDP])));
+    const md5 = { algorithm: 1, parameters: new Uint8Array(0) };
+    const stripped = [UDP, attribute(passwordAlgorithms, [md5]), attribute(passwordAlgorithm, md5)];
+    expect(outcomeOf(await client.exchange(client.stun.signed("allocate", stripped)))).toBe(400);
+    expect(relay.stats().allocations).toBe(0);
+  });
+});
+
+describe("case 15: a credential that ends, over connections", () => {
+  test.each(EVERY)("what it made ends at once, and nothing of anybody else (%s)", async (transport) => {
+    const relay = await start();
+    const [alice, bob] = [await link(relay, transport), await link(relay, transport, BOB)];
+    expect(await alice.allocate("udp")).toMatchObject({ family: 4 });
+    expect(await bob.allocate("udp")).toMatchObject({ family: 4 });
+    expect(await relay.endAllocations({ by: "username", value: ALICE.username }, "credentialRevoked")).toBe(1);
+    expect(relay.stats().allocations).toBe(1);
+    expect(outcomeOf(await bob.request("refresh", []))).toBe("success");
+  });
+});
+
+describe("case 16: another user on the same connection", () => {
+  test.each(EVERY)("gets 441, and the allocation stays its owner's (%s)", async (transport) => {
+    const relay = await start();
+    const client = await link(relay, transport);
+    expect(await client.allocate("udp")).toMatchObject({ family: 4 });
+    const thief = BOB.username;
+    for (const method of ["refresh", "createPermission", "channelBind"] as const) {
+      const request = client.stun.signed(method, [], { username: thief, password: BOB.password });
+      expect(outcomeOf(await client.exchange(request)), method).toBe(441);
+    }
+    expect(outcomeOf(await client.request("refresh", []))).toBe("success");
+    expect(relay.stats().allocations).toBe(1);
+  });
+});
+
 describe("case 14: a quota over connections", () => {
-  const start = (options: Partial<RelayOptions> = {}): Promise<Relay> =>
-    startTestRelay({
-      listen: ["udp:127.0.0.1:0", "tcp:127.0.0.1:0", "dtls:127.0.0.1:0"],
-      tls: certificate,
-      limits: { quotas: { user: 1 } },
-      ...options,
-    });
-  const link = async (relay: Relay, transport: LinkOptions["transport"], credentials: ClientCredentials = ALICE) => {
-    const found = relay.listening.find((each) => each.transport === transport);
-    if (found === undefined) throw new Error(`The relay does not listen on ${transport}`);
-    return keep(await LinkTurnClient.open({ transport, server: found.local, ca: certificate.pem, credentials }));
-  };
+  const limited = (options: Partial<RelayOptions> = {}): Promise<Relay> =>
+    start({ limits: { quotas: { user: 1 } }, ...options });
 
   test("no other transport, and no TCP allocation, makes room for another one of the same user", async () => {
-    const relay = await start();
+    const relay = await limited();
     const first = await link(relay, "tcp");
     expect(await first.allocate("udp")).toMatchObject({ family: 4 });
-    for (const transport of ["tcp", "tls", "ws", "wss", "dtls"] as const) {
+    for (const transport of EVERY) {
       expect(await (await link(relay, transport)).allocate("udp"), transport).toBe(486);
     }
     expect(await (await link(relay, "tls")).allocate("tcp")).toBe(486);
@@ -47,7 +113,7 @@ describe("case 14: a quota over connections", () => {
   });
 
   test("a connection that ends gives its share back, once", async () => {
-    const relay = await start();
+    const relay = await limited();
     for (let time = 0; time < 3; time++) {
       const client = await link(relay, "tls");
       expect(await client.allocate("udp")).toMatchObject({ family: 4 });
@@ -58,7 +124,7 @@ describe("case 14: a quota over connections", () => {
   });
 
   test("a move from connection to connection makes no room, and an old one that ends gives nothing back", async () => {
-    const relay = await start({ engine: { mobility: true } });
+    const relay = await limited({ engine: { mobility: true } });
     const [home, away] = [await link(relay, "tcp"), await link(relay, "tls")];
     const made = await home.request("allocate", [UDP, attribute(mobilityTicket, new Uint8Array(0))]);
     const ticket = getAttribute(made, mobilityTicket);

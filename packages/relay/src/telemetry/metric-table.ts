@@ -11,7 +11,11 @@ export interface MetricDefinition {
 }
 
 const DIRECTIONS = ["from_client", "to_client", "from_peer", "to_peer"] as const;
-const DROPS = ["send_error", "receive_error", "queue_full", "oversized", "closed_socket"] as const;
+const DROPS = ["send_error", "receive_error", "queue_full", "oversized", "closed_socket", "stream_full"] as const;
+/** Why connections and associations of clients were closed by the relay, or never opened. */
+const STREAM_CLOSES = ["refused", "failed_handshake", "malformed", "idle", "unread"] as const;
+const HELD_BACK = ["request", "challenge", "allocation"] as const;
+const EVENT_RECEIVERS = ["handler", "stream"] as const;
 
 /** Types of events that are counted; any other is `other`. */
 export const EVENT_TYPES: readonly string[] = [
@@ -75,7 +79,20 @@ export type MetricKey =
   | "drops"
   | "suppressedReplies"
   | "internalErrors"
-  | "events";
+  | "events"
+  | "eventsDropped"
+  | "eventHandlerErrors"
+  | "streams"
+  | "streamsAccepted"
+  | "streamsClosed"
+  | "peerConnections"
+  | "heldBack"
+  | "authenticationFailures"
+  | "authenticationDiscarded"
+  | "authenticationWaiting"
+  | "penaltySources"
+  | "bans"
+  | "automaticBans";
 
 /** Every metric of a relay. `docs/metrics.md` is made of this. */
 export const METRICS: Readonly<Record<MetricKey, MetricDefinition>> = {
@@ -91,6 +108,33 @@ export const METRICS: Readonly<Record<MetricKey, MetricDefinition>> = {
   suppressedReplies: counter("replies.suppressed", "{reply}", "Replies to unauthenticated senders that were held back"),
   internalErrors: counter("errors", "{error}", "Inputs that failed by an error of the program: should be 0"),
   events: counter("events", "{event}", "Lifecycle events", { type: EVENT_TYPES, reason: EVENT_REASONS }),
+  eventsDropped: counter("events.dropped", "{event}", "Events that were missed by who was slow to take them", {
+    receiver: EVENT_RECEIVERS,
+  }),
+  eventHandlerErrors: counter("events.handler_errors", "{error}", "Handlers of events that threw or rejected"),
+  streams: gauge("streams", "{connection}", "Open connections and associations of clients (TCP, TLS, DTLS, WebSocket)"),
+  streamsAccepted: counter("streams.accepted", "{connection}", "Connections and associations that were accepted"),
+  streamsClosed: counter("streams.closed", "{connection}", "Connections that the relay refused or closed", {
+    reason: STREAM_CLOSES,
+  }),
+  peerConnections: gauge("peer_connections", "{connection}", "Open TCP connections to peers (RFC 6062)"),
+  heldBack: counter("requests.held_back", "{request}", "What was held back by the rates of sources", {
+    kind: HELD_BACK,
+  }),
+  authenticationFailures: counter(
+    "authentication.failures",
+    "{request}",
+    "Requests that failed to prove who sent them",
+  ),
+  authenticationDiscarded: counter(
+    "authentication.discarded",
+    "{request}",
+    "Requests without an answer: of those who are banned, or have too much under way",
+  ),
+  authenticationWaiting: gauge("authentication.waiting", "{request}", "Requests whose answer waits for a penalty"),
+  penaltySources: gauge("penalties.sources", "{source}", "Sources whose failures are remembered"),
+  bans: gauge("bans", "{ban}", "Standing bans"),
+  automaticBans: counter("bans.automatic", "{ban}", "Bans of those who guessed too often"),
 };
 
 /** Metrics of something else than a relay, for the page of metrics. */

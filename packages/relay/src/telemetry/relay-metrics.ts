@@ -73,9 +73,39 @@ export class RelayMetrics {
       queue_full: traffic.sendQueueFull,
       oversized: traffic.oversized,
       closed_socket: traffic.closedSocket,
+      stream_full: stats.streams.droppedDatagrams,
     };
     for (const [reason, count] of Object.entries(drops)) result.observe(of("drops"), count, { reason });
     for (const { attributes, count } of this.#events.values()) result.observe(of("events"), count, attributes);
+    result.observe(of("eventsDropped"), stats.events.handlerDrops, { receiver: "handler" });
+    result.observe(of("eventsDropped"), stats.events.streamDrops, { receiver: "stream" });
+    result.observe(of("eventHandlerErrors"), stats.events.handlerErrors);
+    this.#observeClients(stats, result, of);
+  }
+
+  /** Connections of clients, and what clients were denied. */
+  #observeClients(stats: RelayStats, result: BatchObservableResult, of: (key: MetricKey) => Observable): void {
+    const { streams, heldBack, penalties } = stats;
+    result.observe(of("streams"), streams.connections);
+    result.observe(of("streamsAccepted"), streams.accepted);
+    result.observe(of("peerConnections"), streams.peerConnections);
+    const closes = {
+      refused: streams.refused,
+      failed_handshake: streams.failedHandshakes,
+      malformed: streams.malformed,
+      idle: streams.idle,
+      unread: streams.unread,
+    };
+    for (const [reason, count] of Object.entries(closes)) result.observe(of("streamsClosed"), count, { reason });
+    result.observe(of("heldBack"), heldBack.requests, { kind: "request" });
+    result.observe(of("heldBack"), heldBack.challenges, { kind: "challenge" });
+    result.observe(of("heldBack"), heldBack.allocations, { kind: "allocation" });
+    result.observe(of("authenticationFailures"), penalties.failures);
+    result.observe(of("authenticationDiscarded"), penalties.discarded);
+    result.observe(of("authenticationWaiting"), penalties.waiting);
+    result.observe(of("penaltySources"), penalties.sources);
+    result.observe(of("bans"), penalties.bans);
+    result.observe(of("automaticBans"), penalties.automaticBans);
   }
 
   #read(): RelayStats {

@@ -39,19 +39,19 @@ function stats(): RelayStats {
       traffic: { packetsToPeer: 100, bytesToPeer: 17_200, packetsToClient: 0, bytesToClient: 0 },
       outcomes: { ...OUTCOME },
     },
-    events: { handlerErrors: 0, handlersRunning: 0, handlerDrops: 0, streamDrops: 0 },
-    penalties: { failures: 0, discarded: 0, automaticBans: 0, waiting: 0, sources: 0, bans: 0 },
-    heldBack: { requests: 0, challenges: 0, allocations: 0 },
+    events: { handlerErrors: 21, handlersRunning: 22, handlerDrops: 23, streamDrops: 24 },
+    penalties: { failures: 31, discarded: 32, automaticBans: 33, waiting: 34, sources: 35, bans: 36 },
+    heldBack: { requests: 41, challenges: 42, allocations: 43 },
     streams: {
-      connections: 0,
-      accepted: 0,
-      refused: 0,
-      failedHandshakes: 0,
-      malformed: 0,
-      idle: 0,
-      droppedDatagrams: 0,
-      unread: 0,
-      peerConnections: 0,
+      connections: 51,
+      accepted: 52,
+      refused: 53,
+      failedHandshakes: 54,
+      malformed: 55,
+      idle: 56,
+      droppedDatagrams: 57,
+      unread: 58,
+      peerConnections: 59,
     },
   };
 }
@@ -71,6 +71,31 @@ async function freePort(): Promise<number> {
   await once(server, "close");
   return port;
 }
+
+/** What {@link stats} says of connections, and of what was denied or missed. */
+const DENIALS = [
+  'events_dropped_total{receiver="handler"} 23',
+  'events_dropped_total{receiver="stream"} 24',
+  "events_handler_errors_total 21",
+  "authentication_failures_total 31",
+  "authentication_discarded_total 32",
+  "authentication_waiting 34",
+  "penalties_sources 35",
+  "bans 36",
+  "bans_automatic_total 33",
+  'requests_held_back_total{kind="request"} 41',
+  'requests_held_back_total{kind="challenge"} 42',
+  'requests_held_back_total{kind="allocation"} 43',
+  "streams 51",
+  "streams_accepted_total 52",
+  'streams_closed_total{reason="refused"} 53',
+  'streams_closed_total{reason="failed_handshake"} 54',
+  'streams_closed_total{reason="malformed"} 55',
+  'streams_closed_total{reason="idle"} 56',
+  'streams_closed_total{reason="unread"} 58',
+  'drops_total{reason="stream_full"} 57',
+  "peer_connections 59",
+] as const;
 
 describe("Prometheus", () => {
   it("gets every metric of the table, and no label that the table doesn't name", async () => {
@@ -109,6 +134,7 @@ describe("Prometheus", () => {
     expect(text).toContain("turnpike_relay_link_up 1");
     expect(text).toContain('turnpike_relay_events_total{type="authFailed",reason="badCredentials"} 1');
     expect(text).toContain('turnpike_relay_events_total{type="other",reason="none"} 1');
+    for (const line of DENIALS) expect(text).toContain(`turnpike_relay_${line}\n`);
     expect(text).not.toContain("mallory");
     const page = metricsReference();
     const names = [...text.matchAll(/^# TYPE (turnpike_\w+)/gm)].map(([, name]) => name!);
