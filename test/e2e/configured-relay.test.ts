@@ -205,7 +205,12 @@ ban_failures = 3
     for (let time = 0; time < 3; time++) expect(await guesser.allocate()).toBe(401);
     for (let time = 0; time < 5; time++) guesser.send(guesser.stun.signed("allocate", [UDP]));
     expect(await right.refresh(600)).toBe("success");
-    await expect.poll(() => relay.stats().penalties).toMatchObject({ failures: 3, automaticBans: 1, discarded: 5 });
+    const discarded = (): number => relay.stats().penalties.discarded;
+    // What else comes from the banned address, be it for who had the port before, is discarded as well.
+    await expect.poll(discarded).toBeGreaterThanOrEqual(5);
+    expect(relay.stats().penalties).toMatchObject({ failures: 3, automaticBans: 1 });
+    // Had a guess been answered, its answer would be here before that of a request behind it.
+    expect(await right.refresh(600)).toBe("success");
     expect(guesser.unread).toBe(0);
     await expect.poll(log).toContain("An address was banned");
   });

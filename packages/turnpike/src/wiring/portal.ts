@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type CredentialCache, type CredentialVerifier, Penalties, type PenaltiesOptions } from "@turnpike/authn";
 import type { Portal } from "@turnpike/portal";
-import { aliasedSettings, readToken } from "@turnpike/relay";
+import { readToken } from "@turnpike/relay";
 import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { ConfiguredExternalAuth } from "../config/external-auth-files.ts";
 import type { Configuration } from "../config/schema.ts";
@@ -100,8 +100,7 @@ async function openExternalAuth(options: {
 /** Which portal a relay links to, if any. @throws CommandError if there is a portal but no token, or a token can't be read */
 export function linkTargetOf(configuration: Configuration, world: World): LinkTarget | undefined {
   const { portal } = configuration;
-  const url = portal.url ?? aliasedSettings(world.environment).portalUrl;
-  if (url === undefined) return undefined;
+  if (portal.url === undefined) return undefined;
   let token: string | undefined;
   try {
     token = readToken({
@@ -119,7 +118,7 @@ export function linkTargetOf(configuration: Configuration, world: World): LinkTa
       { exitCode: 2 },
     );
   }
-  return { url, token };
+  return { url: portal.url, token };
 }
 
 /** Waits for a signal. A second one ends the process. */

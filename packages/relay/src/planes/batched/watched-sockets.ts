@@ -64,7 +64,12 @@ export class WatchedSockets {
       libc.close(this.#epoll);
       throw new SystemCallError("eventfd", errno, "a plane");
     }
-    this.#watch(this.wakeDescriptor, WAKE);
+    try {
+      this.#watch(this.wakeDescriptor, WAKE);
+    } catch (error) {
+      this.closeAll();
+      throw error;
+    }
   }
 
   /** Bytes of arena that it takes. */
@@ -72,14 +77,10 @@ export class WatchedSockets {
 
   open(local: TransportAddress, role: SocketRole, listener: number): number | Extract<Opened, { kind: "failed" }> {
     if (this.#closed) return { kind: "failed", failure: "failed", code: "EBADF" };
-    const ipv6 = local.family === 6;
     const { bufferBytes } = this.#options;
     try {
       const { fd } = this.factory.open(bufferBytes === undefined ? { local } : { local, bufferBytes });
-      const socket = this.table.add(fd, role, ipv6, listener);
-      this.#prepare(fd, ipv6);
-      this.#watch(fd, socket);
-      return socket;
+      return this.#addOrClose(fd, role, listener);
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       const code = describeErrno(error.errno).split(" ")[0] ?? "";
@@ -87,22 +88,24 @@ export class WatchedSockets {
     }
   }
 
-  /** Listens on a descriptor that somebody else opened, and will close. */
+  /**
+   * Listens on a descriptor that somebody else opened, and will close.
+   * @throws {SystemCallError} if it can't be watched.
+   */
   adopt(fd: number, listener: number): number {
-    const socket = this.take(fd, listener);
+    const socket = this.#add(fd, SocketRole.listener, listener);
     // What was dropped before is somebody else's to count.
     this.table.drops[socket] = this.factory.drops(fd);
     this.#adopted.add(fd);
     return socket;
   }
 
-  /** Listens on a descriptor that somebody else opened, and closes it in the end. */
+  /**
+   * Listens on a descriptor that somebody else opened, and closes it in the end.
+   * @throws {SystemCallError} if it can't be watched; then it is closed already.
+   */
   take(fd: number, listener: number): number {
-    const ipv6 = this.factory.localAddress(fd).family === 6;
-    const socket = this.table.add(fd, SocketRole.listener, ipv6, listener);
-    this.#prepare(fd, ipv6);
-    this.#watch(fd, socket);
-    return socket;
+    return this.#addOrClose(fd, SocketRole.listener, listener);
   }
 
   localAddress(socket: number): TransportAddress {
@@ -155,6 +158,29 @@ export class WatchedSockets {
     }
     if (this.#options.wakeDescriptor === undefined) this.#libc.close(this.wakeDescriptor);
     this.#libc.close(this.#epoll);
+  }
+
+  #addOrClose(fd: number, role: SocketRole, listener: number): number {
+    try {
+      return this.#add(fd, role, listener);
+    } catch (error) {
+      this.#libc.close(fd);
+      throw error;
+    }
+  }
+
+  /** Enters a socket into the table and watches it: both, or neither. */
+  #add(fd: number, role: SocketRole, listener: number): number {
+    const ipv6 = this.factory.localAddress(fd).family === 6;
+    const socket = this.table.add(fd, role, ipv6, listener);
+    try {
+      this.#prepare(fd, ipv6);
+      this.#watch(fd, socket);
+      return socket;
+    } catch (error) {
+      this.table.remove(socket);
+      throw error;
+    }
   }
 
   #prepare(fd: number, ipv6: boolean): void {
