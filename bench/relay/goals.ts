@@ -43,7 +43,7 @@ const GOALS: readonly Goal[] = [
         const ids = ["bursts-1-up", "bursts-1-down", "bursts-32-up", "bursts-32-down"];
         return ratios(run, { path, against: "coturn", ids, least: 2 });
       },
-      why: "A burst that is divided between two turns of the loop leaves as two aggregates: the less the relay has to do, the shorter they are.",
+      why: "An aggregate holds neighbouring packets of one flow only; where other flows come between, or a turn of the loop ends, it ends.",
     },
   ]),
   {
@@ -65,7 +65,7 @@ const GOALS: readonly Goal[] = [
       const found = numbers(run.said.get("requests"), /ratio by CPU time: ([\d.]+)/g);
       return found.length === 0 ? undefined : range(found, (least) => least >= 2);
     },
-    why: "An Allocate opens and binds a socket and joins it to epoll, and a Refresh with lifetime 0 closes it: of these the kernel's part is the same for both.",
+    why: "All threads of the process are counted, those that compile and collect garbage for Node included; one core's cost isn't told apart from theirs.",
   },
   {
     what: "each of two reactors: system calls and user CPU per packet",
@@ -85,7 +85,7 @@ const GOALS: readonly Goal[] = [
       const [bytes] = numbers(run.said.get("allocations"), /(\d+) bytes by the slope/g);
       return bytes === undefined ? undefined : { text: `${(bytes / 1024).toFixed(1)} KiB`, isMet: bytes <= 4096 };
     },
-    why: "The engine's allocation with its timers, key and nonce takes most of it, the main thread's admission 0.8 KiB.",
+    why: "JavaScript objects of the engine, and 0.8 KiB of the main thread's admission; heaps grow in pages, so that the slope is known to some percent only.",
   },
   {
     what: "resident memory that 16,384 allocations add to a relay of four threads",

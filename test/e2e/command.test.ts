@@ -1,6 +1,6 @@
 /** The command as people start it: `turnpike` from the path, in processes of its own. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseTransportAddress } from "@turnpike/stun";
@@ -58,6 +58,25 @@ describe("turnpike", () => {
     });
     expect(result).toMatchObject({ code: 1, stdout: "" });
     expect(result.stderr).toContain("needs Node 22.13 or newer, but this is Node 20.20.2");
+  });
+
+  it("keeps compiled modules in a cache directory of its own user, and does without one of somebody else", async () => {
+    const own = mkdtempSync(join(folder, "cache-"));
+    const environment = { CACHE_DIRECTORY: "", NODE_COMPILE_CACHE: "" };
+    const isStarted = { code: 0, stderr: "" };
+    expect(await turnpike(["--version"], { environment: { ...environment, XDG_CACHE_HOME: own } })).toMatchObject(
+      isStarted,
+    );
+    const isRoot = process.getuid?.() === 0;
+    if (process.platform !== "win32") expect(readdirSync(join(own, "turnpike", "compiled"))).toHaveLength(1);
+    // Where only root can give a directory away, root's is somebody else's.
+    const foreign = isRoot ? mkdtempSync(join(folder, "foreign-")) : "/";
+    if (isRoot) chownSync(foreign, 65_534, 65_534);
+    for (const cache of [foreign, join(folder, "missing")]) {
+      const result = await turnpike(["--version"], { environment: { ...environment, XDG_CACHE_HOME: cache } });
+      expect(result).toMatchObject(isStarted);
+      expect(existsSync(join(cache, "turnpike"))).toBe(false);
+    }
   });
 
   it("reads turnpike.toml of the working directory, and says what is wrong in it", async () => {
