@@ -22,6 +22,9 @@ test("turnutils_uclient that hammers wrong passwords is banned; a valid user beh
   const { port } = relay.listening[0]!.local;
   const valid = await openClient(relay, ALICE, 6);
   await allocated(valid);
+  // It has its challenge, and so a nonce, before anybody is banned.
+  const late = await openClient(relay);
+  late.stun.learn(await late.exchange(late.stun.plain("allocate")));
   for (let run = 0; run < 10 && bans.length === 0; run++) {
     const { code } = await runUclient({
       port,
@@ -35,11 +38,10 @@ test("turnutils_uclient that hammers wrong passwords is banned; a valid user beh
   expect(relay.bans()).toMatchObject([{ subject: { kind: "prefix", prefix: "127.0.0.1/32" } }]);
   // Even the right password gets silence from there.
   const { discarded } = relay.stats().penalties;
-  const late = await openClient(relay);
   late.send(late.stun.plain("allocate"));
   late.send(late.stun.plain("binding"));
   late.send(late.stun.signed("refresh"));
-  await expect.poll(() => relay.stats().penalties.discarded, { timeout: 20_000 }).toBe(discarded + 3);
+  await expect.poll(() => relay.stats().penalties.discarded, { timeout: 20_000 }).toBeGreaterThanOrEqual(discarded + 3);
   expect(late.unread).toBe(0);
   expect(await valid.refresh(600)).toBe("success");
   await allocated(await openClient(relay, ALICE, 6));
