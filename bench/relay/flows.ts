@@ -57,7 +57,7 @@ export function openFlows(load: Pick<Load, "protocol" | "server" | "serverPort" 
       const flow = load.protocol === "turn" ? allocate(fd, channel) : wire(fd, channel);
       if (flow !== undefined) return { ...flow, client: local };
     }
-    throw new Error("The relay refused an allocation: every port has one already");
+    throw new Error("The relay refused an allocation: every port has one already, or is answered without a challenge");
   }
 
   /** Undefined: an earlier run's allocation of this port has not ended. */
@@ -66,7 +66,10 @@ export function openFlows(load: Pick<Load, "protocol" | "server" | "serverPort" 
     const transport = attribute(requestedTransport, 17);
     const ask = (request: Uint8Array): StunMessage =>
       stunOf(exchange(fd, request, (bytes) => decodeMessage(bytes).ok && isAnswer(bytes, request)));
-    stun.learn(ask(stun.plain("allocate", [transport])));
+    const challenge = ask(stun.plain("allocate", [transport]));
+    // coturn answers of a five-tuple that it holds on to after its allocation has ended without a challenge.
+    if (outcomeOf(challenge) !== 401) return undefined;
+    stun.learn(challenge);
     const relayed = relayedOf(ask(stun.signed("allocate", [transport])));
     if (relayed === 437) return undefined;
     if (typeof relayed === "number") throw new Error(`The relay refused an allocation: ${relayed}`);

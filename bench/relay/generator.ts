@@ -19,6 +19,8 @@ export interface Load {
   readonly burst: number;
   /** Packets a second; 0: as many as come back. */
   readonly rate: number;
+  /** Packets under way, over all flows. Default: 512, of one flow alone 128. */
+  readonly window?: number;
   readonly warmSeconds: number;
   readonly seconds: number;
   /** Whose CPU time is counted. */
@@ -40,13 +42,13 @@ export interface Measurement {
   readonly generatorIdlePercent: number;
 }
 
-/** Packets under way, over all flows; of one flow alone, fewer. */
 const WINDOW = 512;
 const WINDOW_OF_ONE = 128;
 
 const load: Load = JSON.parse(process.argv[2] ?? "");
 const { peer, flows } = openFlows(load);
-const window = Math.max(2, load.burst, Math.floor((load.flows === 1 ? WINDOW_OF_ONE : WINDOW) / load.flows));
+const underWay = load.window ?? (load.flows === 1 ? WINDOW_OF_ONE : WINDOW);
+const window = Math.max(2, load.burst, Math.floor(underWay / load.flows));
 
 const wiring = new DataView(new ArrayBuffer(8 * flows.length));
 for (const [index, { channel, relayed }] of flows.entries()) {

@@ -9,57 +9,33 @@ export interface Scenario {
   readonly quick: boolean;
 }
 
-const VOICE = { size: 172, burst: 1, rate: 0 } as const;
-const VIDEO = { size: 1200, burst: 8, rate: 0 } as const;
+const KINDS = [
+  { id: "voice", title: "Voice (172 bytes)", shape: { size: 172, burst: 1, rate: 0 } },
+  { id: "bursts", title: "Bursts of 8 × 1200 bytes", shape: { size: 1200, burst: 8, rate: 0 } },
+] as const;
+const FLOWS = [1, 32, 256] as const;
+const DIRECTIONS = ["up", "down"] as const;
+const QUICK: readonly string[] = ["voice-32-up", "voice-32-down", "bursts-32-up"];
 
-/** Voice is small packets of many flows in turns; video is runs of large packets of one flow. */
+/** Voice is small packets of many flows in turns; bursts are runs of large packets of one flow, as video is. */
 export const scenarios: readonly Scenario[] = [
-  {
-    id: "voice-32-up",
-    title: "Voice, 32 flows, to the peers",
-    load: { ...VOICE, flows: 32, direction: "to peer" },
-    quick: true,
-  },
-  {
-    id: "voice-32-down",
-    title: "Voice, 32 flows, to the clients",
-    load: { ...VOICE, flows: 32, direction: "to client" },
-    quick: true,
-  },
-  {
-    id: "voice-256-up",
-    title: "Voice, 256 flows, to the peers",
-    load: { ...VOICE, flows: 256, direction: "to peer" },
-    quick: false,
-  },
-  {
-    id: "voice-256-down",
-    title: "Voice, 256 flows, to the clients",
-    load: { ...VOICE, flows: 256, direction: "to client" },
-    quick: false,
-  },
-  {
-    id: "video-32-up",
-    title: "Bursts of 8 × 1200 bytes, 32 flows, to the peers",
-    load: { ...VIDEO, flows: 32, direction: "to peer" },
-    quick: true,
-  },
-  {
-    id: "video-32-down",
-    title: "Bursts of 8 × 1200 bytes, 32 flows, to the clients",
-    load: { ...VIDEO, flows: 32, direction: "to client" },
-    quick: false,
-  },
-  {
-    id: "one-up",
-    title: "One flow in bursts of 16 × 172 bytes, to the peer",
-    load: { size: 172, burst: 16, rate: 0, flows: 1, direction: "to peer" },
-    quick: false,
-  },
+  ...KINDS.flatMap(({ id: kind, title, shape }) =>
+    FLOWS.flatMap((flows) =>
+      DIRECTIONS.map((way): Scenario => {
+        const id = `${kind}-${flows}-${way}`;
+        return {
+          id,
+          title: `${title}, ${flows} ${flows === 1 ? "flow" : "flows"}, to the ${way === "up" ? "peer" : "clients"}`,
+          load: { ...shape, flows, direction: way === "up" ? "to peer" : "to client" },
+          quick: QUICK.includes(id),
+        };
+      }),
+    ),
+  ),
   {
     id: "rate-50k",
-    title: "50,000 packets a second of voice, 32 flows: latency",
-    load: { ...VOICE, flows: 32, direction: "to peer", rate: 50_000 },
+    title: "50,000 packets a second of voice, 32 flows, to the peer",
+    load: { size: 172, burst: 1, flows: 32, direction: "to peer", rate: 50_000 },
     quick: false,
   },
 ];

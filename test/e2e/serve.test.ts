@@ -128,7 +128,22 @@ describe("npm start", () => {
 
     const again = start([...serve, ...flags]);
     await again.waitFor((it) => it.stdout().trimEnd().endsWith("}"), START_MS);
-    expect(again.stdout()).not.toMatch(/tp_[\w-]{43}|sign-in/);
+    expect(again.stdout()).not.toMatch(/tp_[\w-]{43}|sign-in#/);
+    expect(again.stdout()).toContain("--sign-in-link admin prints a new way in");
+    again.signal("SIGTERM");
+    again.signal("SIGINT");
+    await again.ended;
+
+    const late = start([...serve, ...flags, "--sign-in-link=admin"]);
+    await late.waitFor((it) => it.stdout().trimEnd().endsWith("}"), START_MS);
+    expect(after(late, "Sign in once, within an hour:")).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/sign-in#[\w-]{43}$/);
+    late.signal("SIGTERM");
+    late.signal("SIGINT");
+    await late.ended;
+
+    const stranger = start([...serve, ...flags, "--sign-in-link=nobody"]);
+    expect(await stranger.ended).toBe(2);
+    expect(stranger.stderr()).toContain('--sign-in-link: There is no user "nobody" who may sign in.');
   });
 });
 

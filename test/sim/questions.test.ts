@@ -2,7 +2,6 @@ import {
   additionalAddressFamily,
   addressErrorCode,
   attribute,
-  changeRequest,
   data,
   dontFragment,
   evenPort,
@@ -10,17 +9,11 @@ import {
   getAttributes,
   icmp,
   longTermKey,
-  mappedAddress,
-  otherAddress,
-  padding,
   rawAttribute,
   requestedTransport,
   reservationToken,
-  responseOrigin,
-  responsePort,
   transportAddress,
   unknownAttributes,
-  xorMappedAddress,
   xorPeerAddress,
   xorRelayedAddress,
 } from "@turnpike/stun";
@@ -28,7 +21,7 @@ import { nodeCrypto } from "@turnpike/stun/node";
 import type { AuthenticationRequest } from "@turnpike/turn";
 import { expect, test } from "vitest";
 import { EngineHarness, TCP_LISTENER } from "./support/engine-harness.ts";
-import { outcomeOf, StunClient, stunOf } from "./support/stun-client.ts";
+import { outcomeOf, StunClient } from "./support/stun-client.ts";
 
 const CLIENT = transportAddress("198.51.100.7", 40_000);
 const UDP = attribute(requestedTransport, 17);
@@ -352,54 +345,6 @@ test("an ICMP error reaches the client that has a permission for the peer, and n
   expect(indication.methodName).toBe("data");
   expect(getAttribute(indication, icmp)).toEqual({ ok: true, value: { icmpType: 3, icmpCode: 3, errorData: 0 } });
   expect(getAttribute(indication, data)).toBeUndefined();
-});
-
-test("NAT behaviour discovery answers from where it is asked to (RFC 5780 §6.1)", () => {
-  const addresses = [
-    transportAddress("192.0.2.1", 3478),
-    transportAddress("192.0.2.1", 3479),
-    transportAddress("192.0.2.2", 3478),
-    transportAddress("192.0.2.2", 3479),
-  ];
-  const listeners = addresses.map((local, i) => ({ id: i + 1, transport: "udp" as const, local }));
-  const { harness, client } = challenged({ listeners, natDiscovery: { listeners: [1, 2, 3, 4] } });
-  const ask = (changeIp: boolean, changePort: boolean): unknown => {
-    harness.fromClient(CLIENT, client.plain("binding", [attribute(changeRequest, { changeIp, changePort })]));
-    const [sent] = harness.take();
-    if (sent?.kind !== "sendToClient") return undefined;
-    const answer = stunOf(sent.bytes);
-    expect(getAttribute(answer, otherAddress)).toEqual({ ok: true, value: addresses[3] });
-    expect(getAttribute(answer, mappedAddress)).toEqual(getAttribute(answer, xorMappedAddress));
-    expect(getAttribute(answer, responseOrigin)).toEqual({ ok: true, value: addresses[sent.listener - 1] });
-    return sent.listener;
-  };
-  expect([ask(false, false), ask(false, true), ask(true, false), ask(true, true)]).toEqual([1, 2, 3, 4]);
-});
-
-test("NAT behaviour discovery: PADDING comes back as long as it was, and doesn't go with RESPONSE-PORT (RFC 5780 §6.1)", () => {
-  const listeners = ["udp", "udp", "udp", "udp", "tcp"] as const;
-  const { harness, client } = challenged({
-    listeners: listeners.map((transport, i) => ({
-      id: i + 1,
-      transport,
-      local: transportAddress("192.0.2.1", 3478 + i),
-    })),
-    natDiscovery: { listeners: [1, 2, 3, 4] },
-  });
-  const filler = attribute(padding, new Uint8Array(1400));
-  harness.fromClient(CLIENT, client.plain("binding", [filler]));
-  expect(getAttribute(harness.answer(), padding)).toMatchObject({ ok: true, value: { length: 1400 } });
-  harness.fromClient(CLIENT, client.plain("binding", [attribute(padding, new Uint8Array(65_460))]));
-  expect(getAttribute(harness.answer(), padding)).toMatchObject({ ok: true, value: { length: 1500 } });
-  harness.fromClient(CLIENT, client.plain("binding", [filler, attribute(responsePort, 9)]));
-  expect(outcomeOf(harness.answer())).toBe(400);
-  const change = attribute(changeRequest, { changeIp: true, changePort: false });
-  harness.fromClient(CLIENT, client.plain("binding", [change]), {
-    id: 5,
-    transport: "tcp",
-    local: transportAddress("192.0.2.1", 3482),
-  });
-  expect(outcomeOf(harness.answer())).toBe(420);
 });
 
 test("an allocation can be made to end with its credential", () => {

@@ -78,7 +78,7 @@ export interface Portal {
   createRelayToken(ctx: OperationContext, name: string, options?: { readonly replace?: boolean }): Promise<string>;
   /** Mints as `POST /v1/credentials`, as soon as a relay with these URLs has told of itself. */
   mintFor(ctx: OperationContext, request: { readonly user: string; readonly urls: readonly string[] }): Promise<Minted>;
-  /** A link that signs the user in once, within an hour. */
+  /** A link that signs the user in once, within an hour. @throws NotFoundError if there is none, or a disabled one */
   createSignInUrl(ctx: OperationContext, userId: string): Promise<string>;
   /** Answers what is under way, lets the relays go, and closes the store. */
   stop(): Promise<void>;

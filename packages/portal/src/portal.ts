@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { OperationContext, printable, silentLogger, systemClock } from "@turnpike/authn";
 import { createServices, relayDoor } from "./create-services.ts";
+import { NotFoundError } from "./errors.ts";
 import { type FleetState, MemoryFleetState } from "./fleet/fleet-state.ts";
 import { openRedisFleetState } from "./fleet/redis-fleet-state.ts";
 import { RelayEndpoint } from "./fleet/relay-endpoint.ts";
@@ -98,8 +99,13 @@ async function run(parts: {
   if (address === null || typeof address === "string") throw new TypeError("The portal has no address");
   const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
   const url = parts.publicUrl?.origin ?? `http://${host}:${address.port}`;
-  const createSignInUrl = async (asking: OperationContext, userId: string): Promise<string> =>
-    `${url}/sign-in#${await createSignInCode(asking, store, userId)}`;
+  const createSignInUrl = async (asking: OperationContext, userId: string): Promise<string> => {
+    const user = await users.find(asking, userId);
+    if (user?.kind !== "user" || user.disabled) {
+      throw new NotFoundError(`There is no user ${JSON.stringify(userId)} who may sign in.`);
+    }
+    return `${url}/sign-in#${await createSignInCode(asking, store, userId)}`;
+  };
   const stopTimers = startTimers(services);
   services.telemetry.observe({
     linkedRelays: () => services.registry.ids.length,

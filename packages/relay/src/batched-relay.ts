@@ -156,7 +156,7 @@ export class BatchedRelay extends Administered implements Relay {
     // Before a generic XDP program, the kernel would join packets that the sockets want as aggregates.
     const joins = offload?.status().interfaces.some(({ mode }) => mode === "generic") === true;
     const nonceKey = randomBytes(32);
-    const natDiscovery = findNatDiscovery(options.natDiscovery, parts.listening);
+    const natDiscovery = findNatDiscovery(options.natDiscovery, parts.listening, relayAddresses);
     const isAlone = parts.authenticator === undefined && options.threads === 1;
     const { authenticator, clock } = parts;
     const exchange = new ReactorExchange(portTable);

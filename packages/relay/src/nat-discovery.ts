@@ -8,6 +8,7 @@ import {
 } from "@turnpike/stun";
 import type { Listener, NatDiscovery } from "@turnpike/turn";
 import { isWildcard } from "./addresses/listen.ts";
+import type { RelayAddress } from "./addresses/relay-address.ts";
 import type { NatDiscoveryOptions } from "./relay-options.ts";
 
 /**
@@ -19,21 +20,33 @@ export function natDiscoverySpecs(options: NatDiscoveryOptions | undefined): rea
   return options === undefined ? [] : addressesOf(options).map((local) => `udp:${formatTransportAddress(local)}`);
 }
 
-/** The listeners of {@link natDiscoverySpecs} among all. */
+/** The listeners of {@link natDiscoverySpecs} among all, with what a 1:1 NAT shows for them. */
 export function findNatDiscovery(
   options: NatDiscoveryOptions | undefined,
   listening: readonly Listener[],
+  relayAddresses: readonly RelayAddress[],
 ): NatDiscovery | undefined {
   if (options === undefined) return undefined;
-  const [first, second, third, fourth] = addressesOf(options).map((wanted) => {
-    const found = listening.find(({ transport, local }) => transport === "udp" && sameTransportAddress(local, wanted));
-    if (found === undefined) throw new RangeError(`There is no listener on ${formatTransportAddress(wanted)}`);
+  const wanted = addressesOf(options);
+  const idOf = (address: TransportAddress): number => {
+    const found = listening.find(({ transport, local }) => transport === "udp" && sameTransportAddress(local, address));
+    if (found === undefined) throw new RangeError(`There is no listener on ${formatTransportAddress(address)}`);
     return found.id;
-  });
-  return { listeners: [first ?? -1, second ?? -1, third ?? -1, fourth ?? -1] };
+  };
+  const shown = (address: TransportAddress): TransportAddress => {
+    const external = relayAddresses.find(({ local }) => sameIp(local, address));
+    return external === undefined ? address : withPort(external.relayed, address.port);
+  };
+  const [first, second, third, fourth] = wanted;
+  return {
+    listeners: [idOf(first), idOf(second), idOf(third), idOf(fourth)],
+    addresses: [shown(first), shown(second), shown(third), shown(fourth)],
+  };
 }
 
-function addressesOf(options: NatDiscoveryOptions): readonly TransportAddress[] {
+type FourAddresses = readonly [TransportAddress, TransportAddress, TransportAddress, TransportAddress];
+
+function addressesOf(options: NatDiscoveryOptions): FourAddresses {
   const ips = options.addresses.map((text) => {
     const ip = parseIpAddress(text);
     if (ip === undefined || isWildcard(ip)) {
@@ -49,5 +62,5 @@ function addressesOf(options: NatDiscoveryOptions): readonly TransportAddress[] 
   if (port === otherPort || options.ports.some((each) => !Number.isInteger(each) || each < 1 || each > 65_535)) {
     throw new RangeError("Cannot discover NAT behaviour: two different ports from 1 to 65535 are needed");
   }
-  return ips.flatMap((ip) => options.ports.map((each) => withPort(ip, each)));
+  return [withPort(first, port), withPort(first, otherPort), withPort(second, port), withPort(second, otherPort)];
 }

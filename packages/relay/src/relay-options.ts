@@ -108,7 +108,10 @@ export interface ForwardingOptions {
   readonly coalesceUs?: number;
 }
 
-/** Two addresses of one family and two ports, each combination of which is a listener (RFC 5780 §7.1). */
+/**
+ * Two addresses of one family and two ports, each combination of which is a listener (RFC 5780 §7.1). Of addresses that
+ * have an external address, clients are told that one.
+ */
 export interface NatDiscoveryOptions {
   readonly addresses: readonly [string, string];
   readonly ports: readonly [number, number];

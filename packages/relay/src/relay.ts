@@ -159,7 +159,7 @@ async function startPortableRelay(options: RelayOptions): Promise<Relay> {
       clock,
       parts,
       listeners: listening,
-      natDiscovery: findNatDiscovery(options.natDiscovery, listening),
+      natDiscovery: findNatDiscovery(options.natDiscovery, listening, relayAddresses),
       peerPolicy,
       relayAddresses,
       portTable,

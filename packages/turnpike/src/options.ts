@@ -143,5 +143,5 @@ function note(notes: readonly string[]): readonly string[] {
 
 /** The line below the options of each command. */
 export const ENVIRONMENT_HELP: string = `
-Every flag is also an environment variable (--max-port: ${environmentVariable("--max-port")}) and a key of ${DEFAULT_FILE}.
+Every flag is also an environment variable (--realm: ${environmentVariable("--realm")}) and a key of ${DEFAULT_FILE} (relay.realm).
 Flags win over variables, variables over the file. Reference: docs/configuration.md`;

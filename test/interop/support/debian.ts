@@ -1,13 +1,21 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 
-/** Installs Debian packages unless all their commands are there. Throws if it cannot: a peer test never skips. */
-export function ensureDebianPackages(options: {
+/** Packages, and what shows that they are there: their commands, or lines that Debian's own Python can run. */
+export interface DebianPackages {
   readonly packages: readonly string[];
-  readonly commands: readonly string[];
-}): void {
-  const missing = options.commands.filter((command) => spawnSync("which", [command]).status !== 0);
-  if (missing.length === 0) return;
+  readonly commands?: readonly string[];
+  readonly python?: string;
+}
+
+/** Debian's own Python, whatever other is found first. */
+export const PYTHON = "/usr/bin/python3";
+
+/** Installs Debian packages unless they are there. Throws if it cannot: a peer test never skips. */
+export function ensureDebianPackages(options: DebianPackages): void {
+  const { commands = [], python = "" } = options;
+  const hasCommands = commands.every((command) => spawnSync("which", [command]).status === 0);
+  if (hasCommands && (python === "" || spawnSync(PYTHON, ["-c", python]).status === 0)) return;
   withoutServices(() => {
     const flags = ["-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"];
     run("apt-get", ["update", "-o", "DPkg::Lock::Timeout=300"]);

@@ -86,12 +86,12 @@ table { border-collapse: collapse; width: 100%; }
 th { text-align: left; color: var(--faint); font-weight: 500; }
 th, td { padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line); vertical-align: middle; }
 td:has(> button) { text-align: right; }
-td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+td { font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
 form { display: flex; flex-wrap: wrap; gap: 0.8rem; align-items: end; margin-top: 0.8rem; }
 #sign-in h2 { width: 100%; }
 label { display: grid; gap: 0.2rem; color: var(--faint); font-size: 0.85rem; }
 input, select, button { font: inherit; padding: 0.35rem 0.6rem; border: 1px solid var(--line); border-radius: 4px; background: transparent; color: inherit; }
-button { cursor: pointer; color: var(--accent); }
+button { cursor: pointer; white-space: nowrap; color: var(--accent); }
 pre { overflow-x: auto; padding: 0.8rem; border: 1px solid var(--line); border-radius: 4px; user-select: all; white-space: pre-wrap; overflow-wrap: anywhere; }
 [hidden] { display: none !important; }
 `;

@@ -1,5 +1,7 @@
 import { formatIpAddress, type IpAddress, parseIpAddress } from "@turnpike/stun";
 import { describe, expect, test } from "vitest";
+import { RecordingLogger } from "../testing/recording-logger.ts";
+import { findRelayAddresses } from "./find-addresses.ts";
 import { expandWildcard, formatListenSpec, isWildcard, parseListenSpec, transportsOf } from "./listen.ts";
 import { chooseRelayAddresses, findRoutedAddresses, listLocalAddresses } from "./local-addresses.ts";
 import { joinRelayAddresses, parseExternalAddress } from "./relay-address.ts";
@@ -123,5 +125,25 @@ describe("listening addresses", () => {
       false,
       false,
     ]);
+  });
+});
+
+describe("relay addresses that are found", () => {
+  const found = async (externalAddresses: readonly string[]): Promise<RecordingLogger> => {
+    const logger = new RecordingLogger();
+    await findRelayAddresses({
+      relayAddresses: [],
+      externalAddresses,
+      machine: machine("10.0.0.5", "fd00::5"),
+      logger,
+    });
+    return logger;
+  };
+
+  test("a machine with private ones is warned of, unless an external address is named", async () => {
+    expect((await found([])).messages("warn")).toEqual([expect.stringContaining("name its address as an external")]);
+    const named = await found(["203.0.113.5"]);
+    expect(named.messages("warn")).toEqual([]);
+    expect(named.messages("info")).toEqual(["Found private relay addresses behind the external ones"]);
   });
 });

@@ -43,7 +43,8 @@ function parseRelayAddress(text: string): IpAddress {
   return ip;
 }
 
-async function detect({ machine, logger }: FindRelayAddressesOptions): Promise<readonly IpAddress[]> {
+async function detect(options: FindRelayAddressesOptions): Promise<readonly IpAddress[]> {
+  const { machine, externalAddresses, logger } = options;
   const { addresses, scope } = chooseRelayAddresses(machine, await findRoutedAddresses());
   const found = { relayAddresses: addresses.map(formatIpAddress) };
   switch (scope) {
@@ -51,6 +52,10 @@ async function detect({ machine, logger }: FindRelayAddressesOptions): Promise<r
       logger.info(found, "Found globally routable relay addresses");
       break;
     case "private":
+      if (externalAddresses.length > 0) {
+        logger.info({ ...found, externalAddresses }, "Found private relay addresses behind the external ones");
+        break;
+      }
       logger.warn(
         found,
         "Found private relay addresses only: peers elsewhere can't reach them. Behind a 1:1 NAT, name its address as an external address",

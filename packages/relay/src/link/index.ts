@@ -15,7 +15,7 @@ export {
   type TokenPlacement,
 } from "./login-url.ts";
 export { createStampSecret, PortalLink, PortalLinkError, type PortalLinkOptions } from "./portal-link.ts";
-export { type AliasedSettings, aliasedSettings, readToken, type TokenSources } from "./token.ts";
+export { readToken, type TokenSources } from "./token.ts";
 export { type StreamTarget, webSocketConnector, type WebSocketConnectorOptions } from "./web-socket-connector.ts";
 export { RelayReporter, type RelayReporterOptions, toRelayEvent } from "./relay-reporter.ts";
 export { PortalOrders, type PortalOrdersOptions } from "./portal-orders.ts";

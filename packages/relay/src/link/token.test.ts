@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { aliasedSettings, readToken } from "./token.ts";
+import { readToken } from "./token.ts";
 
 const readFile = (path: string): string => {
   if (path === "/run/secrets/token") return "from-file\n";
@@ -25,30 +25,5 @@ describe("readToken", () => {
     expect(() => readToken({ token: " ", readFile })).toThrow(/empty/);
     expect(() => readToken({ tokenFile: "/nowhere", readFile })).toThrow(/ENOENT/);
     expect(() => readToken({ environment: { FIREZONE_TOKEN: "" }, readFile })).toThrow(/FIREZONE_TOKEN/);
-  });
-});
-
-describe("aliasedSettings", () => {
-  it("reads the original's environment", () => {
-    expect(
-      aliasedSettings({
-        FIREZONE_API_URL: "wss://api.example",
-        FIREZONE_NAME: "eu-1",
-        PUBLIC_IP4_ADDR: "192.0.2.1",
-        PUBLIC_IP6_ADDR: "",
-        LISTEN_PORT: "3478",
-        LOWEST_PORT: "49152",
-        HIGHEST_PORT: "65535",
-      }),
-    ).toEqual({
-      portalUrl: "wss://api.example",
-      name: "eu-1",
-      ipv4: "192.0.2.1",
-      listenPort: 3478,
-      lowestPort: 49_152,
-      highestPort: 65_535,
-    });
-    for (const LISTEN_PORT of ["0", "65536", "x", "-1"])
-      expect(() => aliasedSettings({ LISTEN_PORT })).toThrow(RangeError);
   });
 });

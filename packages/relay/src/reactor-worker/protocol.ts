@@ -168,3 +168,15 @@ export function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {
   source.connection = packet.connection;
   return source;
 }
+
+/** What a reactor wants of others. */
+export type ForeignMessage = Extract<
+  FromWorker,
+  { kind: "handOver" | "sendToClient" | "closeClient" | "claim" | "surrendered" }
+>;
+
+/** What others give a reactor. */
+export type ForeignInput = Extract<
+  ToWorker,
+  { kind: "handedOver" | "clientPacket" | "clientClosed" | "surrender" | "claimed" | "notice" }
+>;

@@ -1,8 +1,8 @@
 import type { EventLoopReactor } from "../event-loop-reactor.ts";
 import { MAX_REACTOR, type PortTable } from "../ports/port-table.ts";
 import type { HeldPort } from "../reactor/relay-sockets.ts";
-import { type ReservationClaim, sourceOf } from "./protocol.ts";
-import type { ForeignMessage, ReactorThread } from "./reactor-thread.ts";
+import { type ForeignMessage, type ReservationClaim, sourceOf } from "./protocol.ts";
+import type { ReactorThread } from "./reactor-thread.ts";
 
 /** The number of the reactor that serves streams and DTLS, on the main thread. */
 export const STREAM_ENGINE = 0;

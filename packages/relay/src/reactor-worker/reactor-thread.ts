@@ -19,21 +19,10 @@ import { DescriptorRegistry } from "./descriptor-registry.ts";
 import { Lives } from "./lives.ts";
 import { LivingThings } from "./living-things.ts";
 import type { PeerRules } from "../relay-options.ts";
-import { type FromWorker, GAUGE_BYTES, type ToWorker, type WorkerStart } from "./protocol.ts";
+import { GAUGE_BYTES } from "./protocol.ts";
+import type { ForeignInput, ForeignMessage, FromWorker, ToWorker, WorkerStart } from "./protocol.ts";
 import { startWorker } from "./start-worker.ts";
 import { type Reply, ThreadQuestions } from "./thread-questions.ts";
-
-/** What a reactor wants of others. */
-export type ForeignMessage = Extract<
-  FromWorker,
-  { kind: "handOver" | "sendToClient" | "closeClient" | "claim" | "surrendered" }
->;
-
-/** What others give a reactor. */
-export type ForeignInput = Extract<
-  ToWorker,
-  { kind: "handedOver" | "clientPacket" | "clientClosed" | "surrender" | "claimed" | "notice" }
->;
 
 /** What all threads of a relay have in common, and the main thread's ends of it. */
 export interface ReactorThreadOptions {

@@ -86,6 +86,12 @@ export class CertificateFiles {
   }
 }
 
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "no such file",
+  EACCES: "permission denied",
+  EISDIR: "is a directory",
+};
+
 function load(paths: CertificatePaths): Certificate {
   const cert = read(paths.cert, "certificate");
   const key = read(paths.key, "private key");
@@ -105,6 +111,6 @@ function read(file: string, what: string): Buffer {
     return readFileSync(file);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    throw new TypeError(`Cannot read the ${what} ${file}: ${code}`, { cause: error });
+    throw new TypeError(`Cannot read the ${what} ${file}: ${REASONS[code] ?? code}`, { cause: error });
   }
 }

@@ -66,6 +66,7 @@ export class AllocateHandler {
 
   /** Whether this request is a retransmission of one that is being worked on. */
   isUnderWay(request: IncomingRequest): boolean {
+    if (this.#byFiveTuple.size === 0) return false;
     const underWay = this.#byFiveTuple.get(fiveTupleName(request.client));
     return underWay !== undefined && sameBytes(underWay.request.message.transactionId, request.message.transactionId);
   }
@@ -370,5 +371,7 @@ export class AllocateHandler {
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }

@@ -11,8 +11,9 @@ import {
   withPort,
   xorMappedAddress,
   type EncodedAttribute,
+  type TransportAddress,
 } from "@turnpike/stun";
-import type { Now } from "./contract.ts";
+import type { NatDiscovery, Now } from "./contract.ts";
 import type { Core, IncomingRequest } from "./core.ts";
 import { refuseUnknownAttributes } from "./known-attributes.ts";
 import { failure, replyUnauthenticated, success } from "./reply.ts";
@@ -32,31 +33,34 @@ export function handleBinding(core: Core, request: IncomingRequest, now: Now): v
     replyUnauthenticated(core, request, success(mapped), now);
     return;
   }
-  discover(core, request, core.options.natDiscovery.listeners, mapped, now);
+  discover(core, request, core.options.natDiscovery, mapped, now);
 }
 
 /** RFC 5780 §6.1: the answer may come from the other address or port, and says where it and the others are. */
 function discover(
   core: Core,
   request: IncomingRequest,
-  listeners: readonly [number, number, number, number],
+  { listeners, addresses }: NatDiscovery,
   mapped: EncodedAttribute,
   now: Now,
 ): void {
   const { message, client } = request;
   const place = listeners.indexOf(client.listener);
   const change = getAttribute(message, changeRequest);
+  const port = getAttribute(message, responsePort);
+  const filler = getAttribute(message, padding);
   if (place < 0) {
-    // There is no other address to answer from (RFC 5780 §6.1).
+    // There is no other address to answer from (RFC 5780 §6.1), nor another port to answer to.
+    const unknown = [
+      ...(change === undefined ? [] : [changeRequest.type]),
+      ...(port === undefined ? [] : [responsePort.type]),
+      ...(filler === undefined ? [] : [padding.type]),
+    ];
     const answer =
-      change === undefined
-        ? success(mapped)
-        : failure(420, "Unknown Attribute", attribute(unknownAttributes, [changeRequest.type]));
+      unknown.length === 0 ? success(mapped) : failure(420, "Unknown Attribute", attribute(unknownAttributes, unknown));
     replyUnauthenticated(core, request, answer, now);
     return;
   }
-  const port = getAttribute(message, responsePort);
-  const filler = getAttribute(message, padding);
   // RFC 5780 §6.1: nobody shall have large answers sent to a port of somebody else's.
   const large = filler !== undefined && port !== undefined;
   if ((change !== undefined && !change.ok) || (port !== undefined && !port.ok) || large) {
@@ -67,16 +71,15 @@ function discover(
     place ^
     (change?.ok === true && change.value.changeIp ? 2 : 0) ^
     (change?.ok === true && change.value.changePort ? 1 : 0);
-  const origin = core.listener(listeners[from]!).local;
-  const other = core.listener(listeners[place ^ 3]!).local;
+  const shown = (index: number): TransportAddress => addresses?.[index] ?? core.listener(listeners[index]!).local;
   replyUnauthenticated(
     core,
     request,
     success(
       attribute(mappedAddress, client.remote),
       mapped,
-      attribute(responseOrigin, origin),
-      attribute(otherAddress, other),
+      attribute(responseOrigin, shown(from)),
+      attribute(otherAddress, shown(place ^ 3)),
       // No longer than what came, so that the answer is no amplification.
       ...(filler?.ok ? [attribute(padding, new Uint8Array(Math.min(filler.value.length, MTU_BYTES)))] : []),
     ),

@@ -163,8 +163,9 @@ export type Output =
       readonly peerConnection: number;
     }
   /**
-   * `finish`: the client gave its allocation back. What it had sent on the data connection before that still goes to the
-   * peer, for a short time; the other direction ends at once.
+   * Close the peer's connection. Its data connection, if it is bound, goes with it.
+   * `finish`: the client gave its allocation back, or closed its control connection. What it had sent on the data
+   * connection before that still goes to the peer, for a short time; the other direction ends at once.
    */
   | { readonly kind: "closePeerConnection"; readonly peerConnection: number; readonly finish?: true }
   /** A request that belongs to another engine's allocation: hand it in there by `handleHandedOver`. */
@@ -236,6 +237,8 @@ export interface Hairpin {
  */
 export interface NatDiscovery {
   readonly listeners: readonly [number, number, number, number];
+  /** What clients are told of them, in the same order: behind a 1:1 NAT, its side of each. Default: what they are bound to. */
+  readonly addresses?: readonly [TransportAddress, TransportAddress, TransportAddress, TransportAddress];
 }
 
 /** What an ICMP message said: type and code as on the wire, and the next-hop MTU or 0 (RFC 8656 §18.13). */

@@ -34,7 +34,8 @@ export class PendingAuthentications {
 
   /** Whether this request is a retransmission of one that waits. */
   has(request: IncomingRequest): boolean {
-    return this.#transactions.has(transactionName(request));
+    // Its name is a string: not worth making where nobody waits.
+    return this.#transactions.size > 0 && this.#transactions.has(transactionName(request));
   }
 
   add(

@@ -1,8 +1,10 @@
 import { OperationContext } from "@turnpike/authn";
-import type { FirstStart } from "@turnpike/portal";
+import { type FirstStart, NotFoundError, type Portal } from "@turnpike/portal";
 import type { Command } from "commander";
 import { readExternalAuth } from "../config/external-auth-files.ts";
 import type { LoadedConfiguration } from "../config/load.ts";
+import { CommandError } from "../errors.ts";
+import type { Logger } from "../log.ts";
 import { addConfigurationFlags, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
 import { createConfigurationSource } from "../wiring/configuration-source.ts";
 import { openPortal, untilSignal } from "../wiring/portal.ts";
@@ -18,7 +20,7 @@ export function addPortalCommand(program: Command, world: World): void {
   const command = program
     .command("portal")
     .description("run the portal: users, tokens, minting and the fleet's relays; SIGTERM or SIGINT stops it")
-    .option("--sign-in-link <USER>", "print a link that signs this user in once, and go on")
+    .option(...SIGN_IN_OPTION)
     .addHelpText("after", ENVIRONMENT_HELP);
   const isForPortal = ({ path: [table, key] }: { readonly path: readonly (string | number)[] }): boolean =>
     (table === "portal" && !OF_RELAYS.includes(String(key))) ||
@@ -55,10 +57,7 @@ export function addPortalCommand(program: Command, world: World): void {
         try {
           const { signInLink } = command.opts<{ readonly signInLink?: string }>();
           world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);
-          if (signInLink !== undefined) {
-            const ctx = OperationContext.internal("sign-in-link", { logger });
-            world.out(`Sign in once, within an hour:\n  ${await portal.createSignInUrl(ctx, signInLink)}\n`);
-          }
+          if (signInLink !== undefined) world.out(await signInText(portal, { userId: signInLink, logger }));
           service.ready();
           reloader.begin(({ loaded }) => {
             logger.level = loaded.configuration.log.level;
@@ -79,6 +78,26 @@ export function addPortalCommand(program: Command, world: World): void {
 
 /** Keys of `[portal]` that say how a relay links to one. */
 const OF_RELAYS: readonly string[] = ["url", "token", "token_file", "name"];
+
+/** The flag of those who run a portal, for whoever lost the way in. */
+export const SIGN_IN_OPTION: readonly [flags: string, description: string] = [
+  "--sign-in-link <USER>",
+  "print a link that signs this user in once, and go on",
+];
+
+/** A new link for that user. @throws CommandError if nobody may sign in by that name */
+export async function signInText(
+  portal: Portal,
+  { userId, logger }: { readonly userId: string; readonly logger: Logger },
+): Promise<string> {
+  try {
+    const url = await portal.createSignInUrl(OperationContext.internal("sign-in-link", { logger }), userId);
+    return `Sign in once, within an hour:\n  ${url}\n`;
+  } catch (error) {
+    if (!(error instanceof NotFoundError)) throw error;
+    throw new CommandError(`--sign-in-link: ${error.message}`, { exitCode: 2, cause: error });
+  }
+}
 
 /** What is said once, at the first start. */
 export function firstStartText(firstStart: FirstStart | undefined): string {

@@ -13,13 +13,14 @@ import { refuseToReveal } from "../wiring/reveal.ts";
 import { withTelemetry } from "../wiring/telemetry.ts";
 import { loggerOf, runRelay } from "../wiring/run-relay.ts";
 import type { World } from "../world.ts";
-import { firstStartText } from "./portal.ts";
+import { firstStartText, SIGN_IN_OPTION, signInText } from "./portal.ts";
 
 /** Adds `turnpike serve`. */
 export function addServeCommand(program: Command, world: World): void {
   const serve = program
     .command("serve")
     .description("run relay and portal in one process, and print their URLs and the iceServers for a WebRTC page")
+    .option(...SIGN_IN_OPTION)
     .addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(serve, isForRelay).action(async () => {
     const check = (loaded: LoadedConfiguration): void => checkForServe(loaded, world);
@@ -32,6 +33,8 @@ export function addServeCommand(program: Command, world: World): void {
       const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
       const ctx = OperationContext.internal("serve", { logger });
       try {
+        const { signInLink } = serve.opts<{ readonly signInLink?: string }>();
+        const signIn = signInLink === undefined ? "" : await signInText(portal, { userId: signInLink, logger });
         const token = await portal.createRelayToken(ctx, "local", { replace: true });
         await runRelay({
           source,
@@ -48,6 +51,7 @@ export function addServeCommand(program: Command, world: World): void {
                 portal,
                 relay,
                 reference,
+                signIn,
                 hasCertificate: configuration.tls.cert !== undefined,
               }),
             ),
@@ -66,6 +70,10 @@ function checkForServe({ configuration, placeOf }: LoadedConfiguration, world: W
   throw new CommandError(`${where}: authn.schemes_turn: must list "portal", as which serve mints`, { exitCode: 2 });
 }
 
+/** Where the first start says how to get in. */
+const LATER_START = `The first start printed the administrator's token; --sign-in-link admin prints a new way in.
+`;
+
 /** The portal's URL from inside. */
 function ownUrl({ address }: Portal): string {
   const isWildcard = address.address === "0.0.0.0" || address.address === "::";
@@ -78,9 +86,11 @@ async function announcement(options: {
   readonly portal: Portal;
   readonly relay: Relay;
   readonly reference: string | undefined;
+  /** What `--sign-in-link` has to say, if it was given. */
+  readonly signIn: string;
   readonly hasCertificate: boolean;
 }): Promise<string> {
-  const { ctx, portal, relay, reference, hasCertificate } = options;
+  const { ctx, portal, relay, reference, signIn, hasCertificate } = options;
   const urls = urlsOf(relay, { hasCertificate });
   const { iceServers } = await portal.mintFor(ctx, { user: "guest", urls });
   const token = portal.firstStart?.token ?? "tp_…";
@@ -91,7 +101,8 @@ async function announcement(options: {
     "",
     "The portal serves at",
     `  ${portal.url}`,
-    firstStartText(portal.firstStart),
+    portal.firstStart === undefined && signIn === "" ? LATER_START : firstStartText(portal.firstStart),
+    ...(signIn === "" ? [] : [signIn]),
     "Mint credentials:",
     `  curl -X POST -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{}' ${portal.url}/v1/credentials`,
     "",

@@ -1,6 +1,5 @@
 import type { RevocationList } from "@turnpike/authn/turn";
 import {
-  aliasedSettings,
   createStampSecret,
   createSystemClock,
   type LinkConnector,
@@ -125,7 +124,7 @@ export function createLink(options: {
     async connect() {
       const span = state.tracer?.startSpan("portal.link");
       try {
-        link.connect(parametersOf(configuration, world));
+        link.connect(parametersOf(configuration));
         await link.ready;
         state.isReady = true;
       } finally {
@@ -192,19 +191,16 @@ const URL_FORMS: Readonly<
 };
 type Listening = Relay["listening"][number];
 
-function parametersOf(configuration: Configuration, world: World): LinkParameters {
-  const { relay, portal } = configuration;
-  const aliases = aliasedSettings(world.environment);
+function parametersOf({ relay, portal: { name } }: Configuration): LinkParameters {
   const [spec] = (relay.listen ?? []).map(parseListenSpec);
   const known = [
     ...relay.external_addresses.map((text) => formatIpAddress(parseExternalAddress(text).public)),
     ...(relay.relay_addresses ?? []),
   ];
-  const ipv4 = aliases.ipv4 ?? known.find((address) => !address.includes(":"));
-  const ipv6 = aliases.ipv6 ?? known.find((address) => address.includes(":"));
-  const name = portal.name ?? aliases.name;
+  const ipv4 = known.find((address) => !address.includes(":"));
+  const ipv6 = known.find((address) => address.includes(":"));
   return {
-    port: spec?.local.port ?? aliases.listenPort ?? 3478,
+    port: spec?.local.port ?? 3478,
     ...(name === undefined ? {} : { name }),
     ...(ipv4 === undefined ? {} : { ipv4 }),
     ...(ipv6 === undefined ? {} : { ipv6 }),

@@ -1,8 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type CredentialCache, type CredentialVerifier, Penalties, type PenaltiesOptions } from "@turnpike/authn";
-import { type Portal, RedisFlushBus, startPortal } from "@turnpike/portal";
-import { aliasedSettings, readToken } from "@turnpike/relay";
+import type { Portal } from "@turnpike/portal";
+import { readToken } from "@turnpike/relay";
 import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { ConfiguredExternalAuth } from "../config/external-auth-files.ts";
 import type { Configuration } from "../config/schema.ts";
@@ -26,6 +26,8 @@ export async function openPortal(options: {
   const { portal } = configuration;
   let external: OpenedExternalAuth | undefined;
   try {
+    // A relay alone pays nothing for it at its start.
+    const { startPortal } = await import("@turnpike/portal");
     external = await openExternalAuth(options);
     const started = await startPortal({
       store: portal.store ?? join(dataDirectory(configuration, world), "turnpike.db"),
@@ -77,7 +79,8 @@ async function openExternalAuth(options: {
   const { fleet } = configuration.portal;
   // Loaded only where it is used.
   const { createExternalVerifier } = await import("@turnpike/authn/external");
-  const flushBus = fleet === undefined ? undefined : new RedisFlushBus({ url: fleet, logger });
+  const flushBus =
+    fleet === undefined ? undefined : new (await import("@turnpike/portal")).RedisFlushBus({ url: fleet, logger });
   try {
     const made = await createExternalVerifier({ ...externalAuth, ...(flushBus === undefined ? {} : { flushBus }) });
     return {
@@ -97,8 +100,7 @@ async function openExternalAuth(options: {
 /** Which portal a relay links to, if any. @throws CommandError if there is a portal but no token, or a token can't be read */
 export function linkTargetOf(configuration: Configuration, world: World): LinkTarget | undefined {
   const { portal } = configuration;
-  const url = portal.url ?? aliasedSettings(world.environment).portalUrl;
-  if (url === undefined) return undefined;
+  if (portal.url === undefined) return undefined;
   let token: string | undefined;
   try {
     token = readToken({
@@ -116,7 +118,7 @@ export function linkTargetOf(configuration: Configuration, world: World): LinkTa
       { exitCode: 2 },
     );
   }
-  return { url, token };
+  return { url: portal.url, token };
 }
 
 /** Waits for a signal. A second one ends the process. */

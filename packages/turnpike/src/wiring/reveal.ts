@@ -1,6 +1,5 @@
 import { turnHintServer } from "@turnpike/client";
 import { checkReveal, parseReference, RevealError, type RevealConfiguration } from "@turnpike/hints";
-import { aliasedSettings } from "@turnpike/relay";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import { portalWayOf } from "./portal-way.ts";
@@ -59,8 +58,7 @@ export function revealConfigurationOf(configuration: Configuration, purpose: Pur
 }
 
 /** What a relay reaches its portal by. */
-function hintsToPortal({ portal }: Configuration, { runs, environment = {} }: Purpose): readonly string[] {
-  const url = portal.url ?? aliasedSettings(environment).portalUrl;
+function hintsToPortal({ portal: { url } }: Configuration, { runs }: Purpose): readonly string[] {
   return runs === "relay" && url !== undefined ? portalWayOf(url).hints : [];
 }
 

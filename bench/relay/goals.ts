@@ -1,0 +1,179 @@
+import { figure, type Outcome, ratio, type Run } from "./report.ts";
+import type { Measurement } from "./generator.ts";
+import type { SubjectName } from "./subjects.ts";
+
+/** What was aimed at, and how a run is held to it. */
+interface Goal {
+  readonly what: string;
+  readonly wanted: string;
+  /** By the figures of a run; undefined: not measured. */
+  readonly reached: (run: Run) => Reached | undefined;
+  /** Said where it is missed. */
+  readonly why: string;
+}
+
+interface Reached {
+  readonly text: string;
+  readonly isMet: boolean;
+}
+
+type Path = Outcome["path"];
+
+const VOICE = ["voice-32-up", "voice-32-down", "voice-256-up", "voice-256-down"];
+const VOICE_AND_BURSTS = /^(?:voice|bursts)-/;
+
+const GOALS: readonly Goal[] = [
+  ...(["loopback", "namespaces"] as const).flatMap((path): Goal[] => [
+    {
+      what: `batched, voice of 32 and 256 flows, ${path}`,
+      wanted: "≥ 1.15× coturn",
+      reached: (run) => ratios(run, { path, against: "coturn", ids: VOICE, least: 1.15 }),
+      why: "With 256 flows each packet to a peer takes a system call, as coturn's does: the kernel's part, three quarters of it all, is the same for both.",
+    },
+    {
+      what: `batched, voice of 32 and 256 flows, ${path}`,
+      wanted: "≥ 0.95× the yardstick in C",
+      reached: (run) => ratios(run, { path, against: "yardstick", ids: VOICE, least: 0.95 }),
+      why: "With 256 flows the way from JavaScript into a system call, and permissions and counters, which the yardstick has none of, take what it is behind.",
+    },
+    {
+      what: `batched, bursts of 1 and 32 flows, ${path}`,
+      wanted: "≥ 2.0× coturn",
+      reached: (run) => {
+        const ids = ["bursts-1-up", "bursts-1-down", "bursts-32-up", "bursts-32-down"];
+        return ratios(run, { path, against: "coturn", ids, least: 2 });
+      },
+      why: "A burst that is divided between two turns of the loop leaves as two aggregates: the less the relay has to do, the shorter they are.",
+    },
+  ]),
+  {
+    what: "portable, all of voice and bursts, loopback",
+    wanted: "≥ 0.40× coturn",
+    reached: (run) => portable(run, 0.4),
+    why: "`node:dgram` takes a system call and several objects for each packet, and libuv's way to each of them.",
+  },
+  {
+    what: "99th percentile of latency at 50,000 packets a second, loopback",
+    wanted: "≤ coturn's",
+    reached: (run) => latency(run),
+    why: "On a machine whose cores others use too it is a few delays of the scheduler that make it; see the medians.",
+  },
+  {
+    what: "challenge, Allocate, Refresh, CreatePermission per second of CPU",
+    wanted: "≥ 2× coturn",
+    reached: (run) => {
+      const found = numbers(run.said.get("requests"), /ratio by CPU time: ([\d.]+)/g);
+      return found.length === 0 ? undefined : range(found, (least) => least >= 2);
+    },
+    why: "An Allocate opens and binds a socket and joins it to epoll, and a Refresh with lifetime 0 closes it: of these the kernel's part is the same for both.",
+  },
+  {
+    what: "each of two reactors: system calls and user CPU per packet",
+    wanted: "within 5 % of one alone",
+    reached: (run) => {
+      const text = run.said.get("systemCalls");
+      const found = [...numbers(text, /of two .* ([\d.]+) and/g), ...numbers(text, /of two .* and ([\d.]+)/g)];
+      // Fewer calls, since a reactor that waited for its core found more packets, is no miss.
+      return found.length === 0 ? undefined : range(found, (_, most) => most <= 1.05);
+    },
+    why: "Both share one core with each other here, and its caches: what one pushes out of them the other fetches again.",
+  },
+  {
+    what: "resident memory of an idle UDP allocation, by the slope",
+    wanted: "≤ 4 KiB",
+    reached: (run) => {
+      const [bytes] = numbers(run.said.get("allocations"), /(\d+) bytes by the slope/g);
+      return bytes === undefined ? undefined : { text: `${(bytes / 1024).toFixed(1)} KiB`, isMet: bytes <= 4096 };
+    },
+    why: "The engine's allocation with its timers, key and nonce takes most of it, the main thread's admission 0.8 KiB.",
+  },
+  {
+    what: "resident memory that 16,384 allocations add to a relay of four threads",
+    wanted: "< 150 MiB",
+    reached: (run) => {
+      const text = run.said.get("allocations");
+      const [start] = numbers(text, /([\d.]+) MiB at the start/g);
+      const [full] = numbers(text, /([\d.]+) with 16384/g);
+      if (start === undefined || full === undefined) return undefined;
+      return {
+        text: `${(full - start).toFixed(0)} MiB, over ${start.toFixed(0)} MiB at the start`,
+        isMet: full - start < 150,
+      };
+    },
+    why: "Each thread's JavaScript heap grows ahead of what lives in it.",
+  },
+  {
+    what: "start of the process to the first allocation",
+    wanted: "< 0.5 s",
+    reached: (run) => {
+      const [seconds] = numbers(run.said.get("start"), /earlier start +([\d.]+) s/g);
+      return seconds === undefined ? undefined : { text: `${seconds.toFixed(2)} s`, isMet: seconds < 0.5 };
+    },
+    why: "Most of it is the loading of modules, on the main thread and on each reactor's.",
+  },
+];
+
+/** A row for each goal that was measured, and a sentence for each that was missed. */
+export function goalsTable(run: Run): readonly string[] {
+  const missed: string[] = [];
+  const rows = GOALS.flatMap(({ what, wanted, reached, why }) => {
+    const found = reached(run);
+    if (found === undefined) return [];
+    if (!found.isMet) missed.push(`- **${what}, ${wanted}**: ${found.text}. ${why}`);
+    return [`| ${what} | ${wanted} | ${found.text} | ${found.isMet ? "yes" : "no"} |`];
+  });
+  return [
+    "| what | goal | reached | met |",
+    "| --- | --- | --- | --- |",
+    ...rows,
+    ...(missed.length === 0 ? [] : ["", "Missed:", "", ...missed]),
+  ];
+}
+
+/** Of the batched plane, by CPU time. */
+function ratios(
+  run: Run,
+  options: {
+    readonly path: Path;
+    readonly against: SubjectName;
+    readonly ids: readonly string[];
+    readonly least: number;
+  },
+): Reached | undefined {
+  const { path, against, ids, least } = options;
+  const found = run.outcomes
+    .filter((outcome) => outcome.path === path && ids.includes(outcome.scenario.id))
+    .map((outcome) => ratio(outcome, against))
+    .filter(Number.isFinite);
+  return found.length === 0 ? undefined : range(found, (lowest) => lowest >= least);
+}
+
+function portable(run: Run, least: number): Reached | undefined {
+  const cost: keyof Measurement = "cpuSecondsPerMillion";
+  const found = run.outcomes
+    .filter(({ path, scenario }) => path === "loopback" && VOICE_AND_BURSTS.test(scenario.id))
+    .map((outcome) => figure(outcome, "coturn", cost) / figure(outcome, "portable", cost))
+    .filter(Number.isFinite);
+  return found.length === 0 ? undefined : range(found, (lowest) => lowest >= least);
+}
+
+function latency(run: Run): Reached | undefined {
+  const outcome = run.outcomes.find(({ path, scenario }) => path === "loopback" && scenario.id === "rate-50k");
+  if (outcome === undefined) return undefined;
+  const us = (name: SubjectName, quantile: "p50Us" | "p99Us"): number => figure(outcome, name, quantile);
+  const said = (name: SubjectName): string =>
+    `${us(name, "p99Us").toFixed(0)} µs (median ${us(name, "p50Us").toFixed(0)})`;
+  return {
+    text: `${said("batched")}; coturn ${said("coturn")}`,
+    isMet: us("batched", "p99Us") <= us("coturn", "p99Us"),
+  };
+}
+
+function range(found: readonly number[], isMet: (least: number, most: number) => boolean): Reached {
+  const [least, most] = [Math.min(...found), Math.max(...found)];
+  return { text: `${least.toFixed(2)}× to ${most.toFixed(2)}×`, isMet: isMet(least, most) };
+}
+
+function numbers(text: string | undefined, pattern: RegExp): readonly number[] {
+  return [...(text ?? "").matchAll(pattern)].map(([, value]) => Number(value));
+}
