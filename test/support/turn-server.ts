@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -103,25 +104,24 @@ export async function startCoturn(options: TurnServerOptions): Promise<TurnServe
   return { port, child, stop };
 }
 
+/** Below the ports that systems give out by themselves and those of relayed addresses: nobody comes by one by chance. */
+const [FIRST_PORT, LAST_PORT] = [12_000, 31_999];
+
 /** A port that is free on all of `addresses` at this moment. */
 export async function freeUdpPort(addresses: readonly string[]): Promise<number> {
-  for (let attempt = 0; attempt < 20; attempt++) {
-    const [first = "127.0.0.1", ...others] = addresses;
-    const port = await bindOnce(first, 0);
-    const isFree = await Promise.all(others.map((address) => bindOnce(address, port ?? 0)));
-    if (port !== undefined && !isFree.includes(undefined)) return port;
+  for (let attempt = 0; attempt < 50; attempt++) {
+    const port = randomInt(FIRST_PORT, LAST_PORT + 1);
+    const areFree = await Promise.all(addresses.map((address) => canBind(address, port)));
+    if (areFree.every(Boolean)) return port;
   }
   throw new Error(`no UDP port is free on all of ${addresses.join(", ")}`);
 }
 
-function bindOnce(address: string, port: number): Promise<number | undefined> {
+function canBind(address: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createSocket(address.includes(":") ? { type: "udp6", ipv6Only: true } : { type: "udp4" });
-    socket.once("error", () => resolve(undefined));
-    socket.bind(port, address, () => {
-      const bound = socket.address().port;
-      socket.close(() => resolve(bound));
-    });
+    socket.once("error", () => resolve(false));
+    socket.bind(port, address, () => socket.close(() => resolve(true)));
   });
 }
 
