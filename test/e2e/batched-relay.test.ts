@@ -43,7 +43,9 @@ if ("unavailable" in libc) {
       guesser.send(guesser.stun.signed("allocate"));
       await expect
         .poll(() => relay.stats().penalties)
-        .toEqual({ failures: 2, discarded: 1, automaticBans: 1, waiting: 0, sources: 1, bans: 1 });
+        .toMatchObject({ failures: 2, automaticBans: 1, waiting: 0, sources: 1, bans: 1 });
+      // What strays in from a port's former user is discarded too.
+      await expect.poll(() => relay.stats().penalties.discarded).toBeGreaterThanOrEqual(1);
     });
 
     test.each([
