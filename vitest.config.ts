@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /** Tests run on the sources: every room exports them under this condition. */
@@ -14,6 +15,8 @@ const REAL_WORLD = { retry: 1, expect: { poll: { timeout: 20_000 } } } as const;
 
 export default defineConfig({
   test: {
+    // Tests of processes and sockets wait more than they work: three share two cores well.
+    maxWorkers: Math.max(3, availableParallelism()),
     projects: [
       {
         ...shared,
