@@ -274,7 +274,7 @@ export class AllocateHandler {
       transport: demand.transport,
       client: request.client,
       credential: authenticated.credential,
-      transactionId: request.message.transactionId,
+      transactionId: request.message.transactionId.slice(),
       createdAtMs: now.monotonicMs,
       admissionQuestionId,
       relays: answer.sockets.map((socket) => ({ ...socket, expiresAtMs: now.monotonicMs + seconds * 1000 })),

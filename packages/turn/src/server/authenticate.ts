@@ -1,5 +1,6 @@
 import {
   accessToken,
+  findAttribute,
   getAttribute,
   hasAttribute,
   integrityAlgorithms,
@@ -14,7 +15,9 @@ import {
   username,
   userhashOf,
   opaqueString,
+  valueOffset,
   verifyIntegrity,
+  type RawAttribute,
   type StunMessage,
 } from "@turnpike/stun";
 import type { Allocation, Credential } from "./allocation.ts";
@@ -62,7 +65,13 @@ export function authenticate(
   const claim = readClaim(core, request, method, now, existing);
   if (claim === undefined) return;
   const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message, method);
-  if (known !== undefined) {
+  if (known === "proven" && existing !== undefined) {
+    const { credential } = existing;
+    reportSuccess(core, request, method, credential, now);
+    proceed({ credential, proof: { key: credential.key, integrity: claim.answerIntegrity } }, now);
+    return;
+  }
+  if (known !== undefined && known !== "proven") {
     settle(core, request, method, claim, known, now, proceed);
     return;
   }
@@ -97,15 +106,20 @@ function readClaim(
   // Step 2: what integrity can't be checked without.
   const name = getAttribute(message, username);
   const hash = getAttribute(message, userhash);
-  const claimedRealm = getAttribute(message, realm);
-  const claimedNonce = getAttribute(message, nonce);
+  const claimedRealm = findAttribute(message, realm);
+  const claimedNonce = findAttribute(message, nonce);
   if ((name === undefined && hash === undefined) || claimedRealm === undefined || claimedNonce === undefined) {
     return badRequest("Bad Request: USERNAME or USERHASH, REALM and NONCE are needed");
   }
-  if (!(name ?? hash)?.ok || !claimedRealm.ok || !claimedNonce.ok) {
+  const isOwnRealm = isSame(claimedRealm, message.bytes, core.realm);
+  const state = checkNonce(core, claimedNonce, request, method === "connectionBind" ? existing : undefined, now);
+  // What is ours is well formed: nothing else is looked at as text.
+  const isMalformed =
+    (!isOwnRealm && getAttribute(message, realm)?.ok === false) ||
+    (state === "forged" && getAttribute(message, nonce)?.ok === false);
+  if (!(name ?? hash)?.ok || isMalformed) {
     return badRequest("Bad Request: USERNAME, USERHASH, REALM or NONCE is malformed");
   }
-  const state = checkNonce(core, claimedNonce.value, request, method === "connectionBind" ? existing : undefined, now);
   if (state !== "valid") {
     // A made-up nonce is not worth an event: anybody can send millions of them.
     if (state === "stale" && core.wants("authFailed")) {
@@ -129,7 +143,7 @@ function readClaim(
 
   // Step 4: a name that can't be one is an unknown name.
   const prepared = name?.ok ? opaqueString(name.value) : undefined;
-  if (claimedRealm.value !== core.options.realm || (name !== undefined && prepared === undefined)) {
+  if (!isOwnRealm || (name !== undefined && prepared === undefined)) {
     challenge(core, request, 401, now);
     return undefined;
   }
@@ -150,14 +164,23 @@ function readClaim(
  */
 function checkNonce(
   core: Core,
-  value: string,
-  { client }: IncomingRequest,
+  value: RawAttribute,
+  { message, client }: IncomingRequest,
   control: Allocation | undefined,
   now: Now,
 ): NonceState {
-  const state = core.nonces.check(value, client.remote, now.unixMs);
+  const { bytes } = message;
+  const offset = valueOffset(value);
+  const state = core.nonces.check(bytes, offset, value.length, client.remote, now.unixMs);
   if (state !== "forged" || control === undefined || !sameIp(control.client.remote, client.remote)) return state;
-  return core.nonces.check(value, control.client.remote, now.unixMs);
+  return core.nonces.check(bytes, offset, value.length, control.client.remote, now.unixMs);
+}
+
+function isSame(value: RawAttribute, bytes: Uint8Array, expected: Uint8Array): boolean {
+  if (value.length !== expected.length) return false;
+  const offset = valueOffset(value);
+  for (let i = 0; i < expected.length; i++) if (bytes[offset + i] !== expected[i]) return false;
+  return true;
 }
 
 function readPasswordAlgorithm(
@@ -187,7 +210,7 @@ function provenByAllocation(
   claim: Claim,
   message: StunMessage,
   method: AuthenticatedMethod,
-): AuthenticationDecision | undefined {
+): "proven" | (AuthenticationDecision & { readonly kind: "failed" }) | undefined {
   const { credential } = allocation;
   // The key of an access token is in the token, whatever the algorithm for passwords.
   if (!credential.boundsLifetime && claim.passwordAlgorithm !== credential.passwordAlgorithm) return undefined;
@@ -200,17 +223,7 @@ function provenByAllocation(
     if (renews && credential.boundsLifetime) return undefined;
     return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
   }
-  const { expiresAtUnixMs, credentialId, label } = credential;
-  return {
-    kind: "authenticated",
-    username: credential.username,
-    actor: credential.actor,
-    scheme: credential.scheme,
-    key: credential.key,
-    ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
-    ...(credentialId === undefined ? {} : { credentialId }),
-    ...(label === undefined ? {} : { label }),
-  };
+  return "proven";
 }
 
 function verify(core: Core, message: StunMessage, claim: Claim, key: Uint8Array): boolean {
