@@ -319,7 +319,7 @@ export class TurnServer implements ServerEngine {
     if (this.#pending.has(request) || this.#allocate.isUnderWay(request)) return;
     const existing = this.#allocationAskedFor(method, request);
     authenticate(this.#core, this.#pending, request, method, now, existing, (authenticated, at) => {
-      const refusal = refuseUnknownAttributes(this.#core, request.message);
+      const refusal = refuseUnknownAttributes(this.#core, request);
       const answer = refusal ?? this.#perform(method, request, authenticated, at);
       if (answer !== undefined) replyAuthenticated(this.#core, request, answer, authenticated.proof);
     });
