@@ -282,7 +282,10 @@ function handle(message: ToWorker): void {
       engine.setLimits(message.limits);
       return;
     case "peers":
-      peerPolicy.replace(message.rules);
+      reactor.administer((now) => {
+        peerPolicy.replace(message.rules);
+        engine.enforcePeerPolicy(now);
+      });
       return;
     case "allocationLimits":
       reactor.administer(() => engine.changeAllocationLimits(message.changes));
