@@ -153,8 +153,8 @@ export class BatchedRelay extends Administered implements Relay {
     this.#libc = options.libc;
     const kernelChannels =
       offload && new KernelChannels({ offload, listeners: parts.listening, hairpin, events: true });
-    // Before a generic XDP program, the kernel would join packets that the sockets want as aggregates.
-    const joins = offload?.status().interfaces.some(({ mode }) => mode === "generic") === true;
+    // Before a program that comes behind the driver, the kernel would join packets that the sockets want as aggregates.
+    const joins = offload?.status().interfaces.some(({ mode }) => mode !== "native") === true;
     const nonceKey = randomBytes(32);
     const natDiscovery = findNatDiscovery(options.natDiscovery, parts.listening, relayAddresses);
     const isAlone = parts.authenticator === undefined && options.threads === 1;
