@@ -237,6 +237,9 @@ export class BatchedRelay extends Administered implements Relay {
         if (reactor === STREAM_ENGINE) this.#streams?.changeAllocationLimits(changes);
         else exchange.find(reactor)?.changeAllocationLimits(changes);
       },
+      askWhoLives: () => {
+        for (const reactor of this.reactors) reactor.askWhoLives();
+      },
       setPenalties: (settings) => {
         for (const reactor of this.reactors) reactor.setPenalties(settings);
       },

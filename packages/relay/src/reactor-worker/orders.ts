@@ -3,7 +3,6 @@ import { selects } from "../allocation-selector.ts";
 import type { ThreadAuthenticator } from "../authenticate-module.ts";
 import type { GuessDefence } from "../defence/guess-defence.ts";
 import type { BatchedPlane } from "../planes/batched/batched-plane.ts";
-import type { Admissions } from "../reactor/admissions.ts";
 import type { Clock } from "../reactor/clock.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import type { RelaySockets } from "../reactor/relay-sockets.ts";
@@ -11,6 +10,7 @@ import type { ReservationClaims } from "../reactor/reservation-claims.ts";
 import type { ReplaceablePeerPolicy } from "../replaceable-peer-policy.ts";
 import type { MainThread } from "./main-thread.ts";
 import { sourceOf, type ToWorker } from "./protocol.ts";
+import type { ThreadAdmission } from "./thread-admission.ts";
 
 /** What {@link Orders} are carried out on. */
 export interface OrdersOptions {
@@ -20,7 +20,7 @@ export interface OrdersOptions {
   readonly plane: Pick<BatchedPlane, "stop">;
   readonly relaySockets: RelaySockets;
   readonly claims: ReservationClaims;
-  readonly admissions: Admissions;
+  readonly admission: ThreadAdmission;
   readonly peerPolicy: ReplaceablePeerPolicy;
   readonly defence: GuessDefence;
   readonly authenticator: ThreadAuthenticator;
@@ -46,31 +46,27 @@ export class Orders {
 
   /** Whether something may have resolved a promise of this thread since this was last asked. */
   takeResolved(): boolean {
-    const hasResolved = this.#hasResolved;
+    // Whoever drains waits for the last one by a promise.
+    const hasResolved = this.#hasResolved || this.#options.admission.isDrained;
     this.#hasResolved = false;
     return hasResolved;
   }
 
-  /** An allocation that was admitted is gone, or never came to be. */
-  release(questionId: number): void {
-    const { admissions } = this.#options;
-    admissions.release(questionId);
-    // Whoever drains waits for the last one by a promise.
-    if (admissions.count === 0) this.#hasResolved = true;
-  }
-
   carryOut(message: ToWorker): void {
-    const { mainThread, reactor, engine, relaySockets, claims, admissions, defence } = this.#options;
+    const { mainThread, reactor, engine, relaySockets, claims, admission, defence } = this.#options;
     switch (message.kind) {
       case "drain":
-        void admissions.drain().then(() => mainThread.post({ kind: "drained" }));
+        void admission.drain().then(() => mainThread.post({ kind: "drained" }));
         return;
       case "admission": {
         const { questionId, decision } = message;
-        if (!decision.admitted) this.release(questionId);
+        admission.settle(questionId, decision);
         reactor.handleAnswer({ kind: "admission", questionId, ...decision });
         return;
       }
+      case "whoLives":
+        admission.tellWhoLives();
+        return;
       case "limits":
         engine.setLimits(message.limits);
         return;
@@ -153,9 +149,9 @@ export class Orders {
   }
 
   #stop(): void {
-    const { reactor, admissions, plane, show, mainThread } = this.#options;
+    const { reactor, admission, plane, show, mainThread } = this.#options;
     reactor.stop();
-    admissions.end();
+    admission.end();
     void plane.stop();
     show();
     this.#isStopped = true;

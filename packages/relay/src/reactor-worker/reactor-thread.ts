@@ -10,6 +10,7 @@ import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
 import type { Administration } from "../control/administration.ts";
 import type { KernelChannels } from "../kernel/kernel-channels.ts";
+import type { AdmissionContext } from "../admission/user-limits.ts";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { BanEvent } from "../events/relay-event.ts";
 import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
@@ -123,6 +124,11 @@ export class ReactorThread {
     this.#port.post({ kind: "limits", limits });
   }
 
+  /** Has the thread name those whom it admitted by itself. */
+  askWhoLives(): void {
+    this.#port.post({ kind: "whoLives" });
+  }
+
   changeAllocationLimits(changes: readonly LimitChange[]): void {
     this.#port.post({ kind: "allocationLimits", changes });
   }
@@ -190,6 +196,7 @@ export class ReactorThread {
         gauges: this.#gaugeMemory,
         descriptors: this.#registry.memory,
         interest: administration.hub.interest.memory,
+        openAdmission: administration.openAdmission.memory,
         sourceRates: administration.sourceRates.memory,
         actorRates: administration.actorRates.memory,
         control: this.#port.control,
@@ -228,6 +235,9 @@ export class ReactorThread {
       case "channel":
         this.#options.kernelChannels?.handle(this.#reactor, message.output);
         return;
+      case "living":
+        this.#living.replace(message.allocations);
+        return;
       case "events":
         for (const event of message.events) this.#deliver(event);
         return;
@@ -252,6 +262,14 @@ export class ReactorThread {
         return;
       case "release":
         this.#options.administration.admission.release({ reactor: this.#reactor, questionId: message.questionId });
+        return;
+      case "admitted":
+        this.#options.administration.admission.learn(
+          message.questions.map((question) => [
+            { reactor: this.#reactor, questionId: question.questionId },
+            this.#contextOf(question),
+          ]),
+        );
         return;
       case "failedAttempt":
         // Its failures count together with those of the others.
@@ -296,21 +314,24 @@ export class ReactorThread {
   }
 
   #admit(question: AdmissionQuestion, draining: boolean): void {
-    const { administration, start } = this.#options;
-    const { questionId, actor, username, scheme, client, listener } = question;
-    const transport = start.listeners.find(({ id }) => id === listener)?.transport ?? "udp";
+    const { administration } = this.#options;
+    const { questionId } = question;
     const asked = this.#port.life;
     const answer = (decision: AdmissionDecision): void => {
       // Only the life that asked may be told; what a dead one was granted is released with it.
       if (asked === this.#port.life) this.#port.post({ kind: "admission", questionId, decision });
     };
-    const decision = administration.admission.admit(
-      { reactor: this.#reactor, questionId },
-      { actor, username, scheme, client, transport },
-      { draining },
-    );
+    const decision = administration.admission.admit({ reactor: this.#reactor, questionId }, this.#contextOf(question), {
+      draining,
+    });
     if (decision instanceof Promise) void decision.then(answer);
     else answer(decision);
+  }
+
+  #contextOf({ actor, username, scheme, client, listener }: AdmissionQuestion): AdmissionContext {
+    const { listeners } = this.#options.start;
+    const transport = listeners.find(({ id }) => id === listener)?.transport ?? "udp";
+    return { actor, username, scheme, client, transport };
   }
 
   #deliver(event: LifecycleEvent): void {

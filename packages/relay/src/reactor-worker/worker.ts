@@ -9,6 +9,7 @@ import { ActorRates } from "../limits/actor-rates.ts";
 import { commonClockOffsetMs } from "../limits/common-clock.ts";
 import { createMeters } from "../limits/meters.ts";
 import { SourceRates } from "../limits/source-rates.ts";
+import { OpenAdmission } from "../admission/open-admission.ts";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
 import { loadLibc } from "../libc/libc.ts";
 import { createTimeSource } from "../libc/time-source.ts";
@@ -16,7 +17,6 @@ import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import { PortLeases } from "../ports/port-leases.ts";
 import { PortTable } from "../ports/port-table.ts";
-import { Admissions } from "../reactor/admissions.ts";
 import { Reactor } from "../reactor/reactor.ts";
 import { RelaySockets } from "../reactor/relay-sockets.ts";
 import { ReservationClaims } from "../reactor/reservation-claims.ts";
@@ -27,6 +27,7 @@ import { MainThread } from "./main-thread.ts";
 import { ReplaceablePeerPolicy } from "../replaceable-peer-policy.ts";
 import { Orders } from "./orders.ts";
 import { type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
+import { ThreadAdmission } from "./thread-admission.ts";
 import { TurnClock } from "./turn-clock.ts";
 
 /** The longest wait for packets, in milliseconds; the second while an authentication runs on this thread's own promises. */
@@ -35,6 +36,8 @@ const LONGEST_WAIT_PENDING_MS = 5;
 /** The longest time that promises and timers of this thread wait for the event loop while packets come. */
 const LONGEST_STRETCH_MS = 10;
 const SAMPLE_DROPS_MS = 100;
+/** Whoever listens to what an allocation does is told of its end by the main thread, should this thread die. */
+const OF_LIVES: ReadonlySet<string> = new Set(["allocationCreated", "allocationDeleted"]);
 /** Beyond this, an unprivileged sleep is rounded up by the kernel's default slack of 50 µs. */
 const TIMER_SLACK_NS = 1000;
 
@@ -82,7 +85,6 @@ const relaySockets = new RelaySockets({
     post({ kind: "claim", owner, claim: { id: claims.add(done), reservation, claimant: start.reactor } }),
 });
 const claims = new ReservationClaims({ clock });
-const admissions = new Admissions();
 /** Questions of authentications that wait for `settle`. */
 const pending = new Set<number>();
 
@@ -97,6 +99,13 @@ const interest = new EventInterest(start.memory.interest);
 // Read anew: what was read before the modules were loaded would put this thread's buckets ahead of all others'.
 clock.tick();
 const clockOffsetMs = commonClockOffsetMs(clock.now().monotonicMs);
+const sourceRates = new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates });
+const admission = new ThreadAdmission({
+  open: new OpenAdmission(start.memory.openAdmission),
+  sourceRates,
+  clock,
+  post,
+});
 const actorRates = new ActorRates({ clockOffsetMs, memory: start.memory.actorRates });
 const { maxPendingAuthentications: maxPending } = start.engine;
 // A ban by what this reactor sees is in force at once; the main thread, which sees the failures of all, tells of it.
@@ -140,9 +149,8 @@ const engine = new TurnServer({
   ...(start.natDiscovery && { natDiscovery: start.natDiscovery }),
   nonceKey: start.nonceKey,
   admission: true,
-  // The main thread tells of the end of what lives here, should this thread die.
-  events: (type) => type === "allocationCreated" || type === "allocationDeleted" || interest.wants(type),
-  gate: defence.gate(new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates })),
+  events: (type) => interest.wants(type) || (OF_LIVES.has(type) && interest.followsAllocations),
+  gate: defence.gate(sourceRates),
   metersFor: createMeters(actorRates),
   ...(start.trafficReportSeconds !== undefined && { trafficReportSeconds: start.trafficReportSeconds }),
 });
@@ -160,15 +168,9 @@ const reactor: Reactor = new Reactor({
   relaySockets,
   clock,
   logger,
-  admit: (question) => {
-    post({ kind: "admit", question, draining: !admissions.admit(question).admitted });
-    return "later";
-  },
-  commit: (questionId) => post({ kind: "commit", questionId }),
-  release: (questionId) => {
-    post({ kind: "release", questionId });
-    orders.release(questionId);
-  },
+  admit: (question) => admission.admit(question),
+  commit: (questionId) => admission.commit(questionId),
+  release: (questionId) => admission.release(questionId),
   others: {
     isForeign: (listener) => isForeign.has(listener),
     sendToClient: (listener, connection, bytes) => post({ kind: "sendToClient", listener, connection, bytes }),
@@ -193,7 +195,7 @@ const orders = new Orders({
   plane,
   relaySockets,
   claims,
-  admissions,
+  admission,
   peerPolicy,
   defence,
   authenticator,
@@ -203,6 +205,8 @@ const orders = new Orders({
 const coalescing = new Coalescing({ coalesceUs: start.coalesceUs, monotonicMs: clock.now().monotonicMs });
 let seen = 0;
 let sampledMs = 0;
+/** Whether the main thread is told what lives. */
+let isFollowed = false;
 
 if (start.coalesceUs > 0) libc.setTimerSlack(TIMER_SLACK_NS);
 plane.start(reactor);
@@ -272,6 +276,15 @@ function show(): void {
   gauges[Gauge.penaltyDiscarded] = defence.discarded;
   gauges[Gauge.penaltyWaiting] = defence.waiting;
   gauges[Gauge.penaltySources] = defence.sources;
+  mainThread.send();
+  if (interest.followsAllocations !== isFollowed) tellWhatLives();
+}
+
+/** Somebody begins to listen to what allocations do, or nobody does any more. */
+function tellWhatLives(): void {
+  isFollowed = !isFollowed;
+  const allocations = isFollowed ? [...engine.describeAllocations(clock.now())] : [];
+  post({ kind: "living", allocations });
   mainThread.send();
 }
 
