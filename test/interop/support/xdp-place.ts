@@ -13,6 +13,7 @@ export const NODE: readonly string[] = [process.execPath, "--conditions=@turnpik
 export const RELAY_PORT = 3478;
 export const PEER_PORT = 3480;
 const START_MS = 30_000;
+const COUNT = fileURLToPath(new URL("xdp-count-process.ts", import.meta.url));
 
 /** One of the two namespaces: with the relay, or with clients and peers. */
 export type Side = "relay" | "generator";
@@ -47,9 +48,14 @@ export class XdpPlace {
     return { command, args };
   }
 
+  /** How many TCX programs the relay's interface has. */
+  tcxPrograms(): number {
+    return Number(this.run("relay", ...NODE, COUNT, "veth0"));
+  }
+
   /** Has senders finish their checksums, or leave them to the card that veth hasn't. */
-  finishChecksums(on: boolean): void {
-    for (const side of ["relay", "generator"] as const) {
+  finishChecksums(on: boolean, sides: readonly Side[] = ["relay", "generator"]): void {
+    for (const side of sides) {
       this.run(side, "ethtool", "-K", "veth0", "tx", on ? "off" : "on");
     }
   }
@@ -94,7 +100,8 @@ export class KernelRelay {
     const who = ["--realm", "r", "--user", "u:p", "--allow-peer", "10.0.0.0/8"];
     const log = ["--log-format", "json", "--log-event", "allocationDeleted"];
     const child = place.start("relay", ...command, ...here, ...who, ...log, ...flags);
-    await child.waitFor((it) => it.stderr().includes(`"msg":"The relay is serving"`), START_MS);
+    const serves = [`"msg":"The relay is serving"`, `"msg":"The control socket is open"`];
+    await child.waitFor((it) => serves.every((message) => it.stderr().includes(message)), START_MS);
     const relay = new KernelRelay(place, socket, child);
     place.atEnd(() => relay.stop());
     return relay;
@@ -188,6 +195,7 @@ export class Stream {
 
 const PACKAGES: Readonly<Record<string, string>> = {
   ip: "iproute2",
+  tc: "iproute2",
   ethtool: "ethtool",
   tshark: "tshark",
   turnutils_uclient: "coturn",
