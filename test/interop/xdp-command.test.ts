@@ -139,6 +139,16 @@ test("a killed allocation stops, and a relay that is killed leaves neither a pro
   await second.stops();
 });
 
+test("a channel to a peer that the rules deny by a reload stops", async () => {
+  place.finishChecksums(true);
+  const relay = await KernelRelay.start(place, folder);
+  const stream = await Stream.start(place);
+  await expect.poll(async () => (await relay.status()).hits, { timeout: 60_000 }).toBeGreaterThan(20);
+  relay.allowPeers(false);
+  await stream.stops();
+  expect((await relay.status()).channels).toBe(0);
+});
+
 test("what can't be had stops the start with the way out", async () => {
   const { ip } = place.path.relay;
   const turnpike = (...words: readonly string[]): readonly string[] => ["turnpike", "relay", ...words];

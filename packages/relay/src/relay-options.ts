@@ -115,7 +115,7 @@ export interface ForwardingOptions {
 }
 
 /**
- * Two addresses of one family and two ports, each combination of which is a listener (RFC 5780 §7.1). Of addresses that
+ * Two addresses of one family and two ports, each combination of which is a listener (RFC 5780 §6). Of addresses that
  * have an external address, clients are told that one.
  */
 export interface NatDiscoveryOptions {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { askRelay, type RelayStats } from "@turnpike/relay";
@@ -14,6 +14,7 @@ export const RELAY_PORT = 3478;
 export const PEER_PORT = 3480;
 const START_MS = 30_000;
 const COUNT = fileURLToPath(new URL("xdp-count-process.ts", import.meta.url));
+const ALLOWED = `[peers]\nallow = ["10.0.0.0/8"]\n`;
 
 /** One of the two namespaces: with the relay, or with clients and peers. */
 export type Side = "relay" | "generator";
@@ -83,12 +84,17 @@ export class XdpPlace {
 export class KernelRelay {
   readonly #place: XdpPlace;
   readonly #socket: string;
+  readonly #rules: string;
   readonly child: Child;
 
-  private constructor(place: XdpPlace, socket: string, child: Child) {
+  private constructor(
+    place: XdpPlace,
+    relay: { readonly socket: string; readonly rules: string; readonly child: Child },
+  ) {
     this.#place = place;
-    this.#socket = socket;
-    this.child = child;
+    this.#socket = relay.socket;
+    this.#rules = relay.rules;
+    this.child = relay.child;
   }
 
   /** Starts it and waits until it serves. `folder` is for its control socket. */
@@ -97,12 +103,14 @@ export class KernelRelay {
     const { ip } = place.path.relay;
     const command = ["turnpike", "relay", "--plane", "kernel", "--interface", "veth0", "--threads", "1"];
     const here = ["--listen", `udp:${ip}:${RELAY_PORT}`, "--relay-address", ip, "--control-socket", socket];
-    const who = ["--realm", "r", "--user", "u:p", "--allow-peer", "10.0.0.0/8"];
+    const rules = join(folder, "relay.toml");
+    writeFileSync(rules, ALLOWED);
+    const who = ["--realm", "r", "--user", "u:p", "--config", rules];
     const log = ["--log-format", "json", "--log-event", "allocationDeleted"];
     const child = place.start("relay", ...command, ...here, ...who, ...log, ...flags);
     const serves = [`"msg":"The relay is serving"`, `"msg":"The control socket is open"`];
     await child.waitFor((it) => serves.every((message) => it.stderr().includes(message)), START_MS);
-    const relay = new KernelRelay(place, socket, child);
+    const relay = new KernelRelay(place, { socket, rules, child });
     place.atEnd(() => relay.stop());
     return relay;
   }
@@ -113,6 +121,12 @@ export class KernelRelay {
     child.signal("SIGTERM");
     await child.waitFor((it) => it.stderr().includes("a second signal stops at once"), START_MS).catch(() => {});
     return child.stop();
+  }
+
+  /** Has it deny all peers, or allow those of the namespaces again. */
+  allowPeers(allowed: boolean): void {
+    writeFileSync(this.#rules, allowed ? ALLOWED : "");
+    this.child.signal("SIGHUP");
   }
 
   /** What its control socket tells of the kernel plane, and how many packets that has relayed. */

@@ -177,7 +177,7 @@ export class Sessions implements HttpScheme<SessionDetails> {
     const csrfToken = csrfTokenOf(token);
     if (isMutation(request)) {
       const flaw = forgeryFlaw(request, csrfToken, this.#origins);
-      if (flaw !== undefined) return badFormat(flaw);
+      if (flaw !== undefined) return { kind: "failed", reason: { kind: "forged", detail: flaw, attemptedActor } };
     }
     const nowUnixMs = this.#clock.unixMs();
     if (nowUnixMs - stored.lastUsedAtUnixMs >= this.#touchMs) await this.#store.touch(ctx, stored.id, nowUnixMs);
@@ -199,7 +199,7 @@ export class Sessions implements HttpScheme<SessionDetails> {
 
   /** A dead cookie is taken back, so that the browser stops failing with it; a forged change must not sign anyone out. */
   rejectionHeaders(_request: HttpRequest, reason: FailureReason): Readonly<Record<string, string>> {
-    return reason.kind === "badFormat" ? {} : { "set-cookie": this.#cookie("", 0) };
+    return reason.kind === "badFormat" || reason.kind === "forged" ? {} : { "set-cookie": this.#cookie("", 0) };
   }
 
   get openApi(): Readonly<Record<string, OpenApiSecurityScheme>> {
