@@ -3,13 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { KernelRelay, NODE, prepareXdp, Stream, XdpPlace } from "./support/xdp-place.ts";
+import { KernelRelay, NODE, prepareXdp, RELAY_PORT, Stream, XdpPlace } from "./support/xdp-place.ts";
 
 // What TCX alone does: the kernel plane's program beside others, and with checksums that are left to a card. Needs root
 // and bpf(2), and fails without.
 
 const PASS = fileURLToPath(new URL("./support/xdp-pass-process.ts", import.meta.url));
 const POLL = { timeout: 60_000 } as const;
+const ALLOW = ["--allow-peer", "10.0.0.0/8", "--allow-peer", "fd00::/8"] as const;
 const THOUSAND = {
   packetsToPeers: 1000,
   bytesToPeers: 172_000,
@@ -35,17 +36,9 @@ afterEach(async () => {
 /** What tshark finds in packets from the relay: how many have right checksums, and how many wrong ones. */
 async function captureWhile(work: () => Promise<unknown>): Promise<{ readonly good: number; readonly bad: number }> {
   const capture = join(folder, "capture.pcapng");
-  const tshark = place.start(
-    "generator",
-    "tshark",
-    "-q",
-    "-i",
-    "veth0",
-    "-f",
-    `src ${place.path.relay.ip}`,
-    "-w",
-    capture,
-  );
+  const link = place.run("relay", "cat", "/sys/class/net/veth0/address").trim();
+  const filter = ["-f", `udp and ether src ${link}`];
+  const tshark = place.start("generator", "tshark", "-q", "-i", "veth0", ...filter, "-w", capture);
   await tshark.waitFor((child) => child.output().includes("Capturing"), 20_000);
   await work();
   tshark.signal("SIGINT");
@@ -54,7 +47,7 @@ async function captureWhile(work: () => Promise<unknown>): Promise<{ readonly go
   const count = (filter: string): number =>
     place.run("generator", "tshark", "-r", capture, ...check, "-Y", filter).split("\n").length - 1;
   return {
-    good: count(`udp.checksum.status == "Good" && ip.checksum.status == "Good"`),
+    good: count(`udp.checksum.status == "Good" && (ipv6 || ip.checksum.status == "Good")`),
     bad: count(`udp.checksum.status == "Bad" || ip.checksum.status == "Bad"`),
   };
 }
@@ -81,6 +74,26 @@ test("by itself on veth: checksums that senders leave to a card are kept, and th
   expect(place.tcxPrograms()).toBe(1);
   expect(await relay.stop(), relay.child.stderr()).toBe(0);
   expect(place.tcxPrograms()).toBe(0);
+});
+
+test.each([
+  ["an IPv4 client and an IPv6 peer", 4],
+  ["an IPv6 client and an IPv4 peer", 6],
+] as const)("%s: the IP version changes before a checksum that is left to a card", async (_what, client) => {
+  place.finishChecksums(false, ["generator"]);
+  place.finishChecksums(true, ["relay"]);
+  const six = place.addIpv6();
+  const four = { relay: place.path.relay.ip, generator: place.path.generator.ip };
+  const listen = ["--listen", `udp:[${six.relay}]:${RELAY_PORT}`, "--relay-address", six.relay];
+  const relay = await KernelRelay.start(place, folder, ...listen, ...ALLOW);
+  const route = client === 4 ? { relay: four.relay, peer: six.generator } : { relay: six.relay, peer: four.generator };
+  const found = await captureWhile(async () => {
+    expect(await place.talk(250, 4, route)).toEqual({ sent: 1000, received: 1000 });
+    await expect.poll(() => relay.totals(), POLL).toEqual(THOUSAND);
+  });
+  expect(found.good).toBeGreaterThan(1990);
+  expect(found.bad).toBe(0);
+  expect((await relay.status()).hits).toBeGreaterThanOrEqual(1980);
 });
 
 test("a relay that is killed leaves neither a program nor a packet", async () => {

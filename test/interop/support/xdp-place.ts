@@ -61,12 +61,32 @@ export class XdpPlace {
     }
   }
 
-  /** Sends voice through the relay to coturn's echo peer and back. How many went out, and came back. */
-  async talk(messages: number, clients = 4): Promise<{ readonly sent: number; readonly received: number }> {
-    const { ip } = this.path.generator;
+  /** Gives both sides IPv6 addresses too. */
+  addIpv6(): { readonly relay: string; readonly generator: string } {
+    const addresses = { relay: "fd00:213::1", generator: "fd00:213::2" };
+    for (const side of ["relay", "generator"] as const) {
+      this.run(side, "ip", "address", "add", `${addresses[side]}/64`, "dev", "veth0", "nodad");
+    }
+    return addresses;
+  }
+
+  /**
+   * Sends voice through the relay to coturn's echo peer and back. How many went out, and came back. `route`: the relay's
+   * and the peer's addresses; default: the namespaces' IPv4 ones.
+   */
+  async talk(
+    messages: number,
+    clients = 4,
+    route: { readonly relay: string; readonly peer: string } = {
+      relay: this.path.relay.ip,
+      peer: this.path.generator.ip,
+    },
+  ): Promise<{ readonly sent: number; readonly received: number }> {
+    const ip = route.peer;
+    const family = ip.includes(":") ? "-x" : "-X";
     const peer = this.start("generator", "turnutils_peer", "-L", ip, "-p", String(PEER_PORT));
     const voice = ["-u", "u", "-w", "p", "-l", "172", "-z", "5", "-c", "-n", String(messages), "-m", String(clients)];
-    const where = ["-e", ip, "-r", String(PEER_PORT), this.path.relay.ip];
+    const where = [family, "-e", ip, "-r", String(PEER_PORT), route.relay];
     const command = this.command("generator", ["turnutils_uclient", ...voice, ...where]);
     const { output } = await runChild({ ...command, timeoutMs: 60_000 });
     await peer.stop();
