@@ -96,6 +96,18 @@ test.each([
   expect((await relay.status()).hits).toBeGreaterThanOrEqual(1980);
 });
 
+test("packets whose buffers are in pieces are relayed whole", async () => {
+  const relay = await KernelRelay.start(place, folder, "--kernel-mode", "tcx");
+  const stream = await Stream.start(place, "1200", "pieces");
+  await expect.poll(async () => (await relay.status()).hits, POLL).toBeGreaterThan(200);
+  await stream.flows();
+  const { reached, received } = stream.counts();
+  const { outcomes } = await relay.status();
+  expect(outcomes.relayedToPeer).toBeGreaterThan(reached - 50);
+  expect(outcomes.relayedToClient).toBeGreaterThan(received - 50);
+  expect(outcomes).toMatchObject({ noHeadroom: 0, tooLarge: 0, aborted: 0 });
+});
+
 test("a relay that is killed leaves neither a program nor a packet", async () => {
   const relay = await KernelRelay.start(place, folder, "--kernel-mode", "tcx");
   const stream = await Stream.start(place);
