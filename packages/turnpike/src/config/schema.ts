@@ -28,7 +28,7 @@ const relay = z.strictObject({
       value: "WHAT",
       description:
         "how UDP is forwarded: batched (many packets a system call, on threads; Linux x64 with glibc), kernel (batched, " +
-        "and channels in the kernel by XDP; needs --interface, CAP_BPF and CAP_NET_ADMIN), portable, or auto: batched if " +
+        "and channels in the kernel by XDP or TCX; needs --interface, CAP_BPF and CAP_NET_ADMIN), portable, or auto: batched if " +
         "this machine passes its self-test",
     }),
   interface: z.string().min(1).max(15).optional().register(settings, {

@@ -358,7 +358,8 @@ function refusal(name: string, refusals: ReadonlyMap<XdpMode, number>): XdpError
     );
   }
   const modes = [...refusals.keys()].join(", ");
-  const old = refusals.get("tcx") === EINVAL ? " (TCX needs Linux 6.6 or later)" : "";
+  const wayOut = refusals.size === 1 ? ": use another mode" : "";
+  const old = refusals.get("tcx") === EINVAL ? ` (TCX needs Linux 6.6 or later${wayOut})` : "";
   return new XdpError(`Cannot attach to interface ${name} in mode ${modes}${old}`, [...refusals.values()].at(-1) ?? 0);
 }
 
