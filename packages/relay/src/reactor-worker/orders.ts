@@ -71,7 +71,10 @@ export class Orders {
         engine.setLimits(message.limits);
         return;
       case "peers":
-        this.#options.peerPolicy.replace(message.rules);
+        reactor.administer((now) => {
+          this.#options.peerPolicy.replace(message.rules);
+          engine.enforcePeerPolicy(now);
+        });
         return;
       case "allocationLimits":
         reactor.administer(() => engine.changeAllocationLimits(message.changes));
