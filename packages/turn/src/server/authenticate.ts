@@ -11,6 +11,7 @@ import {
   passwordAlgorithms,
   realm,
   sameIp,
+  sameTransportAddress,
   userhash,
   username,
   userhashOf,
@@ -112,7 +113,7 @@ function readClaim(
     return badRequest("Bad Request: USERNAME or USERHASH, REALM and NONCE are needed");
   }
   const isOwnRealm = isSame(claimedRealm, message.bytes, core.realm);
-  const state = checkNonce(core, claimedNonce, request, method === "connectionBind" ? existing : undefined, now);
+  const state = checkNonce(core, claimedNonce, request, method, existing, now);
   // What is ours is well formed: nothing else is looked at as text.
   const isMalformed =
     (!isOwnRealm && getAttribute(message, realm)?.ok === false) ||
@@ -166,21 +167,30 @@ function checkNonce(
   core: Core,
   value: RawAttribute,
   { message, client }: IncomingRequest,
-  control: Allocation | undefined,
+  method: AuthenticatedMethod,
+  existing: Allocation | undefined,
   now: Now,
 ): NonceState {
   const { bytes } = message;
   const offset = valueOffset(value);
+  const isOwner = existing !== undefined && sameTransportAddress(existing.client.remote, client.remote);
+  if (isOwner && existing.nonce !== undefined && isSame(value, bytes, existing.nonce)) {
+    return core.nonces.checkAgain(existing.nonce, now.unixMs);
+  }
   const state = core.nonces.check(bytes, offset, value.length, client.remote, now.unixMs);
+  if (isOwner && state === "valid") existing.nonce = bytes.slice(offset, offset + value.length);
+  const control = method === "connectionBind" ? existing : undefined;
   if (state !== "forged" || control === undefined || !sameIp(control.client.remote, client.remote)) return state;
   return core.nonces.check(bytes, offset, value.length, control.client.remote, now.unixMs);
 }
 
+/** In constant time: one of the values is a MAC. */
 function isSame(value: RawAttribute, bytes: Uint8Array, expected: Uint8Array): boolean {
   if (value.length !== expected.length) return false;
   const offset = valueOffset(value);
-  for (let i = 0; i < expected.length; i++) if (bytes[offset + i] !== expected[i]) return false;
-  return true;
+  let difference = 0;
+  for (let i = 0; i < expected.length; i++) difference |= bytes[offset + i]! ^ expected[i]!;
+  return difference === 0;
 }
 
 function readPasswordAlgorithm(

@@ -72,7 +72,15 @@ export class Nonces {
     const expected = this.#mac(client, seconds);
     let difference = 0;
     for (let i = 0; i < MAC_LENGTH; i++) difference |= expected[i]! ^ body[4 + i]!;
-    if (difference !== 0) return "forged";
+    return difference === 0 ? this.#ageOf(seconds, unixMs) : "forged";
+  }
+
+  /** What a client's NONCE is worth at this moment that {@link Nonces.check} knew as one of ours before. */
+  checkAgain(nonce: Uint8Array, unixMs: number): NonceState {
+    return readBase64(nonce, COOKIE_LENGTH, this.#body) ? this.#ageOf(readUint32(this.#body), unixMs) : "forged";
+  }
+
+  #ageOf(seconds: number, unixMs: number): NonceState {
     const ageMs = unixMs - seconds * 1000;
     return ageMs >= 0 && ageMs < this.#lifetimeMs ? "valid" : "stale";
   }
