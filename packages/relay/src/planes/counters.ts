@@ -9,7 +9,7 @@ export const PlaneCounter = {
   bytesFromPeers: 5,
   packetsToPeers: 6,
   bytesToPeers: 7,
-  /** Sends that the system refused. */
+  /** Sends that the system refused. The portable plane asks about a part of them only, where few fail. */
   sendErrors: 8,
   /** Errors that the system reported when receiving. */
   receiveErrors: 9,
