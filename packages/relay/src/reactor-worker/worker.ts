@@ -16,6 +16,7 @@ import { createTimeSource } from "../libc/time-source.ts";
 import type { Logger } from "../logger.ts";
 import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
+import { onOwnLines } from "../planes/own-lines.ts";
 import { PortLeases } from "../ports/port-leases.ts";
 import { PortTable } from "../ports/port-table.ts";
 import { Admissions } from "../reactor/admissions.ts";
@@ -42,7 +43,7 @@ const TIMER_SLACK_NS = 1000;
 const start: WorkerStart = workerData;
 const { port } = start;
 const control = new Int32Array(start.memory.control);
-const gauges = new Float64Array(start.memory.gauges);
+const gauges = onOwnLines(start.memory.gauges);
 
 const found = loadLibc();
 if ("unavailable" in found) throw new Error(found.unavailable);
