@@ -189,11 +189,20 @@ export class Stream {
     this.#child = child;
   }
 
-  /** Starts it and waits until packets come back. */
-  static async start(place: XdpPlace, ...words: readonly string[]): Promise<Stream> {
+  /** Starts it and waits until packets come back. `relay`, `own`: addresses, if not the namespaces'. */
+  static async start(
+    place: XdpPlace,
+    options: {
+      readonly relay?: string;
+      readonly own?: string;
+      readonly size?: number;
+      readonly buffers?: "pieces";
+    } = {},
+  ): Promise<Stream> {
     const script = fileURLToPath(new URL("xdp-stream-process.ts", import.meta.url));
-    const { relay, generator } = place.path;
-    const child = place.start("generator", ...NODE, script, relay.ip, String(RELAY_PORT), generator.ip, ...words);
+    const { relay = place.path.relay.ip, own = place.path.generator.ip, size = 172, buffers = "whole" } = options;
+    const words = [relay, String(RELAY_PORT), own, String(size), buffers];
+    const child = place.start("generator", ...NODE, script, ...words);
     const stream = new Stream(child);
     await child.waitFor(() => stream.counts().received > 0, START_MS);
     return stream;
@@ -203,6 +212,11 @@ export class Stream {
   counts(): { readonly sent: number; readonly reached: number; readonly received: number } {
     const lines = this.#child.stdout().split("\n").slice(0, -1);
     return JSON.parse(lines.at(-1) ?? `{"sent":0,"reached":0,"received":0}`);
+  }
+
+  /** Has the client's packets carry a VLAN tag from then on. */
+  tag(): void {
+    this.#child.signal("SIGUSR1");
   }
 
   /** Waits until `more` packets have come back since this call. */
