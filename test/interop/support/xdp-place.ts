@@ -94,6 +94,31 @@ export class XdpPlace {
     return { sent: Number(totals?.[1] ?? 0), received: Number(totals?.[2] ?? 0) };
   }
 
+  /**
+   * What tshark finds in the datagrams that the relay sends during `work`: how many have right checksums, and how many
+   * wrong ones. On a busy machine it doesn't get all of them. `folder` is for its file.
+   */
+  async checksumsWhile(
+    folder: string,
+    work: () => Promise<unknown>,
+  ): Promise<{ readonly good: number; readonly bad: number }> {
+    const capture = join(folder, "capture.pcapng");
+    const link = this.run("relay", "cat", "/sys/class/net/veth0/address").trim();
+    const filter = ["-f", `udp and ether src ${link}`];
+    const tshark = this.start("generator", "tshark", "-q", "-i", "veth0", ...filter, "-w", capture);
+    await tshark.waitFor((child) => child.output().includes("Capturing"), 20_000);
+    await work();
+    tshark.signal("SIGINT");
+    await tshark.ended;
+    const check = ["-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
+    const count = (which: string): number =>
+      this.run("generator", "tshark", "-r", capture, ...check, "-Y", which).split("\n").length - 1;
+    return {
+      good: count(`udp.checksum.status == "Good" && (ipv6 || ip.checksum.status == "Good")`),
+      bad: count(`udp.checksum.status == "Bad" || ip.checksum.status == "Bad"`),
+    };
+  }
+
   async close(): Promise<void> {
     for (const stop of this.#stops.splice(0).toReversed()) await stop();
     this.path.remove();
