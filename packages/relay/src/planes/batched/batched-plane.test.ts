@@ -255,4 +255,31 @@ if (!("unavailable" in libc)) {
     expect(sink.receiver.seen).toHaveLength(2);
     for (const { plane } of sides) void plane.stop();
   });
+
+  test("a busy plane asks for the class of packets at times, and for each again when it is busy no more", () => {
+    const asked: number[] = [];
+    const recording: Libc = {
+      ...libc,
+      setsockopt: (fd, level, name, value, length) => {
+        if (level === L.IPPROTO_IP && name === L.IP_RECVTOS) asked.push(fd);
+        return libc.setsockopt(fd, level, name, value, length);
+      },
+    };
+    const sides = [new Side(libc, {}), new Side(recording, {})] as const;
+    const [a, b] = sides;
+    // Both of its sockets, as they were opened; what follows is by traffic.
+    expect(asked).toHaveLength(2);
+    const many = Array.from({ length: 60 }, () => payload(20, 1));
+    for (let round = 0; round < 100; round++) {
+      burst(a, b, many);
+      drain(b);
+    }
+    asked.length = 0;
+    b.plane.sampleDrops();
+    expect(b.plane.counters.snapshot().packetsFromPeers).toBeGreaterThan(5000);
+    expect(asked).toHaveLength(2);
+    b.plane.sampleDrops();
+    expect(asked).toHaveLength(4);
+    for (const { plane } of sides) void plane.stop();
+  });
 }

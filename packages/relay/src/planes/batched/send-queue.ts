@@ -24,6 +24,20 @@ const RETRIES = 3;
 const DESTINATION_WORDS = 6;
 const NONE = -1;
 
+/** A packet that waits: its destination as a socket address, then these words. One line of the cache for each. */
+const ENTRY_SPACE = 64;
+const NEXT = SOCKADDR_SPACE / 4;
+const OFFSET = NEXT + 1;
+const LENGTH = NEXT + 2;
+/** Where the first four bytes lie if they stand apart, or −1. */
+const HEADER = NEXT + 3;
+/** TOS or traffic class byte; 0 or −1: the socket's own. */
+const TRAFFIC = NEXT + 4;
+/** 1: DF. */
+const DONT_FRAGMENT = NEXT + 5;
+/** 1: there is nothing of the three before. */
+const PLAIN = NEXT + 6;
+
 /** Sockets by index: what the queue must know of each to send from it. */
 export interface SendSockets {
   /** Descriptor of each socket, −1 where there is none. */
@@ -41,19 +55,14 @@ export interface SendSockets {
 export class SendQueue {
   readonly #libc: Libc;
   readonly #arena: Arena;
+  readonly #words: Int32Array;
   readonly #sockets: SendSockets;
   readonly #counters: Float64Array;
   readonly #aggregate: boolean;
 
   // One entry for each packet that waits.
   #count = 0;
-  readonly #next = new Int32Array(PACKETS);
-  readonly #offset = new Int32Array(PACKETS);
-  readonly #length = new Int32Array(PACKETS);
-  readonly #header = new Int32Array(PACKETS);
-  readonly #traffic = new Int16Array(PACKETS);
-  readonly #dontFragment = new Uint8Array(PACKETS);
-  readonly #destinations: number;
+  readonly #entries: number;
 
   // One list for each socket that has packets waiting.
   #first: Int32Array;
@@ -80,12 +89,13 @@ export class SendQueue {
     const { arena } = options;
     this.#libc = options.libc;
     this.#arena = arena;
+    this.#words = arena.words;
     this.#sockets = options.sockets;
     this.#counters = options.counters;
     this.#aggregate = options.aggregate;
     this.#first = new Int32Array(options.sockets.fds.length).fill(NONE);
     this.#last = new Int32Array(options.sockets.fds.length).fill(NONE);
-    this.#destinations = arena.reserve(PACKETS * SOCKADDR_SPACE);
+    this.#entries = arena.reserve(PACKETS * ENTRY_SPACE);
     this.#headers = arena.reserve(MESSAGES * L.mmsghdr.size);
     this.#vectors = arena.reserve(VECTORS * L.iovec.size);
     this.#controls = new ControlMessages(arena, MESSAGES);
@@ -98,7 +108,7 @@ export class SendQueue {
 
   /** Bytes of arena that a queue takes. */
   static readonly SPACE: number =
-    PACKETS * (SOCKADDR_SPACE + DETACHED_HEADER) +
+    PACKETS * (ENTRY_SPACE + DETACHED_HEADER) +
     MESSAGES * L.mmsghdr.size +
     ControlMessages.space(MESSAGES) +
     VECTORS * L.iovec.size +
@@ -123,26 +133,24 @@ export class SendQueue {
     dontFragment: boolean,
     detach: boolean,
   ): void {
+    const words = this.#words;
     const packet = this.#count++;
-    writeSocketAddress(this.#arena.words, this.#destinations + packet * SOCKADDR_SPACE, destination);
-    this.#offset[packet] = offset;
-    this.#length[packet] = length;
-    this.#traffic[packet] = trafficClass;
-    this.#dontFragment[packet] = dontFragment ? 1 : 0;
-    this.#next[packet] = NONE;
-    if (detach) {
-      const header = this.#detached + packet * DETACHED_HEADER;
-      this.#arena.view.setInt32(header, this.#arena.view.getInt32(offset));
-      this.#header[packet] = header;
-    } else {
-      this.#header[packet] = NONE;
-    }
+    const entry = this.#entries + packet * ENTRY_SPACE;
+    const at = entry >> 2;
+    writeSocketAddress(words, entry, destination);
+    words[at + NEXT] = NONE;
+    words[at + OFFSET] = offset;
+    words[at + LENGTH] = length;
+    words[at + TRAFFIC] = trafficClass;
+    words[at + DONT_FRAGMENT] = dontFragment ? 1 : 0;
+    words[at + PLAIN] = detach || dontFragment || trafficClass > 0 ? 0 : 1;
+    words[at + HEADER] = detach ? this.#detach(packet, offset) : NONE;
     const last = this.#last[socket] ?? NONE;
     if (last === NONE) {
       this.#first[socket] = packet;
       this.#touched[this.#touchedCount++] = socket;
     } else {
-      this.#next[last] = packet;
+      this.#set(last, NEXT, packet);
     }
     this.#last[socket] = packet;
   }
@@ -161,12 +169,12 @@ export class SendQueue {
     const last = this.#last[socket];
     this.#first[socket] = NONE;
     this.#last[socket] = NONE;
-    if (packet === last && this.#isPlain(packet) && this.#sendOne(socket, packet)) return;
+    if (packet === last && this.#get(packet, PLAIN) === 1 && this.#sendOne(socket, packet)) return;
     while (packet !== NONE) {
-      if (this.#dontFragment[packet] === 1) {
+      if (this.#get(packet, DONT_FRAGMENT) === 1) {
         this.#setDontFragment(socket, true);
-        const next = this.#next[packet] ?? NONE;
-        this.#next[packet] = NONE;
+        const next = this.#get(packet, NEXT);
+        this.#set(packet, NEXT, NONE);
         this.#sendFrom(socket, packet);
         packet = next;
         this.#setDontFragment(socket, false);
@@ -186,8 +194,19 @@ export class SendQueue {
     this.#last = last;
   }
 
-  #isPlain(packet: number): boolean {
-    return this.#header[packet] === NONE && this.#dontFragment[packet] === 0 && (this.#traffic[packet] ?? 0) <= 0;
+  #get(packet: number, word: number): number {
+    return this.#words[((this.#entries + packet * ENTRY_SPACE) >> 2) + word] ?? NONE;
+  }
+
+  #set(packet: number, word: number, value: number): void {
+    this.#words[((this.#entries + packet * ENTRY_SPACE) >> 2) + word] = value;
+  }
+
+  /** Copies the first four bytes of a packet apart; where they lie then. */
+  #detach(packet: number, offset: number): number {
+    const header = this.#detached + packet * DETACHED_HEADER;
+    this.#arena.view.setInt32(header, this.#arena.view.getInt32(offset));
+    return header;
   }
 
   /** The shortest way for a packet that is alone. False: it failed, and the long way knows what to do. */
@@ -197,10 +216,10 @@ export class SendQueue {
     return (
       this.#libc.sendto(
         this.#sockets.fds[socket] ?? -1,
-        address + (this.#offset[packet] ?? 0),
-        this.#length[packet] ?? 0,
+        address + this.#get(packet, OFFSET),
+        this.#get(packet, LENGTH),
         L.MSG_DONTWAIT,
-        address + this.#destinations + packet * SOCKADDR_SPACE,
+        address + this.#entries + packet * ENTRY_SPACE,
         this.#sockets.ipv6[socket] === 1 ? L.sockaddr.in6.size : L.sockaddr.in.size,
       ) >= 0
     );
@@ -208,34 +227,34 @@ export class SendQueue {
 
   /** Builds messages from `packet` on as long as they fit one call, sends them, and returns the first packet that is left. */
   #sendFrom(socket: number, start: number): number {
-    const words = this.#arena.words;
+    const words = this.#words;
     const limit = this.#aggregate ? (this.#sockets.segmentLimits[socket] ?? 0) : 0;
     const nameLength = this.#sockets.ipv6[socket] === 1 ? L.sockaddr.in6.size : L.sockaddr.in.size;
     let packet = start;
     let message = 0;
     let vector = 0;
     while (packet !== NONE && message < MESSAGES && vector + 2 <= VECTORS) {
-      if (packet !== start && this.#dontFragment[packet] === 1) break;
+      if (packet !== start && this.#get(packet, DONT_FRAGMENT) === 1) break;
       const first = packet;
       const firstVector = vector;
-      const size = this.#length[first] ?? 0;
+      const size = this.#get(first, LENGTH);
       let total = size;
       let segments = 1;
       vector = this.#addVectors(vector, first);
-      packet = this.#next[packet] ?? NONE;
+      packet = this.#get(packet, NEXT);
       if (size <= limit && size > 0) {
         let length = size;
         while (packet !== NONE && length === size && segments < MAX_SEGMENTS && vector + 2 <= VECTORS) {
-          length = this.#length[packet] ?? 0;
+          length = this.#get(packet, LENGTH);
           if (length > size || length === 0 || total + length > MAX_AGGREGATE || !this.#joins(packet, first)) break;
           vector = this.#addVectors(vector, packet);
           total += length;
           segments++;
-          packet = this.#next[packet] ?? NONE;
+          packet = this.#get(packet, NEXT);
         }
       }
       const header = this.#headers + message * L.mmsghdr.size;
-      this.#arena.setPointer(header + L.msghdr.name, this.#destinations + first * SOCKADDR_SPACE);
+      this.#arena.setPointer(header + L.msghdr.name, this.#entries + first * ENTRY_SPACE);
       words[(header + L.msghdr.nameLength) >> 2] = nameLength;
       this.#arena.setPointer(header + L.msghdr.iov, this.#vectors + firstVector * L.iovec.size);
       words[(header + L.msghdr.iovLength) >> 2] = vector - firstVector;
@@ -246,7 +265,7 @@ export class SendQueue {
         header,
         this.#sockets.ipv6[socket] === 1,
         segments > 1 ? size : 0,
-        this.#traffic[first] ?? -1,
+        this.#get(first, TRAFFIC),
       );
       message++;
     }
@@ -256,9 +275,9 @@ export class SendQueue {
 
   #addVectors(vector: number, packet: number): number {
     const arena = this.#arena;
-    const offset = this.#offset[packet] ?? 0;
-    const length = this.#length[packet] ?? 0;
-    const header = this.#header[packet] ?? NONE;
+    const offset = this.#get(packet, OFFSET);
+    const length = this.#get(packet, LENGTH);
+    const header = this.#get(packet, HEADER);
     let at = this.#vectors + vector * L.iovec.size;
     if (header === NONE) {
       arena.setPointer(at, offset);
@@ -275,13 +294,13 @@ export class SendQueue {
 
   /** Whether `packet` may be part of an aggregate that `first` began. */
   #joins(packet: number, first: number): boolean {
-    if (this.#traffic[packet] !== this.#traffic[first]) return false;
-    if (this.#dontFragment[packet] === 1) return false;
+    if (this.#get(packet, TRAFFIC) !== this.#get(first, TRAFFIC)) return false;
+    if (this.#get(packet, DONT_FRAGMENT) === 1) return false;
     // An aggregate is taken apart by whole packets: each must have the same number of vectors.
-    if ((this.#header[packet] === NONE) !== (this.#header[first] === NONE)) return false;
-    const words = this.#arena.words;
-    const a = (this.#destinations + packet * SOCKADDR_SPACE) >> 2;
-    const b = (this.#destinations + first * SOCKADDR_SPACE) >> 2;
+    if ((this.#get(packet, HEADER) === NONE) !== (this.#get(first, HEADER) === NONE)) return false;
+    const words = this.#words;
+    const a = (this.#entries + packet * ENTRY_SPACE) >> 2;
+    const b = (this.#entries + first * ENTRY_SPACE) >> 2;
     if (words[a] !== words[b] || words[a + 1] !== words[b + 1]) return false;
     if (((words[a] ?? 0) & 0xffff) === L.AF_INET) return true;
     for (let i = 2; i < DESTINATION_WORDS; i++) if (words[a + i] !== words[b + i]) return false;
@@ -338,7 +357,7 @@ export class SendQueue {
   /** The kernel refused an aggregate (its segments exceed the MTU, or the route can't): its packets go one by one. */
   #sendApart(socket: number, message: number, errno: number): void {
     count(this.#counters, Counter.aggregatesRefused, 1);
-    const words = this.#arena.words;
+    const words = this.#words;
     const header = this.#headers + message * L.mmsghdr.size;
     const size = this.#controls.dropSegmentSize(message, header);
     // EIO: no aggregate will ever pass on this route; else smaller ones may.
@@ -360,13 +379,13 @@ export class SendQueue {
 
   #firstVector(header: number): number {
     const index = (header + L.msghdr.iov) >> 2;
-    const words = this.#arena.words;
+    const words = this.#words;
     return (words[index + 1] ?? 0) * 0x1_0000_0000 + ((words[index] ?? 0) >>> 0) - this.#arena.address;
   }
 
   #setDontFragment(socket: number, on: boolean): void {
     const ipv6 = this.#sockets.ipv6[socket] === 1;
-    this.#arena.words[this.#option >> 2] = on ? L.PMTUDISC_DO : L.PMTUDISC_DONT;
+    this.#words[this.#option >> 2] = on ? L.PMTUDISC_DO : L.PMTUDISC_DONT;
     count(this.#counters, Counter.systemCalls, 1);
     this.#libc.setsockopt(
       this.#sockets.fds[socket] ?? -1,
