@@ -2,9 +2,9 @@ import type { TransportAddress } from "@turnpike/stun";
 import type { Arena } from "../../libc/arena.ts";
 import * as L from "../../libc/layout.ts";
 import type { Libc } from "../../libc/libc.ts";
-import { SOCKADDR_SPACE, writeSocketAddress } from "../../libc/socket-address.ts";
 import { PlaneCounter as Counter } from "../counters.ts";
 import { ControlMessages } from "./control-messages.ts";
+import { DETACHED_HEADER, Entry, NONE, SendEntries } from "./send-entries.ts";
 import { count, countFailure, isSegmentationError, isSoftError } from "./send-errors.ts";
 
 /** Packets that may wait between two flushes. */
@@ -16,28 +16,13 @@ const VECTORS = 4096;
 /** The kernel takes 64 segments everywhere, 128 since 6.9; an aggregate must also fit one IP datagram. */
 const MAX_SEGMENTS = 64;
 const MAX_AGGREGATE = 65_000;
-/** A ChannelData header that stands apart from its payload. */
-const DETACHED_HEADER = 4;
+/**
+ * A shorter run is sent as packets of their own, unless it is all that its socket sends: then its aggregate spares a look
+ * at each message in the kernel, and else it costs more than it spares, at the receiver most of all.
+ */
+const MIN_SEGMENTS = 4;
 /** How often a message is tried again after an error that an earlier packet caused. */
 const RETRIES = 3;
-/** Words of a destination: the socket address without flow and scope. */
-const DESTINATION_WORDS = 6;
-const NONE = -1;
-
-/** A packet that waits: its destination as a socket address, then these words. One line of the cache for each. */
-const ENTRY_SPACE = 64;
-const NEXT = SOCKADDR_SPACE / 4;
-const OFFSET = NEXT + 1;
-const LENGTH = NEXT + 2;
-/** Where the first four bytes lie if they stand apart, or −1. */
-const HEADER = NEXT + 3;
-/** TOS or traffic class byte; 0 or −1: the socket's own. */
-const TRAFFIC = NEXT + 4;
-/** 1: DF. */
-const DONT_FRAGMENT = NEXT + 5;
-/** 1: there is nothing of the three before. */
-const PLAIN = NEXT + 6;
-
 /** Sockets by index: what the queue must know of each to send from it. */
 export interface SendSockets {
   /** Descriptor of each socket, −1 where there is none. */
@@ -62,7 +47,7 @@ export class SendQueue {
 
   // One entry for each packet that waits.
   #count = 0;
-  readonly #entries: number;
+  readonly #entries: SendEntries;
 
   // One list for each socket that has packets waiting.
   #first: Int32Array;
@@ -73,11 +58,9 @@ export class SendQueue {
   readonly #headers: number;
   readonly #vectors: number;
   readonly #controls: ControlMessages;
-  readonly #detached: number;
   readonly #option: number;
   /** Segments of each message that was built, to count and to take apart. */
   readonly #segments = new Int32Array(MESSAGES);
-  readonly #payload = new Int32Array(MESSAGES);
 
   constructor(options: {
     readonly libc: Libc;
@@ -95,11 +78,10 @@ export class SendQueue {
     this.#aggregate = options.aggregate;
     this.#first = new Int32Array(options.sockets.fds.length).fill(NONE);
     this.#last = new Int32Array(options.sockets.fds.length).fill(NONE);
-    this.#entries = arena.reserve(PACKETS * ENTRY_SPACE);
+    this.#entries = new SendEntries(arena, PACKETS);
     this.#headers = arena.reserve(MESSAGES * L.mmsghdr.size);
     this.#vectors = arena.reserve(VECTORS * L.iovec.size);
     this.#controls = new ControlMessages(arena, MESSAGES);
-    this.#detached = arena.reserve(PACKETS * DETACHED_HEADER);
     this.#option = arena.reserve(8);
     for (let message = 0; message < MESSAGES; message++) {
       arena.setLength(this.#headers + message * L.mmsghdr.size + L.msghdr.iovLength, 1);
@@ -108,11 +90,11 @@ export class SendQueue {
 
   /** Bytes of arena that a queue takes. */
   static readonly SPACE: number =
-    PACKETS * (ENTRY_SPACE + DETACHED_HEADER) +
+    SendEntries.space(PACKETS) +
     MESSAGES * L.mmsghdr.size +
     ControlMessages.space(MESSAGES) +
     VECTORS * L.iovec.size +
-    8 * 64;
+    6 * 64;
 
   /** Packets that may still be added before a flush. */
   get room(): number {
@@ -133,24 +115,14 @@ export class SendQueue {
     dontFragment: boolean,
     detach: boolean,
   ): void {
-    const words = this.#words;
     const packet = this.#count++;
-    const entry = this.#entries + packet * ENTRY_SPACE;
-    const at = entry >> 2;
-    writeSocketAddress(words, entry, destination);
-    words[at + NEXT] = NONE;
-    words[at + OFFSET] = offset;
-    words[at + LENGTH] = length;
-    words[at + TRAFFIC] = trafficClass;
-    words[at + DONT_FRAGMENT] = dontFragment ? 1 : 0;
-    words[at + PLAIN] = detach || dontFragment || trafficClass > 0 ? 0 : 1;
-    words[at + HEADER] = detach ? this.#detach(packet, offset) : NONE;
+    this.#entries.write(packet, destination, offset, length, trafficClass, dontFragment, detach);
     const last = this.#last[socket] ?? NONE;
     if (last === NONE) {
       this.#first[socket] = packet;
       this.#touched[this.#touchedCount++] = socket;
     } else {
-      this.#set(last, NEXT, packet);
+      this.#entries.set(last, Entry.next, packet);
     }
     this.#last[socket] = packet;
   }
@@ -169,12 +141,12 @@ export class SendQueue {
     const last = this.#last[socket];
     this.#first[socket] = NONE;
     this.#last[socket] = NONE;
-    if (packet === last && this.#get(packet, PLAIN) === 1 && this.#sendOne(socket, packet)) return;
+    if (packet === last && this.#entries.get(packet, Entry.plain) === 1 && this.#sendOne(socket, packet)) return;
     while (packet !== NONE) {
-      if (this.#get(packet, DONT_FRAGMENT) === 1) {
+      if (this.#entries.get(packet, Entry.dontFragment) === 1) {
         this.#setDontFragment(socket, true);
-        const next = this.#get(packet, NEXT);
-        this.#set(packet, NEXT, NONE);
+        const next = this.#entries.get(packet, Entry.next);
+        this.#entries.set(packet, Entry.next, NONE);
         this.#sendFrom(socket, packet);
         packet = next;
         this.#setDontFragment(socket, false);
@@ -194,21 +166,6 @@ export class SendQueue {
     this.#last = last;
   }
 
-  #get(packet: number, word: number): number {
-    return this.#words[((this.#entries + packet * ENTRY_SPACE) >> 2) + word] ?? NONE;
-  }
-
-  #set(packet: number, word: number, value: number): void {
-    this.#words[((this.#entries + packet * ENTRY_SPACE) >> 2) + word] = value;
-  }
-
-  /** Copies the first four bytes of a packet apart; where they lie then. */
-  #detach(packet: number, offset: number): number {
-    const header = this.#detached + packet * DETACHED_HEADER;
-    this.#arena.view.setInt32(header, this.#arena.view.getInt32(offset));
-    return header;
-  }
-
   /** The shortest way for a packet that is alone. False: it failed, and the long way knows what to do. */
   #sendOne(socket: number, packet: number): boolean {
     count(this.#counters, Counter.systemCalls, 1);
@@ -216,10 +173,10 @@ export class SendQueue {
     return (
       this.#libc.sendto(
         this.#sockets.fds[socket] ?? -1,
-        address + this.#get(packet, OFFSET),
-        this.#get(packet, LENGTH),
+        address + this.#entries.get(packet, Entry.offset),
+        this.#entries.get(packet, Entry.length),
         L.MSG_DONTWAIT,
-        address + this.#entries + packet * ENTRY_SPACE,
+        address + this.#entries.destination(packet),
         this.#sockets.ipv6[socket] === 1 ? L.sockaddr.in6.size : L.sockaddr.in.size,
       ) >= 0
     );
@@ -234,38 +191,27 @@ export class SendQueue {
     let message = 0;
     let vector = 0;
     while (packet !== NONE && message < MESSAGES && vector + 2 <= VECTORS) {
-      if (packet !== start && this.#get(packet, DONT_FRAGMENT) === 1) break;
+      if (packet !== start && this.#entries.get(packet, Entry.dontFragment) === 1) break;
       const first = packet;
       const firstVector = vector;
-      const size = this.#get(first, LENGTH);
-      let total = size;
-      let segments = 1;
-      vector = this.#addVectors(vector, first);
-      packet = this.#get(packet, NEXT);
-      if (size <= limit && size > 0) {
-        let length = size;
-        while (packet !== NONE && length === size && segments < MAX_SEGMENTS && vector + 2 <= VECTORS) {
-          length = this.#get(packet, LENGTH);
-          if (length > size || length === 0 || total + length > MAX_AGGREGATE || !this.#joins(packet, first)) break;
-          vector = this.#addVectors(vector, packet);
-          total += length;
-          segments++;
-          packet = this.#get(packet, NEXT);
-        }
+      const size = this.#entries.get(first, Entry.length);
+      const segments = size <= limit && size > 0 ? this.#countRun(first, first === start, VECTORS - vector) : 1;
+      for (let segment = 0; segment < segments; segment++) {
+        vector = this.#addVectors(vector, packet);
+        packet = this.#entries.get(packet, Entry.next);
       }
       const header = this.#headers + message * L.mmsghdr.size;
-      this.#arena.setPointer(header + L.msghdr.name, this.#entries + first * ENTRY_SPACE);
+      this.#arena.setPointer(header + L.msghdr.name, this.#entries.destination(first));
       words[(header + L.msghdr.nameLength) >> 2] = nameLength;
       this.#arena.setPointer(header + L.msghdr.iov, this.#vectors + firstVector * L.iovec.size);
       words[(header + L.msghdr.iovLength) >> 2] = vector - firstVector;
       this.#segments[message] = segments;
-      this.#payload[message] = total;
       this.#controls.write(
         message,
         header,
         this.#sockets.ipv6[socket] === 1,
         segments > 1 ? size : 0,
-        this.#get(first, TRAFFIC),
+        this.#entries.get(first, Entry.traffic),
       );
       message++;
     }
@@ -273,11 +219,30 @@ export class SendQueue {
     return packet;
   }
 
+  /** How many packets from `first` on go out as one aggregate, if `isAll` because they are all; 1: it goes alone. */
+  #countRun(first: number, isAll: boolean, vectors: number): number {
+    const entries = this.#entries;
+    const size = entries.get(first, Entry.length);
+    const most = Math.min(MAX_SEGMENTS, vectors >> 1);
+    let segments = 1;
+    let total = size;
+    let length = size;
+    let packet = entries.get(first, Entry.next);
+    while (packet !== NONE && length === size && segments < most) {
+      length = entries.get(packet, Entry.length);
+      if (length > size || length === 0 || total + length > MAX_AGGREGATE || !entries.joins(packet, first)) break;
+      total += length;
+      segments++;
+      packet = entries.get(packet, Entry.next);
+    }
+    return segments >= MIN_SEGMENTS || (isAll && packet === NONE) ? segments : 1;
+  }
+
   #addVectors(vector: number, packet: number): number {
     const arena = this.#arena;
-    const offset = this.#get(packet, OFFSET);
-    const length = this.#get(packet, LENGTH);
-    const header = this.#get(packet, HEADER);
+    const offset = this.#entries.get(packet, Entry.offset);
+    const length = this.#entries.get(packet, Entry.length);
+    const header = this.#entries.get(packet, Entry.header);
     let at = this.#vectors + vector * L.iovec.size;
     if (header === NONE) {
       arena.setPointer(at, offset);
@@ -290,21 +255,6 @@ export class SendQueue {
     arena.setPointer(at, offset + DETACHED_HEADER);
     arena.words[(at + L.iovec.length) >> 2] = length - DETACHED_HEADER;
     return vector + 2;
-  }
-
-  /** Whether `packet` may be part of an aggregate that `first` began. */
-  #joins(packet: number, first: number): boolean {
-    if (this.#get(packet, TRAFFIC) !== this.#get(first, TRAFFIC)) return false;
-    if (this.#get(packet, DONT_FRAGMENT) === 1) return false;
-    // An aggregate is taken apart by whole packets: each must have the same number of vectors.
-    if ((this.#get(packet, HEADER) === NONE) !== (this.#get(first, HEADER) === NONE)) return false;
-    const words = this.#words;
-    const a = (this.#entries + packet * ENTRY_SPACE) >> 2;
-    const b = (this.#entries + first * ENTRY_SPACE) >> 2;
-    if (words[a] !== words[b] || words[a + 1] !== words[b + 1]) return false;
-    if (((words[a] ?? 0) & 0xffff) === L.AF_INET) return true;
-    for (let i = 2; i < DESTINATION_WORDS; i++) if (words[a + i] !== words[b + i]) return false;
-    return true;
   }
 
   #send(socket: number, messages: number): void {
