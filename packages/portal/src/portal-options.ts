@@ -44,6 +44,8 @@ export interface PortalOptions {
   readonly defaultMaxAllocations?: number;
   /** Regions by address prefix: `{ "192.0.2.0/24": "eu-west" }`. */
   readonly regions?: Readonly<Record<string, string>>;
+  /** How many days an entry of the audit log is kept; 0: for ever. Default 365. */
+  readonly auditDays?: number;
   readonly penalties?: Penalties;
   /** Where metrics and traces go. Default: nowhere. */
   readonly telemetry?: PortalTelemetryOptions;

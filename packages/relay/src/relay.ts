@@ -20,6 +20,7 @@ import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
 import { choosePlane, type PlaneChoice } from "./planes/choose-plane.ts";
 import type { PlaneCounterName } from "./planes/counters.ts";
+import { keepYoungGenerationSmall } from "./planes/portable/young-generation.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { PortTable } from "./ports/port-table.ts";
 import { createSystemClock } from "./reactor/clock.ts";
@@ -143,6 +144,7 @@ function chooseForwarding({ authenticate, forwarding, logger = silentLogger }: R
 /** One reactor on this event loop. */
 async function startPortableRelay(options: RelayOptions): Promise<Relay> {
   const logger = options.logger ?? silentLogger;
+  keepYoungGenerationSmall();
   // Whatever is wrong in the configuration is found before a socket is opened.
   const peerPolicy = new ReplaceablePeerPolicy(options.peers);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(

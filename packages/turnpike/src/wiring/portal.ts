@@ -39,6 +39,7 @@ export async function openPortal(options: {
       ...(external === undefined ? {} : { verifier: external.verifier, cache: external.cache }),
       ...(configuration.quota.user === undefined ? {} : { defaultMaxAllocations: configuration.quota.user }),
       trustProxy: portal.trusted_proxies,
+      auditDays: portal.audit_days,
       ...(portal.fleet === undefined ? {} : { fleet: portal.fleet }),
       ...(portal.public_url === undefined ? {} : { publicUrl: portal.public_url }),
     });
