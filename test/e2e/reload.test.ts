@@ -10,6 +10,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { TestCertificate } from "../support/certificate.ts";
 import { type Child, startChild } from "../support/child.ts";
 import { keep } from "../support/relay.ts";
+import { UdpPeer } from "../support/udp-peer.ts";
 import { UdpTurnClient } from "../support/udp-turn-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "turnpike-reload-"));
@@ -132,6 +133,31 @@ describe.each(["portable", "batched"])("a relay on the %s plane", (plane) => {
     await relay.child.waitFor(() => relay.lines("allocationCreated").length > 0, WAIT_MS);
     expect(relay.child.stderr()).not.toMatch(/wonderland|builder/);
     expect(await relay.child.stop()).toBe(0);
+  });
+
+  it("ends the channels and permissions of peers that new rules deny, and no others", async () => {
+    const relay = await new Reloaded().start(`${head}${loopback}${user(ALICE)}`, ["--log-event=channelDeleted"]);
+    const denied = keep(await UdpPeer.open("127.0.0.1"));
+    const other = keep(await UdpPeer.open("127.0.0.2"));
+    const alice = await relay.allocate(ALICE);
+    for (const [channel, peer] of [
+      [0x4001, denied],
+      [0x4002, other],
+    ] as const) {
+      expect(await alice.bind(channel, peer.local)).toBe("success");
+      alice.sendOn(channel, new Uint8Array([1]));
+      await peer.receive();
+    }
+    await relay.logged("channelDeleted", () => {
+      relay.write(`${head}[peers]\nallow = ["127.0.0.2"]\n${user(ALICE)}`);
+      relay.child.signal("SIGHUP");
+    });
+    alice.sendOn(0x4001, new Uint8Array([2]));
+    alice.sendTo(denied.local, new Uint8Array([3]));
+    alice.sendOn(0x4002, new Uint8Array([4]));
+    expect((await other.receive()).bytes).toEqual(Buffer.from([4]));
+    expect(denied.unread).toBe(0);
+    expect(await alice.bind(0x4001, denied.local)).toBe(403);
   });
 
   it("keeps what it has when the file is broken, and says where", async () => {

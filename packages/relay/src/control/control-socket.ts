@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
-import { OperationContext, printable } from "@turnpike/authn";
+import { OperationContext, printable } from "@turnpike/authn/core";
 import type { AllocationDescription } from "@turnpike/turn";
 import { z } from "zod";
 import { prefixSubject } from "../defence/guess-defence.ts";

@@ -18,6 +18,7 @@ import { Connections } from "./connections.ts";
 import { allocationId, Core, type IncomingRequest } from "./core.ts";
 import { DataPath } from "./data-path.ts";
 import type { AllocationContext, DeletionReason, Totals } from "./events.ts";
+import { enforcePeerPolicy } from "./denied-peers.ts";
 import { HandOver } from "./hand-over.ts";
 import { reportIcmp } from "./icmp.ts";
 import { refuseUnknownAttributes } from "./known-attributes.ts";
@@ -247,6 +248,14 @@ export class TurnServer implements ServerEngine {
   /** Changes limits: what lives stays, what comes is held to them. @throws RangeError that names the limit */
   setLimits(limits: EngineLimits): void {
     this.#core.setLimits(limits);
+  }
+
+  /**
+   * `ServerOptions.peerPolicy` decides otherwise than before: what stands is held to it. Channels, permissions and TCP
+   * connections of peers that it denies end at once.
+   */
+  enforcePeerPolicy(now: Now): void {
+    enforcePeerPolicy(this.#core, this.#connections, now);
   }
 
   shutdown(now: Now): void {

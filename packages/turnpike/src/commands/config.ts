@@ -17,10 +17,8 @@ import {
 } from "../options.ts";
 import type { World } from "../world.ts";
 
-/** Adds `turnpike config check|print|import-coturn`. */
-export function addConfigCommand(program: Command, world: World): void {
-  const config = program.command("config").description("check or print the configuration, or import that of coturn");
-
+/** Gives `turnpike config check|print|import-coturn` its flags and what it does. */
+export function defineConfigCommand(config: Command, world: World): void {
   config
     .command("check")
     .description("check a configuration file; every problem is named with file, line and column")

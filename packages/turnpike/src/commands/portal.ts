@@ -1,5 +1,5 @@
-import { OperationContext } from "@turnpike/authn";
-import { type FirstStart, NotFoundError, type Portal } from "@turnpike/portal";
+import { OperationContext } from "@turnpike/authn/core";
+import type { FirstStart, Portal } from "@turnpike/portal";
 import type { Command } from "commander";
 import { readExternalAuth } from "../config/external-auth-files.ts";
 import { readSignatureKeys } from "../config/signature-keys.ts";
@@ -12,17 +12,13 @@ import { openPortal, untilSignal } from "../wiring/portal.ts";
 import { createReloader } from "../wiring/reload.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import { withTelemetry } from "../wiring/telemetry.ts";
-import { loggerOf } from "../wiring/run-relay.ts";
+import { loggerOf } from "../wiring/logger.ts";
 import { connectServiceManager } from "../wiring/service-manager.ts";
 import type { World } from "../world.ts";
 
-/** Adds `turnpike portal`. */
-export function addPortalCommand(program: Command, world: World): void {
-  const command = program
-    .command("portal")
-    .description("run the portal: users, tokens, minting and the fleet's relays; SIGTERM or SIGINT stops it")
-    .option(...SIGN_IN_OPTION)
-    .addHelpText("after", ENVIRONMENT_HELP);
+/** Gives `turnpike portal` its flags and what it does. */
+export function definePortalCommand(command: Command, world: World): void {
+  command.option(...SIGN_IN_OPTION).addHelpText("after", ENVIRONMENT_HELP);
   const isForPortal = ({ path: [table, key] }: { readonly path: readonly (string | number)[] }): boolean =>
     (table === "portal" && !OF_RELAYS.includes(String(key))) ||
     (table === "log" && key !== "events") ||
@@ -96,6 +92,8 @@ export async function signInText(
     const url = await portal.createSignInUrl(OperationContext.internal("sign-in-link", { logger }), userId);
     return `Sign in once, within an hour:\n  ${url}\n`;
   } catch (error) {
+    // Loaded already by whoever has a portal.
+    const { NotFoundError } = await import("@turnpike/portal");
     if (!(error instanceof NotFoundError)) throw error;
     throw new CommandError(`--sign-in-link: ${error.message}`, { exitCode: 2, cause: error });
   }

@@ -1,15 +1,14 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type CredentialCache, type CredentialVerifier, Penalties, type PenaltiesOptions } from "@turnpike/authn";
+import type { CredentialCache, CredentialVerifier } from "@turnpike/authn";
+import { Penalties, type PenaltiesOptions } from "@turnpike/authn/penalties";
 import type { Portal, PortalSignatureKey } from "@turnpike/portal";
-import { readToken } from "@turnpike/relay";
 import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { ConfiguredExternalAuth } from "../config/external-auth-files.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { World } from "../world.ts";
-import type { LinkTarget } from "./link.ts";
 import { penaltiesOf } from "./relay-options.ts";
 
 /** Starts the portal that the configuration describes. @throws CommandError if it can't be started */
@@ -105,30 +104,6 @@ async function openExternalAuth(options: {
     flushBus?.close();
     throw error;
   }
-}
-
-/** Which portal a relay links to, if any. @throws CommandError if there is a portal but no token, or a token can't be read */
-export function linkTargetOf(configuration: Configuration, world: World): LinkTarget | undefined {
-  const { portal } = configuration;
-  if (portal.url === undefined) return undefined;
-  let token: string | undefined;
-  try {
-    token = readToken({
-      token: portal.token,
-      tokenFile: portal.token_file,
-      environment: world.environment,
-      readFile: world.readFile,
-    });
-  } catch (error) {
-    throw new CommandError(`the portal's token can't be read: ${reasonOf(error)}`, { exitCode: 2, cause: error });
-  }
-  if (token === undefined) {
-    throw new CommandError(
-      "--portal needs a token: make one by POST /v1/relays of the portal, and give it by --token-file or TURNPIKE_TOKEN",
-      { exitCode: 2 },
-    );
-  }
-  return { url: portal.url, token };
 }
 
 /** Waits for a signal. A second one ends the process. */

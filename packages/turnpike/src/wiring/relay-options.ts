@@ -33,6 +33,9 @@ export function relayOptionsOf(options: {
   if ((relay.plane === "kernel") !== (relay.interface !== undefined)) {
     throw new TypeError("Cannot use one of --plane kernel and --interface without the other");
   }
+  if (relay.plane !== "kernel" && relay.kernel_mode !== "auto") {
+    throw new TypeError("Cannot use --kernel-mode without --plane kernel");
+  }
   const [min, max] = relay.port_range;
   const { thirdPartyAuthorization } = authenticator;
   return {
@@ -41,7 +44,7 @@ export function relayOptionsOf(options: {
       plane: relay.plane,
       ...(relay.threads === undefined ? {} : { threads: relay.threads }),
       coalesceUs: relay.coalesce_us,
-      ...(relay.interface === undefined ? {} : { interface: relay.interface }),
+      ...(relay.interface === undefined ? {} : { interface: relay.interface, kernelMode: relay.kernel_mode }),
     },
     ...(relay.listen === undefined ? {} : { listen: relay.listen }),
     ...(certificate === undefined ? {} : { tls: certificate }),
