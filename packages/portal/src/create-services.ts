@@ -10,6 +10,7 @@ import {
   Penalties,
   Sessions,
 } from "@turnpike/authn";
+import { bearerOf, signaturesOf } from "./access/named-schemes.ts";
 import { UserVerifier } from "./access/user-verifier.ts";
 import { regionsByPrefix } from "./fleet/choose-relays.ts";
 import { publishDecision } from "./fleet/decision-events.ts";
@@ -57,9 +58,19 @@ export async function createServices(parts: {
   const verifier = options.verifier && new UserVerifier({ verifier: options.verifier, users });
   const schemeOf = (scheme: PortalScheme): HttpScheme => {
     if (typeof scheme !== "string") return scheme;
-    if (scheme !== "basic") return { "session-cookie": sessions, "access-token": tokens }[scheme];
-    if (verifier === undefined) throw new TypeError('Cannot configure the scheme "basic" without a verifier');
-    return new BasicScheme({ verifier });
+    switch (scheme) {
+      case "session-cookie":
+        return sessions;
+      case "access-token":
+        return tokens;
+      case "bearer":
+        return bearerOf(options.issuers ?? [], { store, clock });
+      case "http-signature":
+        return signaturesOf(options.signatureKeys ?? [], { store, clock });
+      default:
+        if (verifier === undefined) throw new TypeError('Cannot configure the scheme "basic" without a verifier');
+        return new BasicScheme({ verifier });
+    }
   };
   const gate = new HttpGate({
     name: "portal-api",
