@@ -23,7 +23,7 @@ import type { Services } from "./services.ts";
 import { Credentials } from "./store/credentials.ts";
 import { Relays } from "./store/relays.ts";
 import { SessionStore } from "./store/session-store.ts";
-import { fleetSecret } from "./store/settings.ts";
+import { FleetSecrets } from "./store/fleet-secrets.ts";
 import type { Store } from "./store/store.ts";
 import { TokenStore } from "./store/token-store.ts";
 import { Users } from "./store/users.ts";
@@ -86,7 +86,8 @@ export async function createServices(parts: {
       publishDecision(fleet, event);
     },
   });
-  const fleetSecrets = [await fleetSecret(ctx, store)];
+  const fleetSecrets = new FleetSecrets(store);
+  await fleetSecrets.prepare(ctx);
   const unixMs = (): number => clock.unixMs();
   const registry = new RelayRegistry({
     fleet,
@@ -123,6 +124,7 @@ export async function createServices(parts: {
     users,
     relays: new Relays(store),
     credentials,
+    fleetSecrets,
     sessions,
     tokens,
     relayTokens,
