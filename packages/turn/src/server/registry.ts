@@ -156,6 +156,7 @@ export class Registry {
     if (allocation.next === undefined) return;
     this.#removeClient(allocation.client);
     allocation.client = allocation.next;
+    allocation.nonce = undefined;
     allocation.next = undefined;
   }
 
