@@ -12,7 +12,7 @@ export const otherParts: readonly OtherPart[] = [
   { id: "requests", title: "Requests", script: { file: "requests.ts", flags: FROM_SOURCE } },
   {
     id: "systemCalls",
-    title: "One reactor and two",
+    title: "A reactor beside another, of its own relay and of a relay of its own",
     script: { file: "system-calls.ts", flags: [] },
   },
   {

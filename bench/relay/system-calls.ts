@@ -1,125 +1,189 @@
-// `npm run bench:system-calls`: what a packet costs one reactor alone, and each of two beside each other: system calls of
-// its data path, and CPU time in user mode. Voice to the peer, as much of it under way for each reactor.
-import { execFile, execFileSync } from "node:child_process";
+// `npm run bench:system-calls`: what a packet costs a reactor beside another one of the same relay, and beside one of
+// another relay, with which it has nothing in common but the core: system calls of its data path, and CPU time. Each
+// handles the same bursts in turns (burst-generator.ts). All run on one core, so that what differs is what they share.
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
-import { promisify } from "node:util";
 import { fileURLToPath } from "node:url";
-import { type BatchedRelay, type Libc, loadLibc, startBatchedRelay } from "@turnpike/relay";
-import type { Load } from "./generator.ts";
+import { type BatchedRelay, type Libc, loadLibc, type PlaneCounters, startBatchedRelay } from "@turnpike/relay";
+import type { BurstOrder, BurstReply } from "./burst-generator.ts";
 import { median } from "./report.ts";
-import { prepare } from "./subjects.ts";
 
-// So many that a batch seldom has two packets of one flow: else the calls would follow how flows fall to reactors.
-const FLOWS = 128;
-const WINDOW = 512;
-const ROUNDS = 3;
-const SECONDS = 1.5;
-const [GENERATOR_CORE, RELAY_CORE] = ["0", "1"];
-const TICK_NS = 1e7;
-const generator = fileURLToPath(new URL("generator.ts", import.meta.url));
+const IP = "127.0.0.1";
+const PORTS = { together: 23_491, first: 23_492, second: 23_493 } as const;
+/** Opened on each port, of which each reactor is given the same number: which flow falls to which is the kernel's choice. */
+const FLOWS = 160;
+const BURST = 48;
+const ROUNDS = 15;
+const TURNS = 150;
+const CORE = "1";
+const TICK_US = 10_000;
+const generator = fileURLToPath(new URL("burst-generator.ts", import.meta.url));
 
-/** Of one reactor over one run. */
+/** A reactor, its thread, and its flows. */
+interface Subject {
+  readonly counters: PlaneCounters;
+  readonly thread: string;
+  readonly flows: readonly number[];
+}
+
+/** Of one reactor over one round. */
 interface Cost {
   readonly calls: number;
-  readonly userNs: number;
-  readonly packets: number;
+  readonly cpuUs: number;
+  readonly userUs: number;
 }
 
 const libc = loadLibc();
 if ("unavailable" in libc) throw new Error(libc.unavailable);
-const { blaster } = prepare();
-// Reactors are threads of this process: all on one core, as many as they are.
-execFileSync("taskset", ["-a", "-c", "-p", RELAY_CORE, String(process.pid)], { stdio: "ignore" });
-const alone = await costsOf(libc, 1);
-const two = await costsOf(libc, 2);
-const calls = (costs: readonly Cost[]): number => median(costs.map((cost) => cost.calls));
-const user = (costs: readonly Cost[]): number => median(costs.map((cost) => cost.userNs));
-console.log(
-  `voice to the peer, ${FLOWS} flows for each reactor, all reactors on one core; medians of ${ROUNDS} rounds`,
+// Threads of this process, which reactors are, run where it does.
+execFileSync("taskset", ["-a", "-c", "-p", CORE, String(process.pid)], { stdio: "ignore" });
+const relays = [
+  await start(libc, PORTS.together, 2),
+  await start(libc, PORTS.first, 1),
+  await start(libc, PORTS.second, 1),
+];
+const child = spawn(
+  "taskset",
+  [
+    "-c",
+    CORE,
+    "chrt",
+    "-f",
+    "10",
+    process.execPath,
+    "--conditions=@turnpike/source",
+    generator,
+    IP,
+    Object.values(PORTS).join(","),
+    String(FLOWS),
+  ],
+  { stdio: ["ignore", "inherit", "inherit", "ipc"] },
 );
-console.log("                      system calls a packet    user CPU, µs a packet    against one alone");
-for (const [name, costs] of [
-  ["one alone", alone[0] ?? []],
-  ["first of two", two[0] ?? []],
-  ["second of two", two[1] ?? []],
-] as const) {
-  const against = `${(calls(costs) / calls(alone[0] ?? [])).toFixed(3)} and ${(user(costs) / user(alone[0] ?? [])).toFixed(3)}`;
-  const [callsText, userText] = [calls(costs).toFixed(3), (user(costs) / 1000).toFixed(3)];
-  console.log(`${name.padEnd(22)}${callsText.padStart(21)}${userText.padStart(25)}${against.padStart(21)}`);
+const ended = once(child, "exit");
+await reply();
+const [one, other, apart, beside] = await findSubjects(
+  relays.flatMap(({ reactors }) => reactors.map(({ counters }) => counters)),
+);
+if (one === undefined || other === undefined || apart === undefined || beside === undefined)
+  throw new Error("No reactor");
+const settings: readonly {
+  readonly names: readonly string[];
+  readonly group: readonly Subject[];
+  readonly costs: Cost[][];
+}[] = [
+  { names: ["alone"], group: [apart], costs: [[]] },
+  { names: ["one relay of two", "another relay of two"], group: [apart, beside], costs: [[], []] },
+  { names: ["first of two reactors", "second of two reactors"], group: [one, other], costs: [[], []] },
+];
+// The first round is not counted.
+for (let round = 0; round <= ROUNDS; round++) {
+  for (const { group, costs } of settings) {
+    for (const [index, cost] of (await costsOf(group)).entries()) if (round > 0) costs[index]?.push(cost);
+  }
+}
+child.send({ groups: [], turns: 0 } satisfies BurstOrder);
+await ended;
+for (const relay of relays) await relay.stop();
+
+console.log(
+  `bursts of ${BURST} packets of voice to the peer, to each in turns, on one core; medians of ${ROUNDS} rounds`,
+);
+console.log("                        system calls    CPU, µs a packet   of it in user     against a relay");
+console.log("                            a packet                       mode, by ticks    of its own");
+const [, ofItsOwn] = settings;
+for (const { names, costs } of settings) {
+  for (const [index, name] of names.entries()) {
+    const [found, base] = [costs[index] ?? [], ofItsOwn?.costs[index] ?? []];
+    const calls = median(found.map((cost) => cost.calls));
+    const cpuUs = median(found.map((cost) => cost.cpuUs));
+    const userUs = found.reduce((sum, cost) => sum + cost.userUs, 0) / found.length;
+    const against = (figure: "calls" | "cpuUs"): string =>
+      median(found.map((cost, round) => cost[figure] / (base[round]?.[figure] ?? 0))).toFixed(3);
+    console.log(
+      `${name.padEnd(24)}${calls.toFixed(3).padStart(12)}${cpuUs.toFixed(3).padStart(20)}${userUs.toFixed(2).padStart(17)}     ${against("calls")} and ${against("cpuUs")}`,
+    );
+  }
 }
 
-/** The costs of all rounds, by reactor. */
-async function costsOf(found: Libc, threads: number): Promise<readonly (readonly Cost[])[]> {
+async function start(found: Libc, port: number, threads: number): Promise<BatchedRelay> {
   const user = { username: "u", realm: "r", password: "p" };
-  const relay = await startBatchedRelay({
+  return startBatchedRelay({
     libc: found,
     threads,
-    listen: ["udp:127.0.0.1:23491"],
-    relayAddresses: ["127.0.0.1"],
+    listen: [`udp:${IP}:${port}`],
+    relayAddresses: [IP],
     realm: user.realm,
     peers: { allow: ["127.0.0.0/8"] },
     authenticate: { module: new URL("authenticate.ts", import.meta.url).href, data: () => user },
     // All clients have one address here: each needs a challenge of its own all the same.
     engine: { unauthenticatedBytesPerSecond: 1e9 },
   });
-  const all: Cost[][] = Array.from({ length: threads }, () => []);
-  try {
-    // The first run is not counted.
-    for (let round = 0; round <= ROUNDS; round++) {
-      const costs = await costsOfRun(relay, threads);
-      if (round > 0) for (const [index, cost] of costs.entries()) all[index]?.push(cost);
-    }
-  } finally {
-    await relay.stop();
+}
+
+/** Each reactor's flows and thread: those that have work when a flow has a packet. */
+async function findSubjects(all: readonly PlaneCounters[]): Promise<readonly Subject[]> {
+  const flows: number[][] = all.map(() => []);
+  for (let flow = 0; flow < FLOWS * relays.length; flow++) {
+    const before = all.map((counters) => counters.snapshot().packetsFromClients);
+    await send({ groups: [[flow]], turns: 1 });
+    const reactor = all.findIndex((counters, index) => counters.snapshot().packetsFromClients !== before[index]);
+    flows[reactor]?.push(flow);
   }
-  return all;
+  const subjects: Subject[] = [];
+  for (const [index, counters] of all.entries()) {
+    const own = (flows[index] ?? []).slice(0, BURST);
+    if (own.length < BURST) throw new Error(`Only ${own.length} flows fell to a reactor: run it again`);
+    const before = cpuTimes();
+    await send({ groups: [own], turns: TURNS });
+    const [thread = ""] = [...cpuTimes()]
+      .filter(([id]) => id !== String(process.pid))
+      .toSorted(([a, x], [b, y]) => y.cpuUs - (before.get(b)?.cpuUs ?? 0) - x.cpuUs + (before.get(a)?.cpuUs ?? 0))
+      .map(([id]) => id);
+    subjects.push({ counters, thread, flows: own });
+  }
+  return subjects;
 }
 
-async function costsOfRun(relay: BatchedRelay, threads: number): Promise<readonly Cost[]> {
-  const load: Load = {
-    protocol: "turn",
-    server: "127.0.0.1",
-    serverPort: relay.listening[0]?.local.port ?? 0,
-    own: "127.0.0.1",
-    direction: "to peer",
-    flows: FLOWS * threads,
-    window: WINDOW * threads,
-    size: 172,
-    burst: 1,
-    rate: 0,
-    warmSeconds: 0.2,
-    seconds: SECONDS,
-    pid: process.pid,
-    blaster,
-  };
-  const countersBefore = relay.reactors.map(({ counters }) => counters.snapshot());
-  const ticksBefore = userTicks();
-  const words = ["-c", GENERATOR_CORE, process.execPath, "--conditions=@turnpike/source", generator];
-  await promisify(execFile)("taskset", [...words, JSON.stringify(load)]);
-  const used = [...userTicks()]
-    .map(([thread, ticks]) => ticks - (ticksBefore.get(thread) ?? 0))
-    .toSorted((a, b) => b - a);
-  // The threads that worked most are the reactors; which is which, the packets tell.
-  const costs = relay.reactors.map(({ counters }, index) => {
-    const [now, before] = [counters.snapshot(), countersBefore[index]];
-    const packets = now.packetsFromClients - (before?.packetsFromClients ?? 0);
-    return { packets, calls: (now.systemCalls - (before?.systemCalls ?? 0)) / packets };
+async function costsOf(group: readonly Subject[]): Promise<readonly Cost[]> {
+  const countersBefore = group.map(({ counters }) => counters.snapshot());
+  const before = cpuTimes();
+  await send({ groups: group.map(({ flows }) => flows), turns: TURNS });
+  const after = cpuTimes();
+  return group.map(({ counters, thread }, index) => {
+    const now = counters.snapshot();
+    const packets = now.packetsFromClients - (countersBefore[index]?.packetsFromClients ?? 0);
+    const spent = (kind: "cpuUs" | "userUs"): number =>
+      ((after.get(thread)?.[kind] ?? 0) - (before.get(thread)?.[kind] ?? 0)) / packets;
+    const calls = (now.systemCalls - (countersBefore[index]?.systemCalls ?? 0)) / packets;
+    return { calls, cpuUs: spent("cpuUs"), userUs: spent("userUs") };
   });
-  const byPackets = costs.toSorted((a, b) => b.packets - a.packets);
-  return costs.map((cost) => ({
-    ...cost,
-    userNs: ((used[byPackets.indexOf(cost)] ?? 0) * TICK_NS) / cost.packets,
-  }));
 }
 
-/** CPU time in user mode of each thread of this process. */
-function userTicks(): Map<string, number> {
+async function send(order: BurstOrder): Promise<void> {
+  child.send(order);
+  const { lost } = await reply();
+  if (lost > 0) throw new Error(`${lost} packets were lost`);
+}
+
+async function reply(): Promise<BurstReply> {
+  const told = once(child, "message").then(([message]: BurstReply[]) => message);
+  const message = await Promise.race([told, ended.then(() => undefined)]);
+  if (message === undefined) {
+    throw new Error("The generator ended; it must be allowed to run before the relays (CAP_SYS_NICE)");
+  }
+  return message;
+}
+
+/** CPU time of each thread of this process, and, by the kernel's ticks, that in user mode. */
+function cpuTimes(): Map<string, { readonly cpuUs: number; readonly userUs: number }> {
   return new Map(
     readdirSync("/proc/self/task").map((thread) => {
+      const [cpuNs] = readFileSync(`/proc/self/task/${thread}/schedstat`, "utf8").split(" ");
       const text = readFileSync(`/proc/self/task/${thread}/stat`, "utf8");
       // The name, in parentheses, may have spaces; utime is the twelfth field after it.
       const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-      return [thread, Number(fields[11])];
+      return [thread, { cpuUs: Number(cpuNs) / 1000, userUs: Number(fields[11]) * TICK_US }];
     }),
   );
 }

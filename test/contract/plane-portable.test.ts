@@ -15,18 +15,13 @@ const harness: PlaneHarness = {
         Object.defineProperty(socket, "send", {
           value: (
             bytes: Uint8Array,
-            offset: number,
-            length: number,
             port: number,
             address: string,
-            done: (error: Error | null, sent: number) => void,
+            done?: (error: Error | null, sent: number) => void,
           ) => {
             const code = failSends?.();
-            if (code === undefined) {
-              send(bytes, offset, length, port, address, done);
-            } else {
-              done(systemError(code), 0);
-            }
+            if (code === undefined) send(bytes, port, address, done);
+            else done?.(systemError(code), 0);
           },
         });
         const emit = socket.emit.bind(socket);

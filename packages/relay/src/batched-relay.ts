@@ -14,7 +14,6 @@ import { type Administration, createAdministration } from "./control/administrat
 import type { EventLoopReactor } from "./event-loop-reactor.ts";
 import { KernelChannels } from "./kernel/kernel-channels.ts";
 import type { Libc } from "./libc/libc.ts";
-import { openOffload } from "./kernel/open-offload.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
@@ -28,6 +27,7 @@ import { ReactorExchange, STREAM_ENGINE } from "./reactor-worker/reactor-exchang
 import { ReactorThread } from "./reactor-worker/reactor-thread.ts";
 import { DEFAULT_LISTEN } from "./relay-options.ts";
 import type { Relay, RelayStats } from "./relay.ts";
+import type { CertificatePaths } from "./streams/certificate-files.ts";
 import { createEventLoopPlane, type EventLoopParts } from "./streams/create-plane.ts";
 import { createStreamReactor } from "./streams/stream-reactor.ts";
 
@@ -74,7 +74,11 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   const administration = createAdministration({ options, clock, logger });
   let offload: ChannelOffload | undefined;
   try {
-    offload = options.kernel && openOffload(options.kernel, logger);
+    if (options.kernel !== undefined) {
+      // The kernel's programs are many modules, which only this plane needs.
+      const { openOffload } = await import("./kernel/open-offload.ts");
+      offload = openOffload(options.kernel, logger);
+    }
     await tryRelayAddresses(sockets, relayAddresses);
     const hasCertificate = certificate !== undefined || options.identity !== undefined;
     const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });
@@ -295,8 +299,9 @@ export class BatchedRelay extends Administered implements Relay {
     };
   }
 
-  reloadCertificate(): boolean {
-    return this.#parts.certificate?.reload() ?? false;
+  reloadCertificate(paths?: CertificatePaths): boolean {
+    const certificate = this.#parts.certificate;
+    return (paths === undefined ? certificate?.reload() : certificate?.moveTo(paths)) ?? false;
   }
 
   tellAuthenticators(notice: unknown): void {

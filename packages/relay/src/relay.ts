@@ -20,12 +20,13 @@ import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
 import { choosePlane, type PlaneChoice } from "./planes/choose-plane.ts";
 import type { PlaneCounterName } from "./planes/counters.ts";
+import { keepYoungGenerationSmall } from "./planes/portable/young-generation.ts";
 import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { PortTable } from "./ports/port-table.ts";
 import { createSystemClock } from "./reactor/clock.ts";
 import { DEFAULT_LISTEN, type ForwardingOptions, type RelayOptions } from "./relay-options.ts";
 import { ReplaceablePeerPolicy } from "./replaceable-peer-policy.ts";
-import type { CertificateFiles } from "./streams/certificate-files.ts";
+import type { CertificateFiles, CertificatePaths } from "./streams/certificate-files.ts";
 import { createEventLoopPlane } from "./streams/create-plane.ts";
 import type { StreamCounts } from "./streams/stream-options.ts";
 
@@ -64,8 +65,13 @@ export interface Relay extends AdministeredRelay {
   stats(): RelayStats;
   /** Tells the authenticators of all threads something, such as a revocation: see `ThreadAuthenticator.take`. */
   tellAuthenticators(notice: unknown): void;
-  /** Reads the certificate's files again, at once. False if the one before stays in use, or there is none. */
-  reloadCertificate(): boolean;
+  /**
+   * Reads the certificate's files again, at once, or from here on those that `paths` names. False if the one before stays
+   * in use, or there is none: a relay that started without one has no listeners for it.
+   *
+   * @throws TypeError if other files than before can't be read or don't fit together; then nothing has changed.
+   */
+  reloadCertificate(paths?: CertificatePaths): boolean;
   /**
    * Refuses new allocations (508) and resolves when the last one has ended; at the latest when the relay is stopped.
    */
@@ -138,6 +144,7 @@ function chooseForwarding({ authenticate, forwarding, logger = silentLogger }: R
 /** One reactor on this event loop. */
 async function startPortableRelay(options: RelayOptions): Promise<Relay> {
   const logger = options.logger ?? silentLogger;
+  keepYoungGenerationSmall();
   // Whatever is wrong in the configuration is found before a socket is opened.
   const peerPolicy = new ReplaceablePeerPolicy(options.peers);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
@@ -233,8 +240,9 @@ class RunningRelay extends Administered implements Relay {
     return { ...this.#reactor.stats(), ...this.administration.stats(), draining: this.#draining };
   }
 
-  reloadCertificate(): boolean {
-    return this.#certificate?.reload() ?? false;
+  reloadCertificate(paths?: CertificatePaths): boolean {
+    const certificate = this.#certificate;
+    return (paths === undefined ? certificate?.reload() : certificate?.moveTo(paths)) ?? false;
   }
 
   tellAuthenticators(notice: unknown): void {

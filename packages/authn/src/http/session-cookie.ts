@@ -136,9 +136,9 @@ export class Sessions implements HttpScheme<SessionDetails> {
     return sessions.filter((session) => !this.#isOver(session));
   }
 
-  /** Ends a session by its id; tells whether it was there. */
-  async revoke(ctx: OperationContext, id: string): Promise<boolean> {
-    return this.#store.delete(ctx, id);
+  /** Ends a session by its id, if it is the actor's that the filter names; tells whether it was there. */
+  async revoke(ctx: OperationContext, id: string, filter: { readonly actorId?: string } = {}): Promise<boolean> {
+    return this.#store.delete(ctx, id, filter);
   }
 
   /** Ends all sessions of an actor, but for one; tells how many. */

@@ -1,3 +1,5 @@
+import { onOwnLines, ownLines } from "./own-lines.ts";
+
 /** The place of each counter of a plane in {@link PlaneCounters.values}. Bytes are UDP payload. */
 export const PlaneCounter = {
   packetsFromClients: 0,
@@ -9,7 +11,7 @@ export const PlaneCounter = {
   bytesFromPeers: 5,
   packetsToPeers: 6,
   bytesToPeers: 7,
-  /** Sends that the system refused. */
+  /** Sends that the system refused. The portable plane asks about a part of them only, where few fail. */
   sendErrors: 8,
   /** Errors that the system reported when receiving. */
   receiveErrors: 9,
@@ -49,15 +51,15 @@ export const PlaneCounter = {
 /** The name of one counter. */
 export type PlaneCounterName = keyof typeof PlaneCounter;
 
-/** Counters of one plane, in memory that another thread may read. Only the plane writes. */
+/** Counters of one plane, in memory that another thread may read, on cache lines of its own. Only the plane writes. */
 export class PlaneCounters {
   /** For another thread's `PlaneCounters`. */
   readonly memory: SharedArrayBuffer;
   readonly values: Float64Array;
 
-  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(SIZE)) {
+  constructor(memory: SharedArrayBuffer = ownLines(NAMES.length)) {
     this.memory = memory;
-    this.values = new Float64Array(memory);
+    this.values = onOwnLines(memory);
   }
 
   snapshot(): Record<PlaneCounterName, number> {
@@ -81,4 +83,3 @@ export function sumCounts(
 }
 
 const NAMES = Object.keys(PlaneCounter).filter((name): name is PlaneCounterName => name in PlaneCounter);
-const SIZE = NAMES.length * Float64Array.BYTES_PER_ELEMENT;

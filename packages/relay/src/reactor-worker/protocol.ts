@@ -165,7 +165,8 @@ export const Gauge = {
   penaltySources: 9,
 } as const;
 
-export const GAUGE_BYTES: number = Object.keys(Gauge).length * Float64Array.BYTES_PER_ELEMENT;
+/** How many there are. */
+export const GAUGES: number = Object.keys(Gauge).length;
 
 /** Where a packet came from, as an engine takes it. */
 export function sourceOf(packet: Omit<ForeignPacket, "bytes">): ClientSource {

@@ -18,7 +18,8 @@ import { DescriptorRegistry } from "./descriptor-registry.ts";
 import { Lives } from "./lives.ts";
 import { LivingThings } from "./living-things.ts";
 import type { PeerRules } from "../relay-options.ts";
-import { GAUGE_BYTES } from "./protocol.ts";
+import { onOwnLines, ownLines } from "../planes/own-lines.ts";
+import { GAUGES } from "./protocol.ts";
 import type { ForeignInput, ForeignMessage, FromWorker, ToWorker, WorkerStart } from "./protocol.ts";
 import { ReactorPort } from "./reactor-port.ts";
 import { startWorker } from "./start-worker.ts";
@@ -53,8 +54,8 @@ const STOP_TIMEOUT_MS = 5000;
 export class ReactorThread {
   readonly counters: PlaneCounters = new PlaneCounters();
   readonly #options: ReactorThreadOptions;
-  readonly #gaugeMemory = new SharedArrayBuffer(GAUGE_BYTES);
-  readonly #gauges = new Float64Array(this.#gaugeMemory);
+  readonly #gaugeMemory = ownLines(GAUGES);
+  readonly #gauges = onOwnLines(this.#gaugeMemory);
   readonly #registry = new DescriptorRegistry();
   readonly #port: ReactorPort;
   /** Of the plane: a thread that dies can't free it. */

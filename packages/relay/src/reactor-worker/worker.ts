@@ -15,6 +15,7 @@ import { loadLibc } from "../libc/libc.ts";
 import { createTimeSource } from "../libc/time-source.ts";
 import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
+import { onOwnLines } from "../planes/own-lines.ts";
 import { PortLeases } from "../ports/port-leases.ts";
 import { PortTable } from "../ports/port-table.ts";
 import { Reactor } from "../reactor/reactor.ts";
@@ -45,7 +46,7 @@ const TIMER_SLACK_NS = 1000;
 const start: WorkerStart = workerData;
 const { port } = start;
 const control = new Int32Array(start.memory.control);
-const gauges = new Float64Array(start.memory.gauges);
+const gauges = onOwnLines(start.memory.gauges);
 
 const found = loadLibc();
 if ("unavailable" in found) throw new Error(found.unavailable);

@@ -10,11 +10,14 @@ const LOOPBACK = transportAddress("127.0.0.1", 0);
 async function openOne(
   options: PortablePlaneOptions,
   prepare: (socket: Socket) => void = () => {},
+  isEcho = false,
 ): Promise<{ plane: PortablePlane; socket: Socket; errors: string[] }> {
   const errors: string[] = [];
   const receiver: PacketReceiver = {
     handleClientPacket: () => {},
-    handlePeerPacket: () => {},
+    handlePeerPacket: (...packet) => {
+      if (isEcho) plane.sendToPeer(...packet, false);
+    },
     handlePeerIcmp: () => {},
     handleRelaySocketError: (socket, code) => errors.push(`${socket} ${code}`),
   };
@@ -37,14 +40,73 @@ async function openOne(
   return { plane, socket, errors };
 }
 
+/** Of a socket whose sends go nowhere, and which says what it is told to. */
+function fakeSends(socket: Socket): {
+  readonly sent: { readonly bytes: Uint8Array; readonly isAsked: boolean }[];
+  error: Error | null;
+  queued: number;
+} {
+  const fake: ReturnType<typeof fakeSends> = { sent: [], error: null, queued: 0 };
+  Object.defineProperties(socket, {
+    getSendQueueSize: { value: () => fake.queued },
+    getSendQueueCount: { value: () => Math.sign(fake.queued) },
+    send: {
+      value: (bytes: Uint8Array, _port: number, _address: string, done?: (error: Error | null) => void) => {
+        fake.sent.push({ bytes, isAsked: done !== undefined });
+        done?.(fake.error);
+      },
+    },
+  });
+  return fake;
+}
+
+const PEER = transportAddress("127.0.0.1", 9);
+
 test("a full send queue drops and counts (security case 18)", async () => {
   const { plane, socket } = await openOne({ maxSendQueueBytes: 1000 });
-  Object.defineProperty(socket, "getSendQueueSize", { value: () => 900 });
-  const to = transportAddress("127.0.0.1", 9);
-  plane.sendToPeer(0, to, new Uint8Array(101), 0, 101, false);
-  expect(plane.counters.snapshot()).toMatchObject({ sendQueueFull: 1, packetsToPeers: 0, bytesToPeers: 0 });
-  plane.sendToPeer(0, to, new Uint8Array(100), 0, 100, false);
+  const fake = fakeSends(socket);
+  fake.queued = 900;
+  plane.sendToPeer(0, PEER, new Uint8Array(100), 0, 100, false);
+  expect(plane.counters.snapshot()).toMatchObject({ sendQueueFull: 0, packetsToPeers: 1, bytesToPeers: 100 });
+  plane.sendToPeer(0, PEER, new Uint8Array(101), 0, 101, false);
   expect(plane.counters.snapshot()).toMatchObject({ sendQueueFull: 1, packetsToPeers: 1, bytesToPeers: 100 });
+  plane.sendToPeer(0, PEER, new Uint8Array(100), 0, 100, false);
+  fake.queued = 0;
+  plane.sendToPeer(0, PEER, new Uint8Array(1000), 0, 1000, false);
+  expect(plane.counters.snapshot()).toMatchObject({ sendQueueFull: 1, packetsToPeers: 3, bytesToPeers: 1200 });
+  await plane.stop();
+});
+
+test("what waits to be sent isn't written over by the next packet; else one buffer serves all", async () => {
+  const { plane, socket } = await openOne({}, () => {}, true);
+  const fake = fakeSends(socket);
+  for (const [index, queued] of [0, 0, 1, 1, 0, 0, 0].entries()) {
+    fake.queued = queued;
+    socket.emit("message", Buffer.alloc(3, index), { address: "127.0.0.1", port: 9, family: "IPv4", size: 3 });
+  }
+  // The third had to wait in the buffer of the first two; what follows while something waits is sent as a copy.
+  expect(fake.sent.map(({ bytes }) => bytes[0])).toEqual([2, 2, 2, 3, 4, 6, 6]);
+  expect(new Set(fake.sent.map(({ bytes }) => bytes.buffer)).size).toBe(4);
+  await plane.stop();
+});
+
+test("asks about each send until 64 went well, then about every sixteenth, and again about each after an error", async () => {
+  const { plane, socket } = await openOne({});
+  const fake = fakeSends(socket);
+  const send = (count: number): number => {
+    const before = fake.sent.length;
+    for (let index = 0; index < count; index++) plane.sendToPeer(0, PEER, new Uint8Array(1), 0, 1, false);
+    return fake.sent.slice(before).filter(({ isAsked }) => isAsked).length;
+  };
+  expect([send(64), send(160)]).toEqual([64, 10]);
+  expect(plane.counters.snapshot().sendErrors).toBe(0);
+  fake.error = new Error("EPERM");
+  expect(send(16)).toBeGreaterThanOrEqual(1);
+  const { sendErrors } = plane.counters.snapshot();
+  expect(send(100)).toBe(100);
+  expect(plane.counters.snapshot().sendErrors).toBe(sendErrors + 100);
+  fake.error = null;
+  expect([send(64), send(160)]).toEqual([64, 10]);
   await plane.stop();
 });
 

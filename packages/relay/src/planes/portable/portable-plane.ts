@@ -1,9 +1,11 @@
 import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from "node:dgram";
 import { AddressRegister, type TransportAddress, withPort } from "@turnpike/stun";
-import { ClientSource, PACKET_HEADROOM, PACKET_TAILROOM } from "@turnpike/turn";
+import { ClientSource, PACKET_HEADROOM } from "@turnpike/turn";
 import { AddressText } from "../address-text.ts";
 import { PlaneCounter, PlaneCounters } from "../counters.ts";
 import { errorCode, openFailure } from "../system-error.ts";
+import { PacketBuffer } from "./packet-buffer.ts";
+import { Sender } from "./sender.ts";
 import {
   type ForwardingPlane,
   MAX_PAYLOAD_IPV4,
@@ -22,22 +24,20 @@ export interface PortablePlaneOptions {
   readonly createSocket?: (options: SocketOptions) => Socket;
 }
 
-/** Packets that are copied into one buffer: few, for one that waits to be sent keeps all of it. */
-const SLAB_BYTES = 8192;
-
 /**
  * The forwarding plane over `node:dgram`: any platform, one system call and a few objects a packet. Each datagram is
- * copied once, behind the headroom that the engine needs; that copy is sent on and never used again, since the system
- * may still read it after a send that had to wait. The event loop bounds the work of a turn: libuv takes at most 32
- * datagrams of one socket before it looks at the next.
+ * copied once, behind the headroom that the engine needs. libuv sends at once unless a socket's buffer is full, so that
+ * one buffer serves packet after packet, and that what became of a send need not be asked each time: see {@link Sender}.
+ * The event loop bounds the work of a turn: libuv takes at most 32 datagrams of
+ * one socket before it looks at the next.
  */
 export class PortablePlane implements ForwardingPlane {
   readonly counters: PlaneCounters = new PlaneCounters();
   readonly #values: Float64Array = this.counters.values;
   readonly #addresses = new AddressText();
-  readonly #listeners = new Map<number, Socket>();
+  readonly #listeners: (Sender | undefined)[] = [];
   /** Relay sockets by handle. Free places are undefined. */
-  readonly #relaySockets: (Socket | undefined)[] = [];
+  readonly #relaySockets: (Sender | undefined)[] = [];
   readonly #freeHandles: number[] = [];
   /** Sockets that are opening, open or closing, with who waits for the end of them. */
   readonly #living = new Map<Socket, (() => void)[]>();
@@ -46,9 +46,7 @@ export class PortablePlane implements ForwardingPlane {
   readonly #socketBufferBytes: number;
   readonly #maxSendQueueBytes: number;
   readonly #createSocket: (options: SocketOptions) => Socket;
-  /** Where packets are copied to, one behind the other. */
-  #slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  #used = 0;
+  #packet = new PacketBuffer();
   #receiver: PacketReceiver | undefined;
   #stopped = false;
 
@@ -64,7 +62,7 @@ export class PortablePlane implements ForwardingPlane {
 
   openListener(listener: number, local: TransportAddress, done: (opened: Opened) => void): void {
     this.#open(local, done, (socket) => {
-      this.#listeners.set(listener, socket);
+      this.#listeners[listener] = new Sender(socket, this.#countSendError);
       socket.on("error", () => this.#values[PlaneCounter.receiveErrors]!++);
       socket.on("message", (message, from) => this.#handleClientMessage(listener, message, from));
       return listener;
@@ -74,7 +72,7 @@ export class PortablePlane implements ForwardingPlane {
   openRelaySocket(local: TransportAddress, done: (opened: Opened) => void): void {
     this.#open(local, done, (socket) => {
       const handle = this.#freeHandles.pop() ?? this.#relaySockets.length;
-      this.#relaySockets[handle] = socket;
+      this.#relaySockets[handle] = new Sender(socket, this.#countSendError);
       socket.on("error", (error) => this.#handleRelaySocketError(handle, error));
       socket.on("message", (message, from) => this.#handlePeerMessage(handle, message, from));
       return handle;
@@ -88,7 +86,7 @@ export class PortablePlane implements ForwardingPlane {
       return;
     }
     this.#relaySockets[socket] = undefined;
-    this.#close(closing, () => {
+    this.#close(closing.socket, () => {
       this.#freeHandles.push(socket);
       done();
     });
@@ -102,7 +100,7 @@ export class PortablePlane implements ForwardingPlane {
     offset: number,
     length: number,
   ): void {
-    if (this.#send(this.#listeners.get(listener), destination, buffer, offset, length)) {
+    if (this.#send(this.#listeners[listener], destination, buffer, offset, length)) {
       this.#values[PlaneCounter.packetsToClients]!++;
       this.#values[PlaneCounter.bytesToClients]! += length;
     }
@@ -124,7 +122,7 @@ export class PortablePlane implements ForwardingPlane {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#listeners.clear();
+    this.#listeners.length = 0;
     this.#relaySockets.length = 0;
     await Promise.all([...this.#living.keys()].map((socket) => new Promise<void>((done) => this.#close(socket, done))));
   }
@@ -194,8 +192,9 @@ export class PortablePlane implements ForwardingPlane {
     }
     source.listener = listener;
     source.connection = 0;
-    const at = this.#copy(message);
-    this.#receiver?.handleClientPacket(source, this.#slab, at, message.length);
+    const { bytes } = this.#packet;
+    bytes.set(message, PACKET_HEADROOM);
+    this.#receiver?.handleClientPacket(source, bytes, PACKET_HEADROOM, message.length);
   }
 
   #handlePeerMessage(socket: number, message: Uint8Array, from: RemoteInfo): void {
@@ -205,21 +204,9 @@ export class PortablePlane implements ForwardingPlane {
       this.#values[PlaneCounter.receiveErrors]!++;
       return;
     }
-    const at = this.#copy(message);
-    this.#receiver?.handlePeerPacket(socket, this.#peer, this.#slab, at, message.length);
-  }
-
-  /** Copies a packet into the slab, with the engine's headroom and tailroom around it, and returns its offset. */
-  #copy(message: Uint8Array): number {
-    const needed = PACKET_HEADROOM + message.length + PACKET_TAILROOM;
-    if (this.#used + needed > this.#slab.length) {
-      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, needed));
-      this.#used = 0;
-    }
-    const at = this.#used + PACKET_HEADROOM;
-    this.#slab.set(message, at);
-    this.#used += needed;
-    return at;
+    const { bytes } = this.#packet;
+    bytes.set(message, PACKET_HEADROOM);
+    this.#receiver?.handlePeerPacket(socket, this.#peer, bytes, PACKET_HEADROOM, message.length);
   }
 
   #handleRelaySocketError(socket: number, error: Error): void {
@@ -231,13 +218,13 @@ export class PortablePlane implements ForwardingPlane {
   }
 
   #send(
-    socket: Socket | undefined,
+    sender: Sender | undefined,
     destination: TransportAddress,
     buffer: Uint8Array,
     offset: number,
     length: number,
   ): boolean {
-    if (socket === undefined) {
+    if (sender === undefined) {
       this.#values[PlaneCounter.closedSocket]!++;
       return false;
     }
@@ -249,18 +236,24 @@ export class PortablePlane implements ForwardingPlane {
       this.#values[PlaneCounter.sendErrors]!++;
       return false;
     }
-    if (socket.getSendQueueSize() + length > this.#maxSendQueueBytes) {
+    if (sender.isFull(length, this.#maxSendQueueBytes)) {
       this.#values[PlaneCounter.sendQueueFull]!++;
       return false;
     }
-    const address = this.#addresses.write(destination);
-    // Without a callback, errors would be lost.
-    socket.send(buffer, offset, length, destination.port, address, this.#countSendError);
+    const packet = this.#packet;
+    const isShared = buffer === packet.bytes && !sender.isCongested;
+    let bytes = buffer;
+    if (isShared) bytes = packet.part(offset, length);
+    else if (buffer === packet.bytes) bytes = Uint8Array.prototype.slice.call(buffer, offset, offset + length);
+    else if (length !== buffer.length) bytes = buffer.subarray(offset, offset + length);
+    sender.send(bytes, destination.port, this.#addresses.write(destination));
+    // The system may still read it.
+    if (isShared && sender.isCongested) this.#packet = new PacketBuffer();
     return true;
   }
 
-  readonly #countSendError = (error: Error | null): void => {
-    if (error !== null) this.#values[PlaneCounter.sendErrors]!++;
+  readonly #countSendError = (): void => {
+    this.#values[PlaneCounter.sendErrors]!++;
   };
 }
 
