@@ -212,12 +212,21 @@ describe("signing in", () => {
       test.request(method, path, { token: "", headers: { cookie, ...headers }, body });
     const { body } = await asBrowser("GET", "/v1/whoami");
     expect(body).toMatchObject({ id: "admin", scheme: "session-cookie", csrfToken: signedIn.body.csrfToken });
-    expect((await asBrowser("POST", "/v1/users", {}, { id: "eve", roles: [] })).status).toBe(400);
+    const unproven = await asBrowser("POST", "/v1/users", {}, { id: "eve", roles: [] });
+    expect(unproven.status).toBe(403);
+    expect(unproven.headers.get("content-type")).toMatch(/^application\/problem\+json/);
+    expect(unproven.body).toEqual({
+      type: "about:blank",
+      title: "Forbidden",
+      status: 403,
+      detail: "Cannot tell who wants this: a change needs the header x-csrf-token",
+    });
+    expect(unproven.headers.get("set-cookie")).toBeNull();
     const csrf = { "x-csrf-token": signedIn.body.csrfToken };
     expect(
       (await asBrowser("POST", "/v1/users", { ...csrf, "sec-fetch-site": "cross-site" }, { id: "eve", roles: [] }))
         .status,
-    ).toBe(400);
+    ).toBe(403);
     expect((await asBrowser("POST", "/v1/users", csrf, { id: "eve", roles: [] })).status).toBe(201);
     expect((await asBrowser("POST", "/v1/logout")).status).toBe(204);
     expect((await asBrowser("GET", "/v1/whoami")).status).toBe(401);

@@ -102,7 +102,7 @@ async function openWays(relay: BatchedRelay): Promise<readonly Way[]> {
     );
     ways.set(index, { client, peer, relayed });
   }
-  expect([...ways.keys()].toSorted()).toEqual(relay.reactors.map((_, index) => index));
+  expect(relay.reactors.map((_, index) => ways.has(index))).toEqual(relay.reactors.map(() => true));
   return [...ways].toSorted(([a], [b]) => a - b).map(([, way]) => way);
 }
 

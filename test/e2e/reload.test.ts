@@ -1,4 +1,5 @@
 /** What a running command takes over of a changed configuration, by SIGHUP and by itself. */
+import { X509Certificate } from "node:crypto";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:tls";
 import { tmpdir } from "node:os";
@@ -9,6 +10,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { TestCertificate } from "../support/certificate.ts";
 import { type Child, startChild } from "../support/child.ts";
 import { keep } from "../support/relay.ts";
+import { UdpPeer } from "../support/udp-peer.ts";
 import { UdpTurnClient } from "../support/udp-turn-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "turnpike-reload-"));
@@ -133,6 +135,31 @@ describe.each(["portable", "batched"])("a relay on the %s plane", (plane) => {
     expect(await relay.child.stop()).toBe(0);
   });
 
+  it("ends the channels and permissions of peers that new rules deny, and no others", async () => {
+    const relay = await new Reloaded().start(`${head}${loopback}${user(ALICE)}`, ["--log-event=channelDeleted"]);
+    const denied = keep(await UdpPeer.open("127.0.0.1"));
+    const other = keep(await UdpPeer.open("127.0.0.2"));
+    const alice = await relay.allocate(ALICE);
+    for (const [channel, peer] of [
+      [0x4001, denied],
+      [0x4002, other],
+    ] as const) {
+      expect(await alice.bind(channel, peer.local)).toBe("success");
+      alice.sendOn(channel, new Uint8Array([1]));
+      await peer.receive();
+    }
+    await relay.logged("channelDeleted", () => {
+      relay.write(`${head}[peers]\nallow = ["127.0.0.2"]\n${user(ALICE)}`);
+      relay.child.signal("SIGHUP");
+    });
+    alice.sendOn(0x4001, new Uint8Array([2]));
+    alice.sendTo(denied.local, new Uint8Array([3]));
+    alice.sendOn(0x4002, new Uint8Array([4]));
+    expect((await other.receive()).bytes).toEqual(Buffer.from([4]));
+    expect(denied.unread).toBe(0);
+    expect(await alice.bind(0x4001, denied.local)).toBe(403);
+  });
+
   it("keeps what it has when the file is broken, and says where", async () => {
     const relay = await new Reloaded().start(`${head}${loopback}${user(ALICE)}`);
     relay.write(`${head}relm = "x"\n[quota]\nuser = 0\n${user(BOB)}`);
@@ -216,22 +243,58 @@ describe("what challenges offer", () => {
 });
 
 describe("the certificate", () => {
+  const TLS = `[relay]\nlisten = ["tls:127.0.0.1:0"]\n`;
+  const filesOf = ({ cert, key }: { readonly cert: string; readonly key: string }): string =>
+    `[tls]\ncert = "${cert}"\nkey = "${key}"\n`;
+  const fingerprintOf = (relay: Reloaded): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const port = Number(/"tls:127\.0\.0\.1:(\d+)"/.exec(relay.child.stderr())?.[1]);
+      const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false }, () => {
+        resolve(socket.getPeerX509Certificate()?.fingerprint256 ?? "");
+        socket.destroy();
+      }).on("error", reject);
+    });
+  const printOf = ({ pem }: TestCertificate): string => new X509Certificate(pem).fingerprint256;
+
   it("is read again by SIGHUP", async () => {
     await using certificate = new TestCertificate();
     const files = [`--cert=${certificate.cert}`, `--key=${certificate.key}`];
-    const relay = await new Reloaded().start(`[relay]\nlisten = ["tls:127.0.0.1:0"]\n${user(ALICE)}`, files);
-    const port = Number(/"tls:127\.0\.0\.1:(\d+)"/.exec(relay.child.stderr())?.[1]);
-    const fingerprint = (): Promise<string> =>
-      new Promise((resolve, reject) => {
-        const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false }, () => {
-          resolve(socket.getPeerX509Certificate()?.fingerprint256 ?? "");
-          socket.destroy();
-        }).on("error", reject);
-      });
-    const before = await fingerprint();
+    const relay = await new Reloaded().start(`${TLS}${user(ALICE)}`, files);
+    expect(await fingerprintOf(relay)).toBe(printOf(certificate));
     certificate.renew();
     await relay.logged("The certificate was replaced", () => relay.child.signal("SIGHUP"));
-    expect(await fingerprint()).not.toBe(before);
+    expect(await fingerprintOf(relay)).toBe(printOf(certificate));
+  });
+
+  it("comes from other files when the configuration names others, unless they can't be used", async () => {
+    await using first = new TestCertificate();
+    await using second = new TestCertificate();
+    const relay = await new Reloaded().start(`${TLS}${filesOf(first)}${user(ALICE)}`);
+    expect(await fingerprintOf(relay)).toBe(printOf(first));
+    expect(await relay.replace(`${TLS}${filesOf(second)}${user(ALICE)}`)).toMatchObject({
+      level: "info",
+      changed: ["tls.cert", "tls.key"],
+    });
+    expect(await fingerprintOf(relay)).toBe(printOf(second));
+
+    // The key of another certificate: users stay as well.
+    const refused = "The configuration can't be reloaded: nothing has changed";
+    relay.write(`${TLS}${filesOf({ cert: first.cert, key: second.key })}${user(BOB)}`);
+    const told = await relay.logged(refused, () => relay.child.signal("SIGHUP"));
+    expect(String(told["problems"])).toContain(`Cannot use the certificate ${first.cert} with the key ${second.key}`);
+    expect(await fingerprintOf(relay)).toBe(printOf(second));
+
+    // The files that it came to are those that are watched.
+    second.renew();
+    await relay.child.waitFor(() => relay.lines("The certificate was replaced").length === 2, WAIT_MS);
+    expect(await fingerprintOf(relay)).toBe(printOf(second));
+
+    // Without one there would be nothing to serve by: it stays until the next start.
+    expect(await relay.replace(`${TLS.replace("tls:", "tcp:")}${user(ALICE)}`)).toMatchObject({
+      level: "warn",
+      restart: ["relay.listen", "tls.cert", "tls.key"],
+    });
+    expect(await fingerprintOf(relay)).toBe(printOf(second));
   });
 });
 

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { RelayStats } from "@turnpike/relay";
+import type { XdpMode } from "@turnpike/xdp";
 import type { Child } from "../support/child.ts";
 import { NODE, prepareXdp, XdpPlace } from "./support/xdp-place.ts";
 
@@ -28,7 +29,7 @@ beforeEach(() => {
 
 afterEach(() => place.close());
 
-async function startRelay(mode: "native" | "generic", maxChannels = 64): Promise<Child> {
+async function startRelay(mode: XdpMode, maxChannels = 64): Promise<Child> {
   if (mode === "native") {
     const pass = place.start("generator", ...NODE, support("xdp-pass-process.ts"), "veth0");
     await pass.waitFor((child) => child.stdout().includes("ready"), 20_000);
@@ -53,7 +54,7 @@ function byKernel({ kernel }: Report): number {
   return relayedToPeer + relayedToClient;
 }
 
-test.each(["native", "generic"] as const)(
+test.each(["native", "tcx", "generic"] as const)(
   "in %s mode 99 of 100 ChannelData messages take the kernel, with right checksums, and the totals are what was sent",
   async (mode) => {
     place.finishChecksums(true);
@@ -117,22 +118,20 @@ test("channels that the kernel's table has no room for are relayed by the socket
   expect(report.warnings.join()).toContain("relayed through the sockets, not in the kernel");
 });
 
-test("CAP_BPF and CAP_NET_ADMIN are enough", async () => {
-  const serve = [...NODE, support("xdp-relay-process.ts"), "veth0", "generic", place.path.relay.ip, "3478"].join(" ");
+test.each(["generic", "tcx"] as const)("CAP_BPF and CAP_NET_ADMIN are enough (%s)", async (mode) => {
+  const serve = [...NODE, support("xdp-relay-process.ts"), "veth0", mode, place.path.relay.ip, "3478"].join(" ");
   const relay = place.start("relay", "capsh", "--drop=cap_sys_admin,cap_perfmon", "--", "-c", `exec ${serve}`);
   await relay.waitFor((child) => child.stdout().includes("ready"), 20_000);
-  expect((await reportOf(relay)).kernel?.interfaces).toMatchObject([
-    { name: "veth0", mode: "generic", attached: true },
-  ]);
+  expect((await reportOf(relay)).kernel?.interfaces).toMatchObject([{ name: "veth0", mode, attached: true }]);
 });
 
-test("an interface that goes away is told of", async () => {
-  const relay = await startRelay("generic");
+test.each(["generic", "tcx"] as const)("an interface that goes away is told of (%s)", async (mode) => {
+  const relay = await startRelay(mode);
   place.run("relay", "ip", "link", "delete", "veth0");
   await expect.poll(async () => (await reportOf(relay)).warnings, { timeout: 20_000 }).not.toEqual([]);
   const report = await reportOf(relay);
-  expect(report.kernel?.interfaces).toMatchObject([{ name: "veth0", mode: "generic", attached: false }]);
-  expect(report.warnings.join()).toContain("The XDP program was taken off the interface");
+  expect(report.kernel?.interfaces).toMatchObject([{ name: "veth0", mode, attached: false }]);
+  expect(report.warnings.join()).toContain("The program was taken off the interface");
 });
 
 test("an interface that has a program already, or doesn't exist, stops the start with the way out", async () => {

@@ -177,10 +177,10 @@ describe("sessions", () => {
     const { setCookie, csrfToken } = await sessions.start(ctx, httpRequest(), alice);
     const cookie = `Cookie: ${setCookie.split(";", 1)[0] ?? ""}`;
     const post = "POST /v1/tokens HTTP/1.1";
-    expect(statusOf(await send([cookie, "Content-Length: 0"], post))).toBe("400");
+    expect(statusOf(await send([cookie, "Content-Length: 0"], post))).toBe("403");
     const foreign = [cookie, "Content-Length: 0", "Origin: https://evil.example", "Sec-Fetch-Site: cross-site"];
-    expect(statusOf(await send(foreign, post))).toBe("400");
-    expect(statusOf(await send([...foreign, `X-CSRF-Token: ${csrfToken}`], post))).toBe("400");
+    expect(statusOf(await send(foreign, post))).toBe("403");
+    expect(statusOf(await send([...foreign, `X-CSRF-Token: ${csrfToken}`], post))).toBe("403");
     const own = [cookie, "Content-Length: 0", `Origin: http://127.0.0.1:${port}`, `X-CSRF-Token: ${csrfToken}`];
     expect(statusOf(await send(own, post))).toBe("200");
   });

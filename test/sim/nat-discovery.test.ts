@@ -7,6 +7,7 @@ import {
   mappedAddress,
   otherAddress,
   padding,
+  rawAttribute,
   responseOrigin,
   responsePort,
   type StunMessage,
@@ -77,10 +78,22 @@ test("NAT behaviour discovery: RESPONSE-PORT has the answer sent there, at the a
   expect(getAttribute(answer, xorMappedAddress)).toEqual({ ok: true, value: CLIENT });
 });
 
+test("NAT behaviour discovery: a RESPONSE-PORT that nothing can be sent to gets 400, from where it was asked", () => {
+  const ask = discovery();
+  const wrong = [attribute(responsePort, 0), rawAttribute(responsePort.type, Uint8Array.of(0x9c, 0x40))];
+  for (const port of wrong) {
+    const { answer, listener, destination } = ask([port, change(true, true)]);
+    expect(outcomeOf(answer)).toBe(400);
+    expect([listener, destination]).toEqual([1, CLIENT]);
+  }
+  expect(outcomeOf(ask([rawAttribute(changeRequest.type, new Uint8Array(3))]).answer)).toBe(400);
+});
+
 test("NAT behaviour discovery: PADDING comes back as long as it was, and doesn't go with RESPONSE-PORT (RFC 5780 §6.1)", () => {
   const ask = discovery();
   const filler = (length: number): EncodedAttribute => attribute(padding, new Uint8Array(length));
   expect(getAttribute(ask([filler(1400)]).answer, padding)).toMatchObject({ ok: true, value: { length: 1400 } });
+  expect(getAttribute(ask([filler(1401)]).answer, padding)).toMatchObject({ ok: true, value: { length: 1404 } });
   expect(getAttribute(ask([filler(65_460)]).answer, padding)).toMatchObject({ ok: true, value: { length: 1500 } });
   const both = ask([filler(1400), attribute(responsePort, 9)]);
   expect(outcomeOf(both.answer)).toBe(400);
@@ -100,6 +113,9 @@ test("NAT behaviour discovery: where there is no other address, its attributes g
       expect(unknownOf(answer)).toEqual({ ok: true, value: [each.type] });
       expect(destination).toEqual(CLIENT);
     }
+    const unknown = rawAttribute(0x7777, new Uint8Array(0));
+    const together = ask([change(true, true), unknown], listener).answer;
+    expect(unknownOf(together)).toEqual({ ok: true, value: [changeRequest.type, unknown.type] });
     const { answer } = ask([], listener);
     expect(outcomeOf(answer)).toBe("success");
     expect(getAttribute(answer, otherAddress)).toBeUndefined();

@@ -16,7 +16,7 @@ export interface BatchedRelayOptions extends Omit<RelayOptions, "authenticate" |
   readonly coalesceUs?: number;
   /** Size of each socket's kernel buffers. Default 4 MiB. */
   readonly bufferBytes?: number;
-  /** Relays channels in the kernel, by XDP, where these interfaces carry them. Default: through the sockets alone. */
+  /** Relays channels in the kernel, by XDP or TCX, where these interfaces carry them. Default: through the sockets alone. */
   readonly kernel?: KernelPlaneOptions;
 }
 

@@ -28,6 +28,7 @@ import { ReactorExchange, STREAM_ENGINE } from "./reactor-worker/reactor-exchang
 import { ReactorThread } from "./reactor-worker/reactor-thread.ts";
 import { DEFAULT_LISTEN } from "./relay-options.ts";
 import type { Relay, RelayStats } from "./relay.ts";
+import type { CertificatePaths } from "./streams/certificate-files.ts";
 import { createEventLoopPlane, type EventLoopParts } from "./streams/create-plane.ts";
 import { createStreamReactor } from "./streams/stream-reactor.ts";
 
@@ -153,8 +154,8 @@ export class BatchedRelay extends Administered implements Relay {
     this.#libc = options.libc;
     const kernelChannels =
       offload && new KernelChannels({ offload, listeners: parts.listening, hairpin, events: true });
-    // Before a generic XDP program, the kernel would join packets that the sockets want as aggregates.
-    const joins = offload?.status().interfaces.some(({ mode }) => mode === "generic") === true;
+    // Before a program that comes behind the driver, the kernel would join packets that the sockets want as aggregates.
+    const joins = offload?.status().interfaces.some(({ mode }) => mode !== "native") === true;
     const nonceKey = randomBytes(32);
     const natDiscovery = findNatDiscovery(options.natDiscovery, parts.listening, relayAddresses);
     const isAlone = parts.authenticator === undefined && options.threads === 1;
@@ -237,6 +238,9 @@ export class BatchedRelay extends Administered implements Relay {
         if (reactor === STREAM_ENGINE) this.#streams?.changeAllocationLimits(changes);
         else exchange.find(reactor)?.changeAllocationLimits(changes);
       },
+      askWhoLives: () => {
+        for (const reactor of this.reactors) reactor.askWhoLives();
+      },
       setPenalties: (settings) => {
         for (const reactor of this.reactors) reactor.setPenalties(settings);
       },
@@ -292,8 +296,9 @@ export class BatchedRelay extends Administered implements Relay {
     };
   }
 
-  reloadCertificate(): boolean {
-    return this.#parts.certificate?.reload() ?? false;
+  reloadCertificate(paths?: CertificatePaths): boolean {
+    const certificate = this.#parts.certificate;
+    return (paths === undefined ? certificate?.reload() : certificate?.moveTo(paths)) ?? false;
   }
 
   tellAuthenticators(notice: unknown): void {

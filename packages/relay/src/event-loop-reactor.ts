@@ -215,9 +215,12 @@ export class EventLoopReactor {
     this.#engine.setLimits(limits);
   }
 
-  /** @throws TypeError for rules that can't be read. */
+  /** Ends what they deny. Rules that can't be read are an internal error: to be checked before. */
   setPeers(rules: PeerRules): void {
-    this.#options.peerPolicy.replace(rules);
+    this.#reactor.administer((now) => {
+      this.#options.peerPolicy.replace(rules);
+      this.#engine.enforcePeerPolicy(now);
+    });
   }
 
   /** Holds allocations to other limits. */

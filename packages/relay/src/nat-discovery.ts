@@ -12,7 +12,7 @@ import type { RelayAddress } from "./addresses/relay-address.ts";
 import type { NatDiscoveryOptions } from "./relay-options.ts";
 
 /**
- * The listening addresses that NAT behaviour discovery needs (RFC 5780 §7.1), in the order of `NatDiscovery.listeners`.
+ * The listening addresses that NAT behaviour discovery needs (RFC 5780 §6), in the order of `NatDiscovery.listeners`.
  *
  * @throws TypeError or RangeError unless these are two addresses of one family and two ports.
  */

@@ -96,12 +96,18 @@ export interface ForwardingOptions {
   /**
    * `batched`: UDP by many packets a system call, on threads (Linux x64 with glibc and the optional package koffi).
    * `portable`: by the runtime's own sockets, anywhere. `auto`, the default: `batched` if the machine passes its
-   * self-test and `authenticate` is a module. `kernel`: batched, and channels in the kernel by XDP, on `interface`
-   * (needs CAP_BPF and CAP_NET_ADMIN).
+   * self-test and `authenticate` is a module. `kernel`: batched, and channels in the kernel by XDP or TCX, on
+   * `interface` (needs CAP_BPF and CAP_NET_ADMIN).
    */
   readonly plane?: "auto" | "portable" | "batched" | "kernel";
   /** The Ethernet interface that carries clients and peers, for the kernel plane alone. */
   readonly interface?: string;
+  /**
+   * How packets reach the kernel plane's program: `native` (in the driver, by XDP), `tcx` (behind it; Linux 6.6 or
+   * later), `generic` (as `tcx`, but by XDP). `auto`, the default: the first of them that the interface can do; on veth
+   * not `native`.
+   */
+  readonly kernelMode?: "auto" | "native" | "tcx" | "generic";
   /** Threads of the batched plane, 1 to 64. Default: as many as the process may use cores. */
   readonly threads?: number;
   /** On the batched plane: up to so many microseconds of latency for less CPU at middle loads, 0–200. Default 0. */
@@ -109,7 +115,7 @@ export interface ForwardingOptions {
 }
 
 /**
- * Two addresses of one family and two ports, each combination of which is a listener (RFC 5780 §7.1). Of addresses that
+ * Two addresses of one family and two ports, each combination of which is a listener (RFC 5780 §6). Of addresses that
  * have an external address, clients are told that one.
  */
 export interface NatDiscoveryOptions {

@@ -15,6 +15,7 @@ import { Administered, type AdministeredRelay } from "./control/administered-rel
 import { type Administration, type AdministrationStats, createAdministration } from "./control/administration.ts";
 import { EventLoopReactor } from "./event-loop-reactor.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
+import type { KernelPlaneOptions } from "./kernel/open-offload.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
 import { choosePlane, type PlaneChoice } from "./planes/choose-plane.ts";
@@ -25,7 +26,7 @@ import { PortTable } from "./ports/port-table.ts";
 import { createSystemClock } from "./reactor/clock.ts";
 import { DEFAULT_LISTEN, type ForwardingOptions, type RelayOptions } from "./relay-options.ts";
 import { ReplaceablePeerPolicy } from "./replaceable-peer-policy.ts";
-import type { CertificateFiles } from "./streams/certificate-files.ts";
+import type { CertificateFiles, CertificatePaths } from "./streams/certificate-files.ts";
 import { createEventLoopPlane } from "./streams/create-plane.ts";
 import type { StreamCounts } from "./streams/stream-options.ts";
 
@@ -64,8 +65,13 @@ export interface Relay extends AdministeredRelay {
   stats(): RelayStats;
   /** Tells the authenticators of all threads something, such as a revocation: see `ThreadAuthenticator.take`. */
   tellAuthenticators(notice: unknown): void;
-  /** Reads the certificate's files again, at once. False if the one before stays in use, or there is none. */
-  reloadCertificate(): boolean;
+  /**
+   * Reads the certificate's files again, at once, or from here on those that `paths` names. False if the one before stays
+   * in use, or there is none: a relay that started without one has no listeners for it.
+   *
+   * @throws TypeError if other files than before can't be read or don't fit together; then nothing has changed.
+   */
+  reloadCertificate(paths?: CertificatePaths): boolean;
   /**
    * Refuses new allocations (508) and resolves when the last one has ended; at the latest when the relay is stopped.
    */
@@ -100,13 +106,17 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     libc: choice.libc,
     aggregate: choice.aggregate,
     ...(forwarding.coalesceUs !== undefined && { coalesceUs: forwarding.coalesceUs }),
-    ...(forwarding.interface !== undefined && { kernel: { interfaces: [forwarding.interface] } }),
+    ...(forwarding.interface !== undefined && { kernel: kernelPlane(forwarding.interface, forwarding.kernelMode) }),
     ...(plane?.socketBufferBytes !== undefined && { bufferBytes: plane.socketBufferBytes }),
   });
 }
 
+function kernelPlane(name: string, mode: ForwardingOptions["kernelMode"] = "auto"): KernelPlaneOptions {
+  return { interfaces: [name], ...(mode !== "auto" && { modes: [mode] }) };
+}
+
 /** @throws TypeError */
-function checkInterface({ plane, interface: name }: ForwardingOptions): void {
+function checkInterface({ plane, interface: name, kernelMode = "auto" }: ForwardingOptions): void {
   if (plane === "kernel" && name === undefined) {
     throw new TypeError(
       "Cannot use the kernel plane without an interface: name the one that clients and peers come by",
@@ -114,6 +124,9 @@ function checkInterface({ plane, interface: name }: ForwardingOptions): void {
   }
   if (plane !== "kernel" && name !== undefined) {
     throw new TypeError(`Cannot use the interface ${name}: only the kernel plane goes by one`);
+  }
+  if (plane !== "kernel" && kernelMode !== "auto") {
+    throw new TypeError(`Cannot use the mode ${kernelMode}: only the kernel plane has modes`);
   }
 }
 
@@ -227,8 +240,9 @@ class RunningRelay extends Administered implements Relay {
     return { ...this.#reactor.stats(), ...this.administration.stats(), draining: this.#draining };
   }
 
-  reloadCertificate(): boolean {
-    return this.#certificate?.reload() ?? false;
+  reloadCertificate(paths?: CertificatePaths): boolean {
+    const certificate = this.#certificate;
+    return (paths === undefined ? certificate?.reload() : certificate?.moveTo(paths)) ?? false;
   }
 
   tellAuthenticators(notice: unknown): void {

@@ -15,7 +15,11 @@ export class ReplaceablePeerPolicy implements PeerPolicy {
     return this.#policy.decide(peer);
   }
 
-  /** @throws TypeError naming the range that can't be read; then the rules before stay */
+  /**
+   * Engines that ask it must be told (`TurnServer.enforcePeerPolicy`).
+   *
+   * @throws TypeError naming the range that can't be read; then the rules before stay
+   */
   replace(rules: PeerRules): void {
     this.#policy = createPeerPolicy(rules);
   }

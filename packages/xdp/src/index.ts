@@ -5,8 +5,10 @@ export type { Instruction, Line, Operand, Register, Size } from "./assembler/ins
 export { type Field, type Struct, struct } from "./assembler/struct.ts";
 export {
   BpfMap,
+  type HookName,
   type MapOptions,
   Program,
+  TCX,
   type TestRun,
   VerifierError,
   XDP,
@@ -32,5 +34,5 @@ export {
 export type { ChannelCounts } from "./offload/channel-table.ts";
 export type { Endpoint, Ip } from "./offload/endpoint.ts";
 export { type ChannelRoute, routeEntries, type RouteEntry, type RoutePlaces } from "./offload/routes.ts";
-export { hop, OUTCOME, type Outcome, OUTCOMES, route, routeKey, state } from "./program/layout.ts";
+export { hop, OUTCOME, type Outcome, OUTCOMES, route, routeKey, scratch, state } from "./program/layout.ts";
 export { relayProgram, type RelayProgramOptions } from "./program/relay-program.ts";

@@ -3,6 +3,7 @@ import type { TransportAddress } from "@turnpike/stun";
 import {
   BpfMap,
   hop,
+  type HookName,
   loadSystem,
   OUTCOMES,
   Program,
@@ -10,8 +11,11 @@ import {
   route,
   routeEntries,
   routeKey,
+  scratch,
   state,
+  TCX,
   type TestRun,
+  XDP,
 } from "@turnpike/xdp";
 
 type ChannelBound = Extract<Output, { kind: "channelBound" }>;
@@ -25,15 +29,17 @@ const INTERFACE = 1;
 export const RELAY_LINK = Uint8Array.of(2, 0, 0, 0, 0, 1);
 export const NEXT_LINK = Uint8Array.of(2, 0, 0, 0, 0, 2);
 
-/** The XDP program and its maps, attached to nothing: packets are handed to it by BPF_PROG_TEST_RUN. */
+/** The program and its maps, attached to nothing: packets are handed to it by BPF_PROG_TEST_RUN. */
 export class KernelPath {
-  readonly #maps: Readonly<Record<"routes" | "states" | "hops" | "outcomes", BpfMap>>;
+  readonly hook: HookName;
+  readonly #maps: Readonly<Record<"routes" | "states" | "hops" | "outcomes" | "scratch", BpfMap>>;
   readonly #program: Program;
   readonly #states: BigUint64Array;
   readonly #hop: BigUint64Array;
   readonly #expiriesMs: { readonly slot: number; readonly expiresAtMs: number }[] = [];
 
-  constructor() {
+  constructor(hook: HookName) {
+    this.hook = hook;
     const system = loadSystem();
     const map = (
       kind: "hash" | "array" | "perCpuArray",
@@ -53,6 +59,7 @@ export class KernelPath {
       states: map("array", "states", [4, state.size, CHANNELS]),
       hops: map("array", "hops", [4, hop.size, 1]),
       outcomes: map("perCpuArray", "outcomes", [4, 8, OUTCOMES]),
+      scratch: map("perCpuArray", "scratch", [4, scratch.size, 1]),
     };
     this.#states = new BigUint64Array(this.#maps.states.memory());
     const hops = this.#maps.hops.memory();
@@ -65,6 +72,7 @@ export class KernelPath {
     const { routes, states, hops: hopMap, outcomes } = this.#maps;
     this.#program = new Program(system, {
       name: "differential",
+      hook,
       assembled: relayProgram({
         maps: {
           routes: routes.descriptor,
@@ -73,6 +81,7 @@ export class KernelPath {
           outcomes: outcomes.descriptor,
         },
         linkAddress: RELAY_LINK,
+        ...(hook === "tcx" && { tcx: { scratch: this.#maps.scratch.descriptor } }),
       }),
     });
   }
@@ -101,8 +110,17 @@ export class KernelPath {
     }
   }
 
-  run(packet: Uint8Array): TestRun {
-    return this.#program.testRun(packet);
+  run(packet: Uint8Array, context?: Uint8Array): TestRun {
+    return this.#program.testRun(packet, context === undefined ? {} : { context });
+  }
+
+  /** What a verdict means: any other is one that the program must not give. */
+  meaning({ verdict }: TestRun): "sent" | "left" | undefined {
+    const [sent, left] = this.hook === "xdp" ? [XDP.transmit, XDP.pass] : [TCX.redirect, TCX.next];
+    return new Map<number, "sent" | "left">([
+      [sent, "sent"],
+      [left, "left"],
+    ]).get(verdict);
   }
 
   /** What all channels have counted. */

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { askRelay, type RelayStats } from "@turnpike/relay";
@@ -13,6 +13,8 @@ export const NODE: readonly string[] = [process.execPath, "--conditions=@turnpik
 export const RELAY_PORT = 3478;
 export const PEER_PORT = 3480;
 const START_MS = 30_000;
+const COUNT = fileURLToPath(new URL("xdp-count-process.ts", import.meta.url));
+const ALLOWED = `[peers]\nallow = ["10.0.0.0/8"]\n`;
 
 /** One of the two namespaces: with the relay, or with clients and peers. */
 export type Side = "relay" | "generator";
@@ -47,19 +49,44 @@ export class XdpPlace {
     return { command, args };
   }
 
+  /** How many TCX programs the relay's interface has. */
+  tcxPrograms(): number {
+    return Number(this.run("relay", ...NODE, COUNT, "veth0"));
+  }
+
   /** Has senders finish their checksums, or leave them to the card that veth hasn't. */
-  finishChecksums(on: boolean): void {
-    for (const side of ["relay", "generator"] as const) {
+  finishChecksums(on: boolean, sides: readonly Side[] = ["relay", "generator"]): void {
+    for (const side of sides) {
       this.run(side, "ethtool", "-K", "veth0", "tx", on ? "off" : "on");
     }
   }
 
-  /** Sends voice through the relay to coturn's echo peer and back. How many went out, and came back. */
-  async talk(messages: number, clients = 4): Promise<{ readonly sent: number; readonly received: number }> {
-    const { ip } = this.path.generator;
+  /** Gives both sides IPv6 addresses too. */
+  addIpv6(): { readonly relay: string; readonly generator: string } {
+    const addresses = { relay: "fd00:213::1", generator: "fd00:213::2" };
+    for (const side of ["relay", "generator"] as const) {
+      this.run(side, "ip", "address", "add", `${addresses[side]}/64`, "dev", "veth0", "nodad");
+    }
+    return addresses;
+  }
+
+  /**
+   * Sends voice through the relay to coturn's echo peer and back. How many went out, and came back. `route`: the relay's
+   * and the peer's addresses; default: the namespaces' IPv4 ones.
+   */
+  async talk(
+    messages: number,
+    clients = 4,
+    route: { readonly relay: string; readonly peer: string } = {
+      relay: this.path.relay.ip,
+      peer: this.path.generator.ip,
+    },
+  ): Promise<{ readonly sent: number; readonly received: number }> {
+    const ip = route.peer;
+    const family = ip.includes(":") ? "-x" : "-X";
     const peer = this.start("generator", "turnutils_peer", "-L", ip, "-p", String(PEER_PORT));
     const voice = ["-u", "u", "-w", "p", "-l", "172", "-z", "5", "-c", "-n", String(messages), "-m", String(clients)];
-    const where = ["-e", ip, "-r", String(PEER_PORT), this.path.relay.ip];
+    const where = [family, "-e", ip, "-r", String(PEER_PORT), route.relay];
     const command = this.command("generator", ["turnutils_uclient", ...voice, ...where]);
     const { output } = await runChild({ ...command, timeoutMs: 60_000 });
     await peer.stop();
@@ -77,12 +104,17 @@ export class XdpPlace {
 export class KernelRelay {
   readonly #place: XdpPlace;
   readonly #socket: string;
+  readonly #rules: string;
   readonly child: Child;
 
-  private constructor(place: XdpPlace, socket: string, child: Child) {
+  private constructor(
+    place: XdpPlace,
+    relay: { readonly socket: string; readonly rules: string; readonly child: Child },
+  ) {
     this.#place = place;
-    this.#socket = socket;
-    this.child = child;
+    this.#socket = relay.socket;
+    this.#rules = relay.rules;
+    this.child = relay.child;
   }
 
   /** Starts it and waits until it serves. `folder` is for its control socket. */
@@ -91,11 +123,14 @@ export class KernelRelay {
     const { ip } = place.path.relay;
     const command = ["turnpike", "relay", "--plane", "kernel", "--interface", "veth0", "--threads", "1"];
     const here = ["--listen", `udp:${ip}:${RELAY_PORT}`, "--relay-address", ip, "--control-socket", socket];
-    const who = ["--realm", "r", "--user", "u:p", "--allow-peer", "10.0.0.0/8"];
+    const rules = join(folder, "relay.toml");
+    writeFileSync(rules, ALLOWED);
+    const who = ["--realm", "r", "--user", "u:p", "--config", rules];
     const log = ["--log-format", "json", "--log-event", "allocationDeleted"];
     const child = place.start("relay", ...command, ...here, ...who, ...log, ...flags);
-    await child.waitFor((it) => it.stderr().includes(`"msg":"The relay is serving"`), START_MS);
-    const relay = new KernelRelay(place, socket, child);
+    const serves = [`"msg":"The relay is serving"`, `"msg":"The control socket is open"`];
+    await child.waitFor((it) => serves.every((message) => it.stderr().includes(message)), START_MS);
+    const relay = new KernelRelay(place, { socket, rules, child });
     place.atEnd(() => relay.stop());
     return relay;
   }
@@ -106,6 +141,12 @@ export class KernelRelay {
     child.signal("SIGTERM");
     await child.waitFor((it) => it.stderr().includes("a second signal stops at once"), START_MS).catch(() => {});
     return child.stop();
+  }
+
+  /** Has it deny all peers, or allow those of the namespaces again. */
+  allowPeers(allowed: boolean): void {
+    writeFileSync(this.#rules, allowed ? ALLOWED : "");
+    this.child.signal("SIGHUP");
   }
 
   /** What its control socket tells of the kernel plane, and how many packets that has relayed. */
@@ -188,6 +229,7 @@ export class Stream {
 
 const PACKAGES: Readonly<Record<string, string>> = {
   ip: "iproute2",
+  tc: "iproute2",
   ethtool: "ethtool",
   tshark: "tshark",
   turnutils_uclient: "coturn",

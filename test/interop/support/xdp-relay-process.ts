@@ -1,4 +1,4 @@
-// A relay on the kernel plane: `xdp-relay-process.ts INTERFACE MODE IP PORT [MAX_CHANNELS]`. Says `ready` when it
+// A relay on the kernel plane: `xdp-relay-process.ts INTERFACE MODE IP PORT [MAX_CHANNELS]`, MODE as `--kernel-mode`. Says `ready` when it
 // serves; answers SIGUSR2 with a line of JSON: statistics, warnings, and the totals of allocations that have ended.
 import { loadLibc, startBatchedRelay } from "@turnpike/relay";
 
@@ -20,7 +20,7 @@ const relay = await startBatchedRelay({
   },
   kernel: {
     interfaces: [name],
-    modes: [mode === "generic" ? "generic" : "native"],
+    ...((mode === "native" || mode === "tcx" || mode === "generic") && { modes: [mode] }),
     maxChannels: Number(maxChannels),
   },
   logger: {

@@ -1,8 +1,10 @@
-// One flow through a relay: `xdp-stream-process.ts SERVER PORT OWN_IP [SIZE]`. Sends a packet every five milliseconds by a
+// One flow through a relay: `xdp-stream-process.ts SERVER PORT OWN_IP [SIZE [pieces]]`. Sends a packet every five milliseconds by a
 // channel to a peer of its own, which sends it back. Tells ten times a second, by a line of JSON, how many were sent, have
-// reached the peer, and came back.
+// reached the peer, and came back whole. `pieces`: the kernel keeps headers and payload of what is sent in different places.
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
+import { loadLibc } from "@turnpike/relay";
 import {
   attribute,
   channelNumber,
@@ -16,7 +18,7 @@ import {
 import { SeededRandom } from "../../sim/support/random.ts";
 import { outcomeOf, StunClient, stunOf } from "../../sim/support/stun-client.ts";
 
-const [server = "", port = "3478", own = "", size = "172"] = process.argv.slice(2);
+const [server = "", port = "3478", own = "", size = "172", buffers = ""] = process.argv.slice(2);
 const CHANNEL = 0x4001;
 const INTERVAL_MS = 5;
 const ATTEMPT_MS = 1000;
@@ -31,6 +33,9 @@ for (const socket of [client, peer]) {
   socket.bind(0, own);
   await once(socket, "listening");
 }
+if (buffers === "pieces") sendInPieces();
+const payload = Uint8Array.from({ length: Number(size) }, (_none, index) => index % 251);
+const packet = Buffer.from(encodeChannelData(CHANNEL, payload, { padded: false }));
 const counts = { sent: 0, reached: 0, received: 0 };
 peer.on("message", (bytes, from) => {
   counts.reached++;
@@ -38,7 +43,7 @@ peer.on("message", (bytes, from) => {
 });
 const answers: ((message: StunMessage) => void)[] = [];
 client.on("message", (bytes) => {
-  if (bytes[0] === CHANNEL >> 8) counts.received++;
+  if (bytes[0] === CHANNEL >> 8 && packet.equals(bytes)) counts.received++;
   if (decodeMessage(bytes).ok) answers.shift()?.(stunOf(bytes));
 });
 
@@ -52,12 +57,23 @@ const wanted = [
 const outcome = outcomeOf(await ask(() => stun.signed("channelBind", wanted)));
 if (outcome !== "success") throw new Error(`The relay refused a channel: ${outcome}`);
 
-const packet = encodeChannelData(CHANNEL, new Uint8Array(Number(size)), { padded: false });
 setInterval(() => {
   counts.sent++;
   client.send(packet, Number(port), server, () => {});
 }, INTERVAL_MS);
 setInterval(() => console.log(JSON.stringify(counts)), 100);
+
+/** What may be more than one packet (UDP_SEGMENT) is made of pages, even if it is one. */
+function sendInPieces(): void {
+  const libc = loadLibc();
+  if ("unavailable" in libc) throw new Error(libc.unavailable);
+  const [SOL_UDP, UDP_SEGMENT] = [17, 103];
+  const segment = new Uint8Array(new Int32Array([1400]).buffer);
+  const set = readdirSync("/proc/self/fd").filter(
+    (fd) => libc.setsockopt(Number(fd), SOL_UDP, UDP_SEGMENT, libc.addressOf(segment), segment.length) === 0,
+  );
+  if (set.length !== 2) throw new Error(`${set.length} sockets send in pieces`);
+}
 
 async function ask(request: () => Uint8Array): Promise<StunMessage> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {

@@ -13,7 +13,7 @@ import {
   xorPeerAddress,
 } from "@turnpike/stun";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { type Answer, createPeerPolicy, type Listener, type Output, TurnServer } from "@turnpike/turn";
+import { type Answer, createPeerPolicy, type Listener, type Output, type PeerPolicy, TurnServer } from "@turnpike/turn";
 import { staticUsers } from "../support/authentication.ts";
 import { VirtualClock } from "../support/clock.ts";
 import { sourceOf, TCP_LISTENER, UDP_LISTENER } from "../support/engine-harness.ts";
@@ -44,6 +44,7 @@ export class WildPlay {
   readonly #random: SeededRandom;
   readonly #clock = new VirtualClock();
   readonly #server: TurnServer;
+  #policy: PeerPolicy = createPeerPolicy();
   readonly #clients: readonly WildClient[];
   /** Answers that the world has yet to give. */
   #open: (() => Answer)[] = [];
@@ -68,7 +69,7 @@ export class WildPlay {
         this.#open.push(() => ({ kind: "authentication", questionId, decision }));
         return { kind: "pending" };
       },
-      peerPolicy: createPeerPolicy(),
+      peerPolicy: { decide: (peer) => this.#policy.decide(peer) },
       hairpin: ownAddresses(["192.0.2.1"], () => true),
       nonceKey: new Uint8Array(32).fill(7),
       events: true,
@@ -124,10 +125,18 @@ export class WildPlay {
     else if (dice < 91) this.#server.handleRelaySocketError(random.integer(this.#next + 1), this.#clock);
     else if (dice < 94) this.#peerCalls();
     else if (dice < 97) this.#peerCloses();
+    else if (dice < 98) this.#changePolicy();
     else {
       const actor = random.pick(["alice", "bob"]);
       this.#server.endAllocations((allocation) => allocation.actor === actor, "administrator", this.#clock);
     }
+  }
+
+  #changePolicy(): void {
+    const random = this.#random;
+    const rules = [{}, { deny: ["8.8.8.8"] }, { deny: ["0.0.0.0/0"] }, { allow: ["10.0.0.0/8", "192.0.2.1"] }];
+    this.#policy = createPeerPolicy(random.pick(rules));
+    this.#server.enforcePeerPolicy(this.#clock);
   }
 
   #request(client: WildClient): void {

@@ -85,6 +85,9 @@ export function logDecision(logger: Logger, event: DecisionEvent): void {
 
 function reasonFields(reason: FailureReason): LogFields {
   if (reason.kind === "badFormat") return { reason: reason.kind, detail: printable(reason.detail) };
+  if (reason.kind === "forged") {
+    return { reason: reason.kind, detail: printable(reason.detail), actor: printable(reason.attemptedActor) };
+  }
   return {
     reason: reason.kind,
     ...(reason.attemptedActor === undefined ? {} : { actor: printable(reason.attemptedActor) }),

@@ -34,6 +34,8 @@ export interface Details {
 export type FailureReason =
   /** The credential can't be parsed. `detail` is told to the client: it says what is wrong with the form, no more. */
   | { readonly kind: "badFormat"; readonly detail: string }
+  /** The credential is right, but another site may have had a browser send it. `detail` is told to the client. */
+  | { readonly kind: "forged"; readonly detail: string; readonly attemptedActor: string }
   | {
       /** `unknownActor`, `badCredentials` and `expired` look the same to the client, to the byte. */
       readonly kind: "unknownActor" | "badCredentials" | "expired";

@@ -37,8 +37,8 @@ export interface AccessTokenStore {
   findByTokenDigest(ctx: OperationContext, tokenDigest: string): Promise<StoredAccessToken | undefined>;
   /** Notes the time of use, unless a later one stands there; a token that is gone stays gone. */
   touch(ctx: OperationContext, id: string, lastUsedAtUnixMs: number): Promise<void>;
-  /** Removes a token; tells whether it was there. */
-  delete(ctx: OperationContext, id: string): Promise<boolean>;
+  /** Removes a token, if it is the actor's that the filter names; tells whether it was there. */
+  delete(ctx: OperationContext, id: string, filter?: { readonly actorId?: string }): Promise<boolean>;
   /** The tokens of an actor, or of everyone, newest first. */
   list(ctx: OperationContext, filter: { readonly actorId?: string }): Promise<readonly AccessToken[]>;
 }
@@ -77,11 +77,12 @@ export class MemoryAccessTokenStore implements AccessTokenStore {
     this.#byDigest.set(token.tokenDigest, { ...token, lastUsedAtUnixMs });
   }
 
-  async delete(ctx: OperationContext, id: string): Promise<boolean> {
+  async delete(ctx: OperationContext, id: string, filter: { readonly actorId?: string } = {}): Promise<boolean> {
     OperationContext.assert(ctx);
-    const digest = this.#digestOf.get(id);
+    const token = this.#byDigest.get(this.#digestOf.get(id) ?? "");
+    if (token === undefined || (filter.actorId ?? token.actor.id) !== token.actor.id) return false;
     this.#digestOf.delete(id);
-    return digest !== undefined && this.#byDigest.delete(digest);
+    return this.#byDigest.delete(token.tokenDigest);
   }
 
   async list(ctx: OperationContext, { actorId }: { readonly actorId?: string }): Promise<readonly AccessToken[]> {

@@ -92,9 +92,9 @@ export class AccessTokens implements HttpScheme {
     return tokens.filter((token) => token.prefix === this.#prefix);
   }
 
-  /** Ends a token by its id; tells whether it was there. */
-  async revoke(ctx: OperationContext, id: string): Promise<boolean> {
-    return this.#store.delete(ctx, id);
+  /** Ends a token by its id, if it is the actor's that the filter names; tells whether it was there. */
+  async revoke(ctx: OperationContext, id: string, filter: { readonly actorId?: string } = {}): Promise<boolean> {
+    return this.#store.delete(ctx, id, filter);
   }
 
   async authenticate(ctx: OperationContext, request: HttpRequest): Promise<SchemeResult> {

@@ -144,6 +144,8 @@ const GUESSES: Readonly<Record<FailureReason["kind"], boolean>> = {
   // Who has an expired credential had it; who sends rubbish guesses nothing.
   expired: false,
   badFormat: false,
+  // Who was made to ask by another site has the credential.
+  forged: false,
 };
 
 /** Only what the claimed scheme says of its own secret counts. */

@@ -156,7 +156,11 @@ function badFormat(detail: string): SchemeResult {
   return { kind: "failed", reason: { kind: "badFormat", detail } };
 }
 
-function failed(kind: Exclude<FailureReason["kind"], "badFormat">, attemptedActor: string, note: string): SchemeResult {
+function failed(
+  kind: Exclude<FailureReason["kind"], "badFormat" | "forged">,
+  attemptedActor: string,
+  note: string,
+): SchemeResult {
   return { kind: "failed", reason: { kind, attemptedActor, note } };
 }
 

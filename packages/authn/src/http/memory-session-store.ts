@@ -33,11 +33,12 @@ export class MemorySessionStore implements SessionStore {
     this.#byDigest.set(session.tokenDigest, { ...session, lastUsedAtUnixMs }, lastUsedAtUnixMs);
   }
 
-  async delete(ctx: OperationContext, id: string): Promise<boolean> {
+  async delete(ctx: OperationContext, id: string, filter: { readonly actorId?: string } = {}): Promise<boolean> {
     OperationContext.assert(ctx);
-    const digest = this.#digestOf.get(id);
+    const session = this.#byDigest.get(this.#digestOf.get(id) ?? "");
+    if (session === undefined || (filter.actorId ?? session.actor.id) !== session.actor.id) return false;
     this.#digestOf.delete(id);
-    return digest !== undefined && this.#byDigest.delete(digest);
+    return this.#byDigest.delete(session.tokenDigest);
   }
 
   async list(ctx: OperationContext, { actorId }: { readonly actorId?: string }): Promise<readonly Session[]> {

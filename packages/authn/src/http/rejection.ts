@@ -21,8 +21,9 @@ export type RejectionCause =
 const UNAVAILABLE_RETRY_SECONDS = 5;
 
 /**
- * The answer to a request that isn't let through: `badFormat` is 400 and says what is wrong; an unknown user, a wrong
- * secret and an expired one are one and the same 401, to the byte; an unavailable back end is 503; over the limit is 429.
+ * The answer to a request that isn't let through: `badFormat` is 400 and `forged` 403, and both say what is wrong; an
+ * unknown user, a wrong secret and an expired one are one and the same 401, to the byte; an unavailable back end is 503;
+ * over the limit is 429.
  * A 401 without any challenge to name would break RFC 9110 §15.5.2, so it is a 403.
  */
 export function httpRejection(
@@ -33,6 +34,8 @@ export function httpRejection(
     case "failed":
       if (cause.reason.kind === "badFormat")
         return problem(400, "Bad Request", { detail: `Cannot authenticate: ${cause.reason.detail}` });
+      if (cause.reason.kind === "forged")
+        return problem(403, "Forbidden", { detail: `Cannot tell who wants this: ${cause.reason.detail}` });
       return unauthorized("The credentials are wrong or have expired.", challenges);
     case "credentialsRequired":
       return unauthorized("This needs credentials.", challenges);

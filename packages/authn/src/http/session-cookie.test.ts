@@ -191,7 +191,7 @@ describe("expiry", () => {
 describe("forged changes", () => {
   const change = async (sessions: Sessions, headers: Record<string, string>, method = "POST"): Promise<string> => {
     const result = await sessions.authenticate(ctx, httpRequest({ method, headers }));
-    return result.kind === "failed" && result.reason.kind === "badFormat" ? result.reason.detail : result.kind;
+    return result.kind === "failed" && result.reason.kind === "forged" ? result.reason.detail : result.kind;
   };
 
   test.each<[string, Record<string, string>, string]>([

@@ -136,9 +136,9 @@ export class Sessions implements HttpScheme<SessionDetails> {
     return sessions.filter((session) => !this.#isOver(session));
   }
 
-  /** Ends a session by its id; tells whether it was there. */
-  async revoke(ctx: OperationContext, id: string): Promise<boolean> {
-    return this.#store.delete(ctx, id);
+  /** Ends a session by its id, if it is the actor's that the filter names; tells whether it was there. */
+  async revoke(ctx: OperationContext, id: string, filter: { readonly actorId?: string } = {}): Promise<boolean> {
+    return this.#store.delete(ctx, id, filter);
   }
 
   /** Ends all sessions of an actor, but for one; tells how many. */
@@ -177,7 +177,7 @@ export class Sessions implements HttpScheme<SessionDetails> {
     const csrfToken = csrfTokenOf(token);
     if (isMutation(request)) {
       const flaw = forgeryFlaw(request, csrfToken, this.#origins);
-      if (flaw !== undefined) return badFormat(flaw);
+      if (flaw !== undefined) return { kind: "failed", reason: { kind: "forged", detail: flaw, attemptedActor } };
     }
     const nowUnixMs = this.#clock.unixMs();
     if (nowUnixMs - stored.lastUsedAtUnixMs >= this.#touchMs) await this.#store.touch(ctx, stored.id, nowUnixMs);
@@ -199,7 +199,7 @@ export class Sessions implements HttpScheme<SessionDetails> {
 
   /** A dead cookie is taken back, so that the browser stops failing with it; a forged change must not sign anyone out. */
   rejectionHeaders(_request: HttpRequest, reason: FailureReason): Readonly<Record<string, string>> {
-    return reason.kind === "badFormat" ? {} : { "set-cookie": this.#cookie("", 0) };
+    return reason.kind === "badFormat" || reason.kind === "forged" ? {} : { "set-cookie": this.#cookie("", 0) };
   }
 
   get openApi(): Readonly<Record<string, OpenApiSecurityScheme>> {

@@ -39,8 +39,8 @@ export interface SessionStore {
   findByTokenDigest(ctx: OperationContext, tokenDigest: string): Promise<StoredSession | undefined>;
   /** Notes the time of use, unless a later one stands there; a session that is gone stays gone. */
   touch(ctx: OperationContext, id: string, lastUsedAtUnixMs: number): Promise<void>;
-  /** Ends a session; tells whether it was there. */
-  delete(ctx: OperationContext, id: string): Promise<boolean>;
+  /** Ends a session, if it is the actor's that the filter names; tells whether it was there. */
+  delete(ctx: OperationContext, id: string, filter?: { readonly actorId?: string }): Promise<boolean>;
   /** The sessions of an actor, or of everyone, newest first. */
   list(ctx: OperationContext, filter: { readonly actorId?: string }): Promise<readonly Session[]>;
   /** Removes sessions that ended by `expiresAtUnixMs` ≤ now or weren't used since `idleSinceUnixMs`; tells how many. */

@@ -78,6 +78,13 @@ export function sessionStoreContract(create: () => SessionStore | Promise<Sessio
       assert.deepEqual(await idsOf({ actorId: "nobody" }), []);
       assert.ok(!JSON.stringify(await store.list(ctx(), {})).includes("digest-"));
     }),
+    rule("ends a session of somebody's only if it is theirs", async (store) => {
+      await store.insert(ctx(), session("a"));
+      assert.equal(await store.delete(ctx(), "a", { actorId: "bob" }), false);
+      assert.equal((await store.findByTokenDigest(ctx(), "digest-a"))?.id, "a");
+      assert.equal(await store.delete(ctx(), "a", { actorId: "alice" }), true);
+      assert.equal(await store.findByTokenDigest(ctx(), "digest-a"), undefined);
+    }),
     rule("removes what has expired or is idle, the limits included", async (store) => {
       await store.insert(ctx(), session("absolute", { expiresAtUnixMs: 5_000, lastUsedAtUnixMs: 4_999 }));
       await store.insert(ctx(), session("idle", { lastUsedAtUnixMs: 2_000 }));
@@ -135,6 +142,13 @@ export function accessTokenStoreContract(
       assert.deepEqual(await idsOf({}), ["c", "b", "a"]);
       assert.deepEqual(await idsOf({ actorId: "shop" }), ["b", "a"]);
       assert.ok(!JSON.stringify(await store.list(ctx(), {})).includes("digest-"));
+    }),
+    rule("removes a token of somebody's only if it is theirs", async (store) => {
+      await store.insert(ctx(), token("a"));
+      assert.equal(await store.delete(ctx(), "a", { actorId: "bob" }), false);
+      assert.equal((await store.findByTokenDigest(ctx(), "digest-a"))?.id, "a");
+      assert.equal(await store.delete(ctx(), "a", { actorId: "shop" }), true);
+      assert.equal(await store.findByTokenDigest(ctx(), "digest-a"), undefined);
     }),
     rule("does nothing without a genuine context", async (store) => {
       await assert.rejects(async () => store.insert(forged(), token("a")), TypeError);

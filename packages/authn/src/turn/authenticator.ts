@@ -154,7 +154,9 @@ function decisionOf(outcome: Outcome<TurnDetails>): TurnAnswer["decision"] {
     case "failed": {
       const { reason, scheme } = outcome;
       const actor = reason.kind === "badFormat" ? undefined : reason.attemptedActor;
-      return { kind: "failed", reason: reason.kind, scheme, ...(actor === undefined ? {} : { actor }) };
+      // Nobody's browser sends TURN's credentials for another site: no scheme of TURN says `forged`.
+      const kind = reason.kind === "forged" ? "badCredentials" : reason.kind;
+      return { kind: "failed", reason: kind, scheme, ...(actor === undefined ? {} : { actor }) };
     }
     case "unavailable":
       break;

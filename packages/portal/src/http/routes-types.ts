@@ -32,7 +32,7 @@ export function open(why: string): { readonly config: { readonly access: Access 
 const PROBLEMS: Readonly<Record<number, string>> = {
   400: "The request is not as it must be",
   401: "Credentials are missing, wrong or expired",
-  403: "Whoever asks may not do that",
+  403: "Whoever asks may not do that, or a change by a session lacks its x-csrf-token or comes from another site",
   404: "There is no such thing",
   409: "Something stands in the way",
   413: "The request is too large",

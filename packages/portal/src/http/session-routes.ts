@@ -3,10 +3,10 @@ import { z } from "zod";
 import { NotFoundError } from "../errors.ts";
 import type { Services } from "../services.ts";
 import { contextOf } from "./access.ts";
-import { labelOf, ownOrAll } from "./own-or-all.ts";
+import { endRoute, labelOf, ownOrAll } from "./own-or-all.ts";
 import { nextPage, pageOf, pageQuery } from "./paging.ts";
-import { type App, GUARDED, needs, problems, timeOf } from "./routes-types.ts";
-import { identifier, session, whoami } from "./schemas.ts";
+import { type App, GUARDED, needs, timeOf } from "./routes-types.ts";
+import { session, whoami } from "./schemas.ts";
 
 const tags = ["identity"];
 
@@ -72,24 +72,11 @@ function listAndEndRoutes(app: App, { sessions }: Services): void {
     },
   });
 
-  app.delete("/v1/sessions/:id", {
-    ...needs("sessions.own"),
-    schema: {
-      operationId: "endSession",
-      summary: "End a session",
-      tags,
-      params: z.object({ id: identifier }),
-      response: { 204: z.null(), ...problems(401, 403, 404) },
-    },
-    handler: async (request, reply) => {
-      const ctx = contextOf(request);
-      const { id } = request.params;
-      const own = await sessions.list(ctx, ownOrAll(ctx, "sessions.all"));
-      if (!own.some((each) => each.id === id) || !(await sessions.revoke(ctx, id))) {
-        throw new NotFoundError("There is no such session of yours.");
-      }
-      return reply.code(204).send(null);
-    },
+  endRoute(app, {
+    url: "/v1/sessions/:id",
+    all: "sessions.all",
+    schema: { operationId: "endSession", summary: "End a session", tags },
+    end: (ctx, id, whose) => sessions.revoke(ctx, id, whose),
   });
 
   app.delete("/v1/sessions", {

@@ -5,10 +5,10 @@ import { ConflictError, NotFoundError } from "../errors.ts";
 import type { Services } from "../services.ts";
 import type { User } from "../store/users.ts";
 import { contextOf } from "./access.ts";
-import { labelOf, ownOrAll } from "./own-or-all.ts";
+import { endRoute, labelOf, ownOrAll } from "./own-or-all.ts";
 import { nextPage, pageOf, pageQuery } from "./paging.ts";
 import { type App, GUARDED, needs, problems, timeOf } from "./routes-types.ts";
-import { identifier, newTokenBody, newTokenResponse, token } from "./schemas.ts";
+import { newTokenBody, newTokenResponse, token } from "./schemas.ts";
 
 const tags = ["identity"];
 /** Of one user. */
@@ -79,25 +79,11 @@ export function tokenRoutes(app: App, services: Services): void {
     },
   });
 
-  app.delete("/v1/tokens/:id", {
-    ...needs("tokens.own"),
-    schema: {
-      operationId: "revokeToken",
-      summary: "Revoke an access token",
-      tags,
-      params: z.object({ id: identifier }),
-      response: { 204: z.null(), ...problems(401, 403, 404) },
-    },
-    handler: async (request, reply) => {
-      const ctx = contextOf(request);
-      const { id } = request.params;
-      if (!mayDo(ctx, "tokens.all")) {
-        const own = await tokens.list(ctx, ownOrAll(ctx, "tokens.all"));
-        if (!own.some((each) => each.id === id)) throw new NotFoundError("There is no such token of yours.");
-      }
-      if (!(await tokens.revoke(ctx, id))) throw new NotFoundError("There is no such token.");
-      return reply.code(204).send(null);
-    },
+  endRoute(app, {
+    url: "/v1/tokens/:id",
+    all: "tokens.all",
+    schema: { operationId: "revokeToken", summary: "Revoke an access token", tags },
+    end: (ctx, id, whose) => tokens.revoke(ctx, id, whose),
   });
 }
 

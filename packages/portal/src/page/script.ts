@@ -56,7 +56,8 @@ export function runPage(): void {
     const item: Item = typeof answer === "object" && answer !== null ? { ...answer } : {};
     if (response.ok) return item;
     if (response.status === 401 && me !== undefined) location.reload();
-    if (response.status !== 403 && (response.status !== 401 || method !== "GET")) say(textOf(item["detail"]));
+    // What somebody's roles don't show is hidden in silence; what they do is not.
+    if (method !== "GET" || (response.status !== 403 && response.status !== 401)) say(textOf(item["detail"]));
     return undefined;
   };
 

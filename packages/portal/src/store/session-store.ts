@@ -49,9 +49,11 @@ export class SessionStore implements SessionStoreLike {
     );
   }
 
-  async delete(ctx: OperationContext, id: string): Promise<boolean> {
+  async delete(ctx: OperationContext, id: string, { actorId }: { readonly actorId?: string } = {}): Promise<boolean> {
     return this.#store.mutate(ctx, { action: "session.ended", target: id }, async (trx) => {
-      const { numDeletedRows } = await trx.deleteFrom("sessions").where("id", "=", id).executeTakeFirst();
+      let removal = trx.deleteFrom("sessions").where("id", "=", id);
+      if (actorId !== undefined) removal = removal.where("actor_id", "=", actorId);
+      const { numDeletedRows } = await removal.executeTakeFirst();
       return numDeletedRows > 0n;
     });
   }

@@ -51,9 +51,11 @@ export class TokenStore implements AccessTokenStore {
     );
   }
 
-  async delete(ctx: OperationContext, id: string): Promise<boolean> {
+  async delete(ctx: OperationContext, id: string, { actorId }: { readonly actorId?: string } = {}): Promise<boolean> {
     return this.#store.mutate(ctx, { action: "token.revoked", target: id }, async (trx) => {
-      const { numDeletedRows } = await trx.deleteFrom("tokens").where("id", "=", id).executeTakeFirst();
+      let removal = trx.deleteFrom("tokens").where("id", "=", id);
+      if (actorId !== undefined) removal = removal.where("actor_id", "=", actorId);
+      const { numDeletedRows } = await removal.executeTakeFirst();
       return numDeletedRows > 0n;
     });
   }

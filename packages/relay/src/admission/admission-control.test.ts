@@ -8,6 +8,7 @@ import { RecordingLogger } from "../testing/recording-logger.ts";
 import { VirtualClock } from "../testing/virtual-clock.ts";
 import { AdmissionControl, type AdmissionControlOptions, type AdmissionSettings } from "./admission-control.ts";
 import type { AdmissionStore, Reserved } from "./admission-store.ts";
+import { OpenAdmission } from "./open-admission.ts";
 import { MemoryAdmissionStore } from "./memory-store.ts";
 
 const SERVING = { draining: false };
@@ -19,12 +20,17 @@ function setUp(settings: AdmissionSettings, options: Partial<AdmissionControlOpt
   const logger = new RecordingLogger();
   const clock = new VirtualClock();
   const changes: [number, readonly LimitChange[]][] = [];
+  const open = new OpenAdmission();
+  /** Whether admission was open whenever it was asked who lives. */
+  const asked: boolean[] = [];
   const control = new AdmissionControl({
     relayId: "r1",
     store,
     whenStoreAway: "refuse",
     sourceRates,
     slots: new ActorSlots(rates),
+    open,
+    askWhoLives: () => void asked.push(open.isOpen),
     changeLimits: (reactor, told) => void changes.push([reactor, told]),
     clock,
     logger,
@@ -43,7 +49,7 @@ function setUp(settings: AdmissionSettings, options: Partial<AdmissionControlOpt
     };
     return { asker: { reactor, questionId }, decision: control.admit({ reactor, questionId }, context, SERVING) };
   };
-  return { clock, control, store, sourceRates, rates, logger, changes, ask };
+  return { clock, control, store, sourceRates, rates, logger, changes, open, asked, ask };
 }
 
 /** A store that answers when the test says so. */
@@ -322,4 +328,49 @@ test("allocations a second of one network are limited, whoever asks", () => {
   expect(decisions.at(-1)).toMatchObject({ code: 486 });
   expect(ask("other", "203.0.113.1").decision).toMatchObject({ admitted: true });
   expect(sourceRates.heldBack.allocations).toBe(5);
+});
+
+describe("open admission", () => {
+  test("is open while nothing is configured that takes one place to decide", () => {
+    const rate = { bytesPerSecond: 1000 };
+    const { control, open, asked } = setUp({});
+    expect(open.isOpen).toBe(true);
+    expect(asked).toEqual([]);
+    const closing: AdmissionSettings[] = [
+      { quotas: { user: 1 } },
+      { quotas: { total: 1 } },
+      { quotas: { addressPrefix: 1 } },
+      { allocationRate: rate },
+      { userRate: rate },
+      { totalRate: rate },
+      { limitsFor: () => undefined },
+      { redirect: () => undefined },
+    ];
+    for (const [index, settings] of closing.entries()) {
+      control.configure(settings);
+      expect(open.isOpen).toBe(false);
+      // Closed before anybody tells: whoever is admitted later is asked about.
+      expect(asked).toEqual(Array.from({ length: index + 1 }, () => false));
+    }
+    control.configure({ quotas: { ipv4PrefixLength: 24 } });
+    expect(open.isOpen).toBe(true);
+  });
+
+  test("whom a reactor admitted by itself is held to what is configured, counts for no quota, and ends with its reactor", () => {
+    const { control, ask, changes } = setUp({ quotas: { user: 1 }, allocationRate: { bytesPerSecond: 1000 } });
+    const context = {
+      actor: "alice",
+      username: "19:alice",
+      scheme: "static",
+      client: transportAddress("198.51.100.7", 4000),
+      transport: "udp" as const,
+    };
+    control.learn([[{ reactor: 3, questionId: 7 }, context]]);
+    const limits = { allocation: { bytesPerSecond: 1000 } };
+    expect(changes).toEqual([[3, [{ questionId: 7, limits }]]]);
+    expect(control.count).toBe(1);
+    expect(ask("alice").decision).toMatchObject({ admitted: true });
+    control.reactorEnded(3);
+    expect(control.count).toBe(1);
+  });
 });

@@ -7,6 +7,7 @@ import type { Clock } from "../reactor/clock.ts";
 import type { AdmissionDecision } from "../reactor/reactor.ts";
 import { SampledLog } from "../sampled-log.ts";
 import type { AdmissionStore, Reserved } from "./admission-store.ts";
+import { isOpenTo, type OpenAdmission, TOO_MANY_A_SECOND } from "./open-admission.ts";
 import { checkQuotas, quotasFor, type QuotaSettings } from "./quotas.ts";
 import { redirectionFor, type RedirectPolicy } from "./redirect.ts";
 import { type AdmissionContext, checkRate, checkUserLimits, type LimitsFor, type UserLimits } from "./user-limits.ts";
@@ -31,6 +32,10 @@ export interface AdmissionControlOptions {
   readonly whenStoreAway: "refuse" | "admit";
   readonly sourceRates: SourceRates;
   readonly slots: ActorSlots;
+  /** Tells reactors of other threads that they may admit by themselves. */
+  readonly open: OpenAdmission;
+  /** Has reactors of other threads name those whom they have admitted by themselves: see {@link AdmissionControl.learn}. */
+  readonly askWhoLives: () => void;
   /** Holds allocations of a reactor to other limits. */
   readonly changeLimits: (reactor: number, changes: readonly LimitChange[]) => void;
   readonly clock: Clock;
@@ -107,8 +112,21 @@ export class AdmissionControl {
     for (const name of ["allocationRate", "userRate", "totalRate"] as const) checkRate(name, settings[name]);
     this.#settings = settings;
     this.#generation++;
+    this.#options.open.isOpen = isOpenTo(settings);
+    if (!isOpenTo(settings)) this.#options.askWhoLives();
     const keys = [...this.#admitted.keys()].values();
     for (let i = 0; i < REVIEWS_AT_ONCE; i++) this.#review(keys, this.#generation);
+  }
+
+  /** Whom a reactor has admitted by itself, while nothing was configured that it had to ask for: they are held to what is. */
+  learn(admitted: readonly (readonly [Asker, AdmissionContext])[]): void {
+    const keys: string[] = [];
+    for (const [asker, context] of admitted) {
+      const key = keyOf(asker);
+      keys.push(key);
+      this.#admitted.set(key, { asker, context, lease: undefined, hasSlot: false, grant: { limits: {} } });
+    }
+    this.#review(keys.values(), this.#generation);
   }
 
   /** A reactor serves. */
@@ -131,7 +149,7 @@ export class AdmissionControl {
     load: { readonly draining: boolean },
   ): AdmissionDecision | Promise<AdmissionDecision> {
     if (!this.#options.sourceRates.admitsAllocation(context.client, this.#nowMs)) {
-      return refusal(486, "Allocation Quota Reached: too many allocations a second from this network");
+      return TOO_MANY_A_SECOND;
     }
     const redirection = this.#redirect(context, load);
     if (redirection !== undefined) return redirection;

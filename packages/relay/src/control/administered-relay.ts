@@ -38,8 +38,8 @@ export interface AdministeredRelay {
    */
   configure(limits: RelayLimits): void;
   /**
-   * Takes rules for peers over, in place of those that were. They hold for permissions and channels from here on; what
-   * stands and is denied can't be refreshed, and so ends within its lifetime (RFC 8656 §9, §12).
+   * Takes rules for peers over, in place of those that were. Permissions, channels and TCP connections that stand and
+   * are denied end at once.
    *
    * @throws TypeError naming the range that can't be read; then nothing has changed
    */

@@ -10,6 +10,7 @@ import {
   type EngineLimits,
 } from "@turnpike/turn";
 import { AdmissionControl, type AdmissionSettings } from "../admission/admission-control.ts";
+import { OpenAdmission } from "../admission/open-admission.ts";
 import { MemoryAdmissionStore } from "../admission/memory-store.ts";
 import { GuessDefence, type GuessCounters, type StandingBan } from "../defence/guess-defence.ts";
 import { type EventCounters, EventHub } from "../events/event-hub.ts";
@@ -77,6 +78,7 @@ export function createAdministration(options: Omit<AdministrationOptions, "rando
 export class Administration {
   readonly hub: EventHub;
   readonly admission: AdmissionControl;
+  readonly openAdmission: OpenAdmission = new OpenAdmission();
   readonly defence: GuessDefence;
   readonly sourceRates: SourceRates;
   readonly actorRates: ActorRates;
@@ -120,6 +122,8 @@ export class Administration {
       whenStoreAway: options.whenStoreAway ?? "refuse",
       sourceRates: this.sourceRates,
       slots: new ActorSlots(this.actorRates),
+      open: this.openAdmission,
+      askWhoLives: () => this.#reactors?.askWhoLives?.(),
       changeLimits: (reactor, changes) => this.#reactors?.changeAllocationLimits(reactor, changes),
       clock,
       logger,

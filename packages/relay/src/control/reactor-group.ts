@@ -13,6 +13,8 @@ export interface ReactorGroup {
   setPeers(rules: PeerRules): void;
   /** Holds allocations of one reactor to other limits. */
   changeAllocationLimits(reactor: number, changes: readonly LimitChange[]): void;
+  /** For reactors on other threads, which admit by themselves while `OpenAdmission` is open: who is there must be told. */
+  askWhoLives?(): void;
   /** For reactors on other threads, which have penalties of their own. */
   setPenalties?(settings: PenaltySettings | false): void;
   /** For reactors on other threads, which have lists of bans of their own. */

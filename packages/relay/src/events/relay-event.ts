@@ -41,6 +41,23 @@ const PLACES: Readonly<Record<RelayEventType, number>> = {
   banLifted: 17,
 };
 
+/** Those that tell of an allocation. */
+const OF_ALLOCATIONS: readonly RelayEventType[] = [
+  "allocationCreated",
+  "allocationRefreshed",
+  "allocationDeleted",
+  "trafficReport",
+  "connectionOpened",
+  "connectionBound",
+  "connectionClosed",
+  "permissionCreated",
+  "permissionRefreshed",
+  "permissionDeleted",
+  "channelCreated",
+  "channelRefreshed",
+  "channelDeleted",
+];
+
 /** All types of events. */
 export const RELAY_EVENT_TYPES: readonly RelayEventType[] = Object.keys(PLACES).filter(isRelayEventType);
 
@@ -55,6 +72,8 @@ export function actorOf(event: RelayEvent): string | undefined {
   if ("subject" in event) return event.subject.kind === "user" ? event.subject.user : undefined;
   return event.actor;
 }
+
+const ALLOCATIONS_MASK = OF_ALLOCATIONS.reduce((mask, type) => mask | (1 << PLACES[type]), 0);
 
 /** The types of events that somebody listens to, in memory that the threads of a relay share. */
 export class EventInterest {
@@ -71,6 +90,11 @@ export class EventInterest {
   /** Whether events of a type are to be built. */
   wants(type: RelayEventType): boolean {
     return (Atomics.load(this.#mask, 0) & (1 << PLACES[type])) !== 0;
+  }
+
+  /** Whether events of any type are to be built that tell of an allocation. */
+  get followsAllocations(): boolean {
+    return (Atomics.load(this.#mask, 0) & ALLOCATIONS_MASK) !== 0;
   }
 
   /** Somebody listens, until the returned function is called. Only on the thread that owns the memory. */

@@ -13,6 +13,9 @@ test("the kernel plane and its interface are named together, or the start stops"
   await expect(startRelay({ authenticate, forwarding: { plane: "batched", interface: "eth0" } })).rejects.toThrow(
     new TypeError("Cannot use the interface eth0: only the kernel plane goes by one"),
   );
+  await expect(startRelay({ authenticate, forwarding: { plane: "batched", kernelMode: "tcx" } })).rejects.toThrow(
+    new TypeError("Cannot use the mode tcx: only the kernel plane has modes"),
+  );
 });
 
 test("an interface that can't be had, or a process that may not, is one kind of refusal", () => {

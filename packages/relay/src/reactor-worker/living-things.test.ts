@@ -52,6 +52,24 @@ test("tells the end of what lives, with what was last reported of it, and forget
   expect(living.end(9002)).toEqual([]);
 });
 
+test("begins with what lives when somebody begins to listen, and forgets it when nobody does any more", () => {
+  const living = new LivingThings();
+  living.take(created(1));
+  const rest = { expiresInSeconds: 1, permissions: 0, channels: 0, connections: 0 };
+  living.replace([{ context: context(2), totals: totals(3), ...rest }]);
+  expect(living.end(9002)).toEqual([
+    {
+      type: "allocationDeleted",
+      context: { ...context(2), atUnixMs: 9002 },
+      reason: "reactorFailed",
+      totals: { ...totals(3), durationMs: 8000 },
+    },
+  ]);
+  living.take(created(3));
+  living.replace([]);
+  expect(living.end(9003)).toEqual([]);
+});
+
 test("whatever came and went, each that lives is ended once and no other", () => {
   const step = fc.record({ id: fc.nat({ max: 5 }), what: fc.constantFrom("create", "delete", "channel") });
   fc.assert(

@@ -1,10 +1,10 @@
 import { formatIpAddress } from "@turnpike/stun";
-import type { AllocationContext, LifecycleEvent, Totals } from "@turnpike/turn";
+import type { AllocationContext, AllocationDescription, LifecycleEvent, Totals } from "@turnpike/turn";
 
 type Thing = Extract<LifecycleEvent, { readonly peer: unknown }>;
 
 /**
- * What lives in a reactor, as far as its events told: for the case that it dies without a word. Thousands of
+ * What lives in a reactor while anybody listens to its events, for the case that it dies without a word. Thousands of
  * allocations live for hours and are hardly ever looked at: they are kept as text, at a third of the memory.
  */
 export class LivingThings {
@@ -12,6 +12,15 @@ export class LivingThings {
   /** As last reported. */
   readonly #totals = new Map<string, Totals>();
   readonly #things = new Map<string, Map<string, Thing>>();
+
+  /** Allocations that live as somebody begins to listen. What was told before is forgotten. */
+  replace(allocations: readonly AllocationDescription[]): void {
+    this.#clear();
+    for (const { context, totals } of allocations) {
+      this.#allocations.set(context.allocationId, JSON.stringify(context));
+      this.#totals.set(context.allocationId, totals);
+    }
+  }
 
   take(event: LifecycleEvent): void {
     if (!("context" in event)) return;
@@ -51,10 +60,14 @@ export class LivingThings {
         totals: { ...(this.#totals.get(allocationId) ?? NOTHING), durationMs: atUnixMs - known.atUnixMs },
       });
     }
+    this.#clear();
+    return events;
+  }
+
+  #clear(): void {
     this.#allocations.clear();
     this.#totals.clear();
     this.#things.clear();
-    return events;
   }
 
   #takeThing(allocationId: string, event: Thing): void {

@@ -61,6 +61,8 @@ interface WorkerMemory {
   readonly descriptors: SharedArrayBuffer;
   /** See `EventInterest`, `SourceRates` and `ActorRates`. */
   readonly interest: SharedArrayBuffer;
+  /** See `OpenAdmission`. */
+  readonly openAdmission: SharedArrayBuffer;
   readonly sourceRates: SharedArrayBuffer;
   readonly actorRates: SharedArrayBuffer;
   /** One integer that grows with each message to the reactor. */
@@ -99,6 +101,8 @@ export type ToWorker =
   | { readonly kind: "admission"; readonly questionId: number; readonly decision: AdmissionDecision }
   | { readonly kind: "limits"; readonly limits: EngineLimits }
   | { readonly kind: "peers"; readonly rules: PeerRules }
+  /** Whom has it admitted by itself? */
+  | { readonly kind: "whoLives" }
   | { readonly kind: "allocationLimits"; readonly changes: readonly LimitChange[] }
   | { readonly kind: "penalties"; readonly settings: PenaltySettings | false }
   | { readonly kind: "ban"; readonly subject: BanSubject; readonly seconds: number; readonly reason: string }
@@ -120,6 +124,10 @@ export type FromWorker =
   | { readonly kind: "channel"; readonly output: ChannelOutput }
   | { readonly kind: "admit"; readonly question: AdmissionQuestion; readonly draining: boolean }
   | { readonly kind: "commit" | "release"; readonly questionId: number }
+  /** Those whom it has admitted by itself and has not told of: from here on, their `release` is told. */
+  | { readonly kind: "admitted"; readonly questions: readonly AdmissionQuestion[] }
+  /** What lives: nobody listened before, and nothing that was told counts. Nothing, when nobody listens any more. */
+  | { readonly kind: "living"; readonly allocations: readonly AllocationDescription[] }
   | { readonly kind: "failedAttempt"; readonly source: AttemptSource }
   | { readonly kind: "described"; readonly id: number; readonly allocations: readonly AllocationDescription[] }
   | { readonly kind: "ended"; readonly id: number; readonly count: number }

@@ -1,17 +1,16 @@
 import type { PenaltySettings } from "@turnpike/authn/penalties";
 import type { AllocationDescription, DeletionReason, EngineLimits, LifecycleEvent, LimitChange } from "@turnpike/turn";
-import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from "node:worker_threads";
+import { MessageChannel, type Worker } from "node:worker_threads";
 import { type AuthenticateModule, refuseToAnswer } from "../authenticate-module.ts";
 import type { HairpinMap } from "../addresses/hairpin-map.ts";
-import { Arena } from "../libc/arena.ts";
-import * as L from "../libc/layout.ts";
-import { type Libc, SystemCallError } from "../libc/libc.ts";
+import type { Libc } from "../libc/libc.ts";
 import type { Logger } from "../logger.ts";
 import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import type { PortTable } from "../ports/port-table.ts";
 import type { Administration } from "../control/administration.ts";
 import type { KernelChannels } from "../kernel/kernel-channels.ts";
+import type { AdmissionContext } from "../admission/user-limits.ts";
 import type { AllocationSelector } from "../allocation-selector.ts";
 import type { BanEvent } from "../events/relay-event.ts";
 import type { AdmissionDecision, AdmissionQuestion } from "../reactor/reactor.ts";
@@ -22,6 +21,7 @@ import type { PeerRules } from "../relay-options.ts";
 import { onOwnLines, ownLines } from "../planes/own-lines.ts";
 import { GAUGES } from "./protocol.ts";
 import type { ForeignInput, ForeignMessage, FromWorker, ToWorker, WorkerStart } from "./protocol.ts";
+import { ReactorPort } from "./reactor-port.ts";
 import { startWorker } from "./start-worker.ts";
 import { type Reply, ThreadQuestions } from "./thread-questions.ts";
 
@@ -56,11 +56,8 @@ export class ReactorThread {
   readonly #options: ReactorThreadOptions;
   readonly #gaugeMemory = ownLines(GAUGES);
   readonly #gauges = onOwnLines(this.#gaugeMemory);
-  readonly #controlMemory = new SharedArrayBuffer(4);
-  readonly #control = new Int32Array(this.#controlMemory);
   readonly #registry = new DescriptorRegistry();
-  readonly #wakeDescriptor: number;
-  readonly #one: Arena;
+  readonly #port: ReactorPort;
   /** Of the plane: a thread that dies can't free it. */
   readonly #arena: number;
   readonly #living = new LivingThings();
@@ -68,10 +65,6 @@ export class ReactorThread {
   #peers: PeerRules | undefined;
   #penalties: PenaltySettings | false;
   #worker: Worker | undefined;
-  #port: MessagePort | undefined;
-  /** What the thread is told once all is handled that it said. */
-  #outgoing: ToWorker[] = [];
-  #isListening = false;
   #reactor = -1;
   readonly #lives = new Lives();
   #restart: NodeJS.Timeout | undefined;
@@ -83,12 +76,8 @@ export class ReactorThread {
   constructor(options: ReactorThreadOptions) {
     this.#options = options;
     this.#penalties = options.start.penalties;
-    const { libc } = options;
-    this.#one = new Arena(libc, 64);
-    this.#one.words[0] = 1;
-    this.#wakeDescriptor = libc.eventfd(0, L.EFD_NONBLOCK | L.EFD_CLOEXEC);
-    if (this.#wakeDescriptor < 0) throw new SystemCallError("eventfd", libc.errno(), "a reactor");
-    this.#arena = libc.mapLow(BatchedPlane.arenaBytes());
+    this.#port = new ReactorPort(options.libc);
+    this.#arena = options.libc.mapLow(BatchedPlane.arenaBytes());
   }
 
   /** The number of the reactor that lives, for logs; another after each death. */
@@ -108,7 +97,7 @@ export class ReactorThread {
 
   /** Gives the reactor what another received for it. */
   give(input: ForeignInput): void {
-    this.#post(input);
+    this.#port.post(input);
   }
 
   /** What lives on the thread. */
@@ -128,30 +117,35 @@ export class ReactorThread {
   /** The rules hold for the threads that follow this one too. */
   setPeers(rules: PeerRules): void {
     this.#peers = rules;
-    this.#post({ kind: "peers", rules });
+    this.#port.post({ kind: "peers", rules });
   }
 
   setLimits(limits: EngineLimits): void {
     this.#limits = limits;
-    this.#post({ kind: "limits", limits });
+    this.#port.post({ kind: "limits", limits });
+  }
+
+  /** Has the thread name those whom it admitted by itself. */
+  askWhoLives(): void {
+    this.#port.post({ kind: "whoLives" });
   }
 
   changeAllocationLimits(changes: readonly LimitChange[]): void {
-    this.#post({ kind: "allocationLimits", changes });
+    this.#port.post({ kind: "allocationLimits", changes });
   }
 
   setPenalties(settings: PenaltySettings | false): void {
     this.#penalties = settings;
-    this.#post({ kind: "penalties", settings });
+    this.#port.post({ kind: "penalties", settings });
   }
 
   /** Has the thread shut somebody out, or let in again. */
   tellBan(event: BanEvent): void {
     const { subject } = event;
-    if (event.type === "banLifted") this.#post({ kind: "unban", subject });
+    if (event.type === "banLifted") this.#port.post({ kind: "unban", subject });
     else {
       const seconds = (event.untilUnixMs - event.atUnixMs) / 1000;
-      this.#post({ kind: "ban", subject, seconds, reason: event.reason });
+      this.#port.post({ kind: "ban", subject, seconds, reason: event.reason });
     }
   }
 
@@ -165,7 +159,7 @@ export class ReactorThread {
     if (this.#worker === undefined) return Promise.resolve();
     return new Promise((resolve) => {
       this.#drained = resolve;
-      this.#post({ kind: "drain" });
+      this.#port.post({ kind: "drain" });
     });
   }
 
@@ -179,7 +173,7 @@ export class ReactorThread {
   async kill(): Promise<void> {
     const ended = this.#worker?.terminate();
     // A thread that waits in a system call looks up only when it is woken.
-    this.#wake();
+    this.#port.wake();
     await ended;
   }
 
@@ -189,14 +183,13 @@ export class ReactorThread {
     this.#reactor = this.#options.nextReactor();
     this.#lives.begin(performance.now());
     this.#gauges.fill(0);
-    this.#control.fill(0);
     const data: WorkerStart = {
       ...start,
       ...(this.#peers && { peers: this.#peers }),
       authenticate: { module: authenticate.module, data: authenticate.data() },
       reactor: this.#reactor,
       descriptors,
-      wakeDescriptor: this.#wakeDescriptor,
+      wakeDescriptor: this.#port.wakeDescriptor,
       memory: {
         ports: portTable.memory,
         hairpin: hairpin.memory,
@@ -204,45 +197,33 @@ export class ReactorThread {
         gauges: this.#gaugeMemory,
         descriptors: this.#registry.memory,
         interest: administration.hub.interest.memory,
+        openAdmission: administration.openAdmission.memory,
         sourceRates: administration.sourceRates.memory,
         actorRates: administration.actorRates.memory,
-        control: this.#controlMemory,
+        control: this.#port.control,
         arena: this.#arena,
       },
       port: port2,
     };
     const worker = startWorker(data);
     this.#worker = worker;
-    this.#port = port1;
     let death = new Error("The thread ended");
     let served = false;
-    const take = (messages: readonly FromWorker[]): void => {
-      this.#isListening = true;
-      try {
-        for (const message of messages) {
-          if (message.kind === "ready") {
-            served = true;
-            this.#brief();
-            ready();
-          } else {
-            this.#handle(message);
-          }
-        }
-      } finally {
-        this.#isListening = false;
-        this.#send();
+    const take = (message: FromWorker): void => {
+      if (message.kind !== "ready") {
+        this.#handle(message);
+        return;
       }
+      served = true;
+      this.#brief();
+      ready();
     };
-    port1.on("message", take);
+    this.#port.open(port1, take);
     worker.on("error", (error) => {
       death = error instanceof Error ? error : new Error(String(error));
     });
     worker.on("exit", () => {
-      // What it said before its end is still in the port.
-      for (let last = receiveMessageOnPort(port1); last !== undefined; last = receiveMessageOnPort(port1)) {
-        take(last.message);
-      }
-      port1.close();
+      this.#port.close(port1, take);
       this.#bury();
       if (this.#stopping !== undefined) return;
       if (served) this.#revive(death);
@@ -254,6 +235,9 @@ export class ReactorThread {
     switch (message.kind) {
       case "channel":
         this.#options.kernelChannels?.handle(this.#reactor, message.output);
+        return;
+      case "living":
+        this.#living.replace(message.allocations);
         return;
       case "events":
         for (const event of message.events) this.#deliver(event);
@@ -280,6 +264,14 @@ export class ReactorThread {
       case "release":
         this.#options.administration.admission.release({ reactor: this.#reactor, questionId: message.questionId });
         return;
+      case "admitted":
+        this.#options.administration.admission.learn(
+          message.questions.map((question) => [
+            { reactor: this.#reactor, questionId: question.questionId },
+            this.#contextOf(question),
+          ]),
+        );
+        return;
       case "failedAttempt":
         // Its failures count together with those of the others.
         this.#options.administration.defence.observe(message.source);
@@ -295,49 +287,52 @@ export class ReactorThread {
   }
 
   async #answer(id: number, question: unknown): Promise<void> {
-    const asked = this.#port;
+    const asked = this.#port.life;
     const { answer = refuseToAnswer } = this.#options.authenticate;
     const reply = await answer(question).then(
       (said): ToWorker => ({ kind: "answer", id, answer: said }),
       (error: unknown): ToWorker => ({ kind: "noAnswer", id, reason: String(error) }),
     );
     // Only the life that asked may be told.
-    if (asked === this.#port) this.#post(reply);
+    if (asked === this.#port.life) this.#port.post(reply);
   }
 
   /** Undefined if the thread ends, or has ended. */
   #ask(message: (id: number) => ToWorker): Promise<Reply | undefined> {
-    if (this.#port === undefined) return Promise.resolve(undefined);
-    return this.#questions.ask((id) => this.#post(message(id)));
+    if (this.#port.life === undefined) return Promise.resolve(undefined);
+    return this.#questions.ask((id) => this.#port.post(message(id)));
   }
 
   /** Tells a thread that has begun to serve what holds for all. */
   #brief(): void {
     const { administration } = this.#options;
     administration.admission.reactorStarted(this.#reactor);
-    this.#post({ kind: "limits", limits: this.#limits });
-    this.#post({ kind: "penalties", settings: this.#penalties });
+    this.#port.post({ kind: "limits", limits: this.#limits });
+    this.#port.post({ kind: "penalties", settings: this.#penalties });
     for (const { subject, secondsLeft, reason } of administration.bans()) {
-      this.#post({ kind: "ban", subject, seconds: secondsLeft, reason });
+      this.#port.post({ kind: "ban", subject, seconds: secondsLeft, reason });
     }
   }
 
   #admit(question: AdmissionQuestion, draining: boolean): void {
-    const { administration, start } = this.#options;
-    const { questionId, actor, username, scheme, client, listener } = question;
-    const transport = start.listeners.find(({ id }) => id === listener)?.transport ?? "udp";
-    const asked = this.#port;
+    const { administration } = this.#options;
+    const { questionId } = question;
+    const asked = this.#port.life;
     const answer = (decision: AdmissionDecision): void => {
       // Only the life that asked may be told; what a dead one was granted is released with it.
-      if (asked === this.#port) this.#post({ kind: "admission", questionId, decision });
+      if (asked === this.#port.life) this.#port.post({ kind: "admission", questionId, decision });
     };
-    const decision = administration.admission.admit(
-      { reactor: this.#reactor, questionId },
-      { actor, username, scheme, client, transport },
-      { draining },
-    );
+    const decision = administration.admission.admit({ reactor: this.#reactor, questionId }, this.#contextOf(question), {
+      draining,
+    });
     if (decision instanceof Promise) void decision.then(answer);
     else answer(decision);
+  }
+
+  #contextOf({ actor, username, scheme, client, listener }: AdmissionQuestion): AdmissionContext {
+    const { listeners } = this.#options.start;
+    const transport = listeners.find(({ id }) => id === listener)?.transport ?? "udp";
+    return { actor, username, scheme, client, transport };
   }
 
   #deliver(event: LifecycleEvent): void {
@@ -352,7 +347,6 @@ export class ReactorThread {
   /** Frees what a thread that has ended left behind, and tells of its allocations. */
   #bury(): void {
     this.#worker = undefined;
-    this.#port = undefined;
     this.#questions.abandon();
     this.#gauges.fill(0);
     this.#registry.closeAll(this.#options.libc);
@@ -389,31 +383,12 @@ export class ReactorThread {
     if (worker !== undefined) {
       const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
       const late = setTimeout(() => void this.kill(), STOP_TIMEOUT_MS);
-      this.#post({ kind: "stop" });
+      this.#port.post({ kind: "stop" });
       await ended;
       clearTimeout(late);
     }
     const { libc } = this.#options;
-    libc.close(this.#wakeDescriptor);
+    this.#port.free();
     if (this.#arena >= 0) libc.unmap(this.#arena, BatchedPlane.arenaBytes());
-  }
-
-  #post(message: ToWorker): void {
-    if (this.#port === undefined) return;
-    this.#outgoing.push(message);
-    if (!this.#isListening) this.#send();
-  }
-
-  #send(): void {
-    const messages = this.#outgoing;
-    if (messages.length === 0) return;
-    this.#outgoing = [];
-    this.#port?.postMessage(messages);
-    Atomics.add(this.#control, 0, 1);
-    this.#wake();
-  }
-
-  #wake(): void {
-    this.#options.libc.write(this.#wakeDescriptor, this.#one.address, 8);
   }
 }

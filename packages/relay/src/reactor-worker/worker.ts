@@ -1,33 +1,34 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { nodeCrypto } from "@turnpike/stun/node";
-import { type LifecycleEvent, TurnServer } from "@turnpike/turn";
+import { TurnServer } from "@turnpike/turn";
 import { type Authenticate, createThreadAuthenticator } from "../authenticate-module.ts";
-import { selects } from "../allocation-selector.ts";
 import { GuessDefence } from "../defence/guess-defence.ts";
 import { EventInterest } from "../events/relay-event.ts";
 import { ActorRates } from "../limits/actor-rates.ts";
 import { commonClockOffsetMs } from "../limits/common-clock.ts";
 import { createMeters } from "../limits/meters.ts";
 import { SourceRates } from "../limits/source-rates.ts";
+import { OpenAdmission } from "../admission/open-admission.ts";
 import { HairpinMap } from "../addresses/hairpin-map.ts";
 import { loadLibc } from "../libc/libc.ts";
 import { createTimeSource } from "../libc/time-source.ts";
-import type { Logger } from "../logger.ts";
 import { BatchedPlane } from "../planes/batched/batched-plane.ts";
 import { PlaneCounters } from "../planes/counters.ts";
 import { onOwnLines } from "../planes/own-lines.ts";
 import { PortLeases } from "../ports/port-leases.ts";
 import { PortTable } from "../ports/port-table.ts";
-import { Admissions } from "../reactor/admissions.ts";
 import { Reactor } from "../reactor/reactor.ts";
 import { RelaySockets } from "../reactor/relay-sockets.ts";
 import { ReservationClaims } from "../reactor/reservation-claims.ts";
 import { AdoptedClients } from "./adopted-clients.ts";
 import { Coalescing } from "./coalescing.ts";
 import { DescriptorRegistry } from "./descriptor-registry.ts";
+import { MainThread } from "./main-thread.ts";
 import { ReplaceablePeerPolicy } from "../replaceable-peer-policy.ts";
-import { type FromWorker, Gauge, sourceOf, type ToWorker, type WorkerStart } from "./protocol.ts";
+import { Orders } from "./orders.ts";
+import { type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
+import { ThreadAdmission } from "./thread-admission.ts";
 import { TurnClock } from "./turn-clock.ts";
 
 /** The longest wait for packets, in milliseconds; the second while an authentication runs on this thread's own promises. */
@@ -36,6 +37,8 @@ const LONGEST_WAIT_PENDING_MS = 5;
 /** The longest time that promises and timers of this thread wait for the event loop while packets come. */
 const LONGEST_STRETCH_MS = 10;
 const SAMPLE_DROPS_MS = 100;
+/** Whoever listens to what an allocation does is told of its end by the main thread, should this thread die. */
+const OF_LIVES: ReadonlySet<string> = new Set(["allocationCreated", "allocationDeleted"]);
 /** Beyond this, an unprivileged sleep is rounded up by the kernel's default slack of 50 µs. */
 const TIMER_SLACK_NS = 1000;
 
@@ -49,13 +52,8 @@ const found = loadLibc();
 if ("unavailable" in found) throw new Error(found.unavailable);
 const libc = new DescriptorRegistry(start.memory.descriptors).watch(found);
 
-const logger: Logger = {
-  debug: (fields, message) => post({ kind: "log", level: "debug", fields: cloneable(fields), message }),
-  info: (fields, message) => post({ kind: "log", level: "info", fields: cloneable(fields), message }),
-  warn: (fields, message) => post({ kind: "log", level: "warn", fields: cloneable(fields), message }),
-  error: (fields, message) => post({ kind: "log", level: "error", fields: cloneable(fields), message }),
-};
-
+const mainThread = new MainThread(port);
+const { logger } = mainThread;
 const clock = new TurnClock(createTimeSource(libc));
 const plane = new BatchedPlane({
   libc,
@@ -88,27 +86,13 @@ const relaySockets = new RelaySockets({
     post({ kind: "claim", owner, claim: { id: claims.add(done), reservation, claimant: start.reactor } }),
 });
 const claims = new ReservationClaims({ clock });
-const admissions = new Admissions();
-const questions = new Map<number, PromiseWithResolvers<unknown>>();
-let lastQuestion = 0;
-let events: LifecycleEvent[] = [];
-/** What the main thread is told with the next {@link show}. */
-let outgoing: FromWorker[] = [];
 /** Questions of authentications that wait for `settle`. */
 const pending = new Set<number>();
-/** Something may have resolved a promise. */
-let visitEventLoop = false;
 
 const authenticator = await createThreadAuthenticator({
   ...start.authenticate,
   logger,
-  ask: (question) => {
-    const id = ++lastQuestion;
-    const asked = Promise.withResolvers<unknown>();
-    questions.set(id, asked);
-    post({ kind: "ask", id, question });
-    return asked.promise;
-  },
+  ask: (question) => mainThread.ask(question),
 });
 
 const peerPolicy = new ReplaceablePeerPolicy(start.peers);
@@ -116,6 +100,13 @@ const interest = new EventInterest(start.memory.interest);
 // Read anew: what was read before the modules were loaded would put this thread's buckets ahead of all others'.
 clock.tick();
 const clockOffsetMs = commonClockOffsetMs(clock.now().monotonicMs);
+const sourceRates = new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates });
+const admission = new ThreadAdmission({
+  open: new OpenAdmission(start.memory.openAdmission),
+  sourceRates,
+  clock,
+  post,
+});
 const actorRates = new ActorRates({ clockOffsetMs, memory: start.memory.actorRates });
 const { maxPendingAuthentications: maxPending } = start.engine;
 // A ban by what this reactor sees is in force at once; the main thread, which sees the failures of all, tells of it.
@@ -159,9 +150,8 @@ const engine = new TurnServer({
   ...(start.natDiscovery && { natDiscovery: start.natDiscovery }),
   nonceKey: start.nonceKey,
   admission: true,
-  // The main thread tells of the end of what lives here, should this thread die.
-  events: (type) => type === "allocationCreated" || type === "allocationDeleted" || interest.wants(type),
-  gate: defence.gate(new SourceRates({ clockOffsetMs, memory: start.memory.sourceRates })),
+  events: (type) => interest.wants(type) || (OF_LIVES.has(type) && interest.followsAllocations),
+  gate: defence.gate(sourceRates),
   metersFor: createMeters(actorRates),
   ...(start.trafficReportSeconds !== undefined && { trafficReportSeconds: start.trafficReportSeconds }),
 });
@@ -179,15 +169,9 @@ const reactor: Reactor = new Reactor({
   relaySockets,
   clock,
   logger,
-  admit: (question) => {
-    post({ kind: "admit", question, draining: !admissions.admit(question).admitted });
-    return "later";
-  },
-  commit: (questionId) => post({ kind: "commit", questionId }),
-  release: (questionId) => {
-    post({ kind: "release", questionId });
-    release(questionId);
-  },
+  admit: (question) => admission.admit(question),
+  commit: (questionId) => admission.commit(questionId),
+  release: (questionId) => admission.release(questionId),
   others: {
     isForeign: (listener) => isForeign.has(listener),
     sendToClient: (listener, connection, bytes) => post({ kind: "sendToClient", listener, connection, bytes }),
@@ -203,12 +187,27 @@ const reactor: Reactor = new Reactor({
       }
     },
   },
-  onEvent: (event) => events.push(event),
+  onEvent: (event) => mainThread.tell(event),
+});
+const orders = new Orders({
+  mainThread,
+  reactor,
+  engine,
+  plane,
+  relaySockets,
+  claims,
+  admission,
+  peerPolicy,
+  defence,
+  authenticator,
+  clock,
+  show,
 });
 const coalescing = new Coalescing({ coalesceUs: start.coalesceUs, monotonicMs: clock.now().monotonicMs });
 let seen = 0;
 let sampledMs = 0;
-let stopped = false;
+/** Whether the main thread is told what lives. */
+let isFollowed = false;
 
 if (start.coalesceUs > 0) libc.setTimerSlack(TIMER_SLACK_NS);
 plane.start(reactor);
@@ -223,7 +222,7 @@ function takeTurns(): void {
   const startedMs = clock.now().monotonicMs;
   for (;;) {
     readMessages();
-    if (stopped) return;
+    if (orders.isStopped) return;
     // What promises and messages have changed is seen before the thread waits.
     show();
     const packets = plane.turn(clock.waitMs(pending.size > 0 ? LONGEST_WAIT_PENDING_MS : LONGEST_WAIT_MS));
@@ -236,11 +235,11 @@ function takeTurns(): void {
     }
     // Woken by a message alone, it is not idle.
     const isIdle = packets === 0 && Atomics.load(control, 0) === seen;
-    if (isIdle || visitEventLoop || pending.size > 0 || monotonicMs - startedMs > LONGEST_STRETCH_MS) break;
+    const hasResolved = orders.takeResolved();
+    if (isIdle || hasResolved || pending.size > 0 || monotonicMs - startedMs > LONGEST_STRETCH_MS) break;
     const napUs = coalescing.napUs(packets, monotonicMs);
     if (napUs > 0) libc.usleep(napUs);
   }
-  visitEventLoop = false;
   setImmediate(takeTurns);
 }
 
@@ -252,7 +251,7 @@ function readMessages(): void {
   // Hundreds may have been admitted: their answers leave in few system calls.
   plane.together(handleAll);
   // What it made happen must not wait for the next packet.
-  if (!stopped) show();
+  if (!orders.isStopped) show();
 }
 
 function handleAll(): void {
@@ -260,111 +259,9 @@ function handleAll(): void {
     // Only the main thread has the other end of the port.
     const { message }: { readonly message: readonly ToWorker[] } = received;
     for (const each of message) {
-      handle(each);
-      if (stopped) return;
+      orders.carryOut(each);
+      if (orders.isStopped) return;
     }
-  }
-}
-
-function handle(message: ToWorker): void {
-  switch (message.kind) {
-    case "drain":
-      void admissions.drain().then(() => post({ kind: "drained" }));
-      return;
-    case "admission": {
-      const { questionId, decision } = message;
-      if (!decision.admitted) {
-        release(questionId);
-      }
-      reactor.handleAnswer({ kind: "admission", questionId, ...decision });
-      return;
-    }
-    case "limits":
-      engine.setLimits(message.limits);
-      return;
-    case "peers":
-      peerPolicy.replace(message.rules);
-      return;
-    case "allocationLimits":
-      reactor.administer(() => engine.changeAllocationLimits(message.changes));
-      return;
-    case "penalties":
-      defence.configure(message.settings);
-      return;
-    case "ban":
-      defence.ban(message);
-      return;
-    case "unban":
-      defence.unban(message.subject);
-      return;
-    case "describe":
-      post({ kind: "described", id: message.id, allocations: [...engine.describeAllocations(clock.now())] });
-      return;
-    case "end": {
-      const { selector, reason, id } = message;
-      let count = 0;
-      reactor.administer((now) => {
-        count = engine.endAllocations(selects(selector), reason, now);
-      });
-      // What it made happen is told before the answer.
-      show();
-      post({ kind: "ended", id, count });
-      return;
-    }
-    case "answer":
-      questions.get(message.id)?.resolve(message.answer);
-      questions.delete(message.id);
-      visitEventLoop = true;
-      return;
-    case "noAnswer":
-      questions.get(message.id)?.reject(new Error(message.reason));
-      questions.delete(message.id);
-      visitEventLoop = true;
-      return;
-    case "notice":
-      takeNotice(message.notice);
-      return;
-    case "surrender": {
-      const { id, reservation, claimant } = message;
-      relaySockets.surrender(reservation, claimant, (port) =>
-        post({ kind: "surrendered", claim: { id, reservation, claimant }, port }),
-      );
-      return;
-    }
-    case "claimed":
-      if (!claims.settle(message.id, message.port) && message.port !== undefined) relaySockets.decline(message.port);
-      return;
-    case "handedOver":
-      reactor.handleHandedOver(sourceOf(message), message.bytes);
-      return;
-    case "clientPacket":
-      reactor.handleClientPacket(sourceOf(message), message.bytes, 0, message.bytes.length);
-      return;
-    case "clientClosed":
-      reactor.handleClientClosed(sourceOf(message));
-      return;
-    case "stop":
-      reactor.stop();
-      admissions.end();
-      void plane.stop();
-      show();
-      stopped = true;
-      port.close();
-      return;
-  }
-}
-
-function release(questionId: number): void {
-  admissions.release(questionId);
-  // Whoever drains waits for the last one by a promise.
-  if (admissions.count === 0) visitEventLoop = true;
-}
-
-function takeNotice(notice: unknown): void {
-  try {
-    authenticator.take?.(notice);
-  } catch (error) {
-    logger.error({ err: error }, "The authenticator of a thread could not take a notice");
   }
 }
 
@@ -380,29 +277,18 @@ function show(): void {
   gauges[Gauge.penaltyDiscarded] = defence.discarded;
   gauges[Gauge.penaltyWaiting] = defence.waiting;
   gauges[Gauge.penaltySources] = defence.sources;
-  if (events.length > 0) {
-    post({ kind: "events", events });
-    events = [];
-  }
-  if (outgoing.length > 0) {
-    port.postMessage(outgoing);
-    outgoing = [];
-  }
+  mainThread.send();
+  if (interest.followsAllocations !== isFollowed) tellWhatLives();
 }
 
-/** Each message on its own would wake the main thread: those of a turn go together. */
+/** Somebody begins to listen to what allocations do, or nobody does any more. */
+function tellWhatLives(): void {
+  isFollowed = !isFollowed;
+  const allocations = isFollowed ? [...engine.describeAllocations(clock.now())] : [];
+  post({ kind: "living", allocations });
+  mainThread.send();
+}
+
 function post(message: FromWorker): void {
-  // What others made may not be cloneable: that must fail alone, and here.
-  if (message.kind === "ask" || message.kind === "log") port.postMessage([message]);
-  else outgoing.push(message);
-}
-
-/** Errors cross threads as their text: what they carry beside may not be cloneable. */
-function cloneable(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [
-      name,
-      value instanceof Error ? (value.stack ?? value.message) : value,
-    ]),
-  );
+  mainThread.post(message);
 }

@@ -11,6 +11,11 @@ export class Admissions {
     return this.#admitted.size;
   }
 
+  /** Whether nobody is left, nor will come. */
+  get isDrained(): boolean {
+    return this.#draining && this.#admitted.size === 0;
+  }
+
   admit(question: Pick<AdmissionQuestion, "questionId">): AdmissionDecision {
     if (this.#draining) {
       return { admitted: false, code: 508, reason: "Insufficient Capacity: the relay is closing" };
@@ -41,7 +46,7 @@ export class Admissions {
   }
 
   #settle(): void {
-    if (this.#draining && this.#admitted.size === 0) {
+    if (this.isDrained) {
       for (const resolve of this.#waiting.splice(0)) {
         resolve();
       }

@@ -41,6 +41,7 @@ const DEFAULT_INTERVAL_MS = 5000;
  */
 export class CertificateFiles {
   readonly #options: CertificateFilesOptions;
+  #paths: CertificatePaths;
   readonly #users = new Set<(certificate: Certificate) => void>();
   readonly #changed: StatsListener = () => {
     this.reload();
@@ -50,10 +51,9 @@ export class CertificateFiles {
   /** @throws TypeError if the files can't be read or don't fit together. */
   constructor(options: CertificateFilesOptions) {
     this.#options = options;
+    this.#paths = options;
     this.#current = load(options);
-    for (const file of [options.cert, options.key]) {
-      watchFile(file, { persistent: false, interval: options.intervalMs ?? DEFAULT_INTERVAL_MS }, this.#changed);
-    }
+    this.#watch();
   }
 
   get current(): Certificate {
@@ -68,21 +68,45 @@ export class CertificateFiles {
   /** Reads the files again. False if the certificate before stays in use. */
   reload(): boolean {
     try {
-      const loaded = load(this.#options);
-      if (loaded.cert.equals(this.#current.cert) && loaded.key.equals(this.#current.key)) return true;
-      this.#current = loaded;
+      this.#use(load(this.#paths));
+      return true;
     } catch (error) {
       this.#options.logger.warn({ err: error }, "The certificate can't be replaced: the one before stays in use");
       return false;
     }
-    for (const use of this.#users) use(this.#current);
-    this.#options.logger.info({ cert: this.#options.cert }, "The certificate was replaced");
+  }
+
+  /**
+   * Has the certificate come from other files from here on; from the same, it is a {@link reload}.
+   *
+   * @throws TypeError if they can't be read or don't fit together; then nothing has changed.
+   */
+  moveTo({ cert, key }: CertificatePaths): boolean {
+    if (cert === this.#paths.cert && key === this.#paths.key) return this.reload();
+    const loaded = load({ cert, key });
+    this.close();
+    this.#paths = { cert, key };
+    this.#watch();
+    this.#use(loaded);
     return true;
   }
 
   close(): void {
-    unwatchFile(this.#options.cert, this.#changed);
-    unwatchFile(this.#options.key, this.#changed);
+    unwatchFile(this.#paths.cert, this.#changed);
+    unwatchFile(this.#paths.key, this.#changed);
+  }
+
+  #watch(): void {
+    for (const file of [this.#paths.cert, this.#paths.key]) {
+      watchFile(file, { persistent: false, interval: this.#options.intervalMs ?? DEFAULT_INTERVAL_MS }, this.#changed);
+    }
+  }
+
+  #use(loaded: Certificate): void {
+    if (loaded.cert.equals(this.#current.cert) && loaded.key.equals(this.#current.key)) return;
+    this.#current = loaded;
+    for (const use of this.#users) use(loaded);
+    this.#options.logger.info({ cert: this.#paths.cert }, "The certificate was replaced");
   }
 }
 

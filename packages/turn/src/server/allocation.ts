@@ -48,7 +48,7 @@ export class Permission {
   readonly allocation: Allocation;
   readonly peer: IpAddress;
   /** True for an address of the relay itself: only live relayed transport addresses may be reached there. */
-  readonly onlyLiveRelayed: boolean;
+  onlyLiveRelayed: boolean;
   /** -1 once it has ended. */
   slot = -1;
   expiresAtMs = 0;

@@ -7,7 +7,6 @@ import {
   padding,
   responseOrigin,
   responsePort,
-  unknownAttributes,
   withPort,
   xorMappedAddress,
   type EncodedAttribute,
@@ -23,47 +22,36 @@ const MTU_BYTES = 1500;
 
 /** RFC 8489 §6.3.1: a Binding request is answered without authentication and without any state. */
 export function handleBinding(core: Core, request: IncomingRequest, now: Now): void {
-  const refusal = refuseUnknownAttributes(core, request.message);
+  const refusal = refuseUnknownAttributes(core, request);
   if (refusal !== undefined) {
     replyUnauthenticated(core, request, refusal, now);
     return;
   }
   const mapped = attribute(xorMappedAddress, request.client.remote);
-  if (core.options.natDiscovery === undefined) {
-    replyUnauthenticated(core, request, success(mapped), now);
-    return;
-  }
-  discover(core, request, core.options.natDiscovery, mapped, now);
+  const discovery = core.options.natDiscovery;
+  const place = discovery?.listeners.indexOf(request.client.listener) ?? -1;
+  if (discovery === undefined || place < 0) replyUnauthenticated(core, request, success(mapped), now);
+  else discover(core, request, { discovery, place, mapped }, now);
 }
 
 /** RFC 5780 §6.1: the answer may come from the other address or port, and says where it and the others are. */
 function discover(
   core: Core,
   request: IncomingRequest,
-  { listeners, addresses }: NatDiscovery,
-  mapped: EncodedAttribute,
+  asked: { readonly discovery: NatDiscovery; readonly place: number; readonly mapped: EncodedAttribute },
   now: Now,
 ): void {
   const { message, client } = request;
-  const place = listeners.indexOf(client.listener);
+  const { place } = asked;
+  const { listeners, addresses } = asked.discovery;
   const change = getAttribute(message, changeRequest);
   const port = getAttribute(message, responsePort);
   const filler = getAttribute(message, padding);
-  if (place < 0) {
-    // There is no other address to answer from (RFC 5780 §6.1), nor another port to answer to.
-    const unknown = [
-      ...(change === undefined ? [] : [changeRequest.type]),
-      ...(port === undefined ? [] : [responsePort.type]),
-      ...(filler === undefined ? [] : [padding.type]),
-    ];
-    const answer =
-      unknown.length === 0 ? success(mapped) : failure(420, "Unknown Attribute", attribute(unknownAttributes, unknown));
-    replyUnauthenticated(core, request, answer, now);
-    return;
-  }
-  // RFC 5780 §6.1: nobody shall have large answers sent to a port of somebody else's.
+  // RFC 5780 §10: nobody shall have large answers sent to a port of somebody else's.
   const large = filler !== undefined && port !== undefined;
-  if ((change !== undefined && !change.ok) || (port !== undefined && !port.ok) || large) {
+  // RFC 5780 §7.5 allows port 0, which no datagram can be sent to.
+  const nowhere = port !== undefined && (!port.ok || port.value === 0);
+  if ((change !== undefined && !change.ok) || nowhere || large) {
     replyUnauthenticated(core, request, failure(400, "Bad Request"), now);
     return;
   }
@@ -77,11 +65,11 @@ function discover(
     request,
     success(
       attribute(mappedAddress, client.remote),
-      mapped,
+      asked.mapped,
       attribute(responseOrigin, shown(from)),
       attribute(otherAddress, shown(place ^ 3)),
-      // No longer than what came, so that the answer is no amplification.
-      ...(filler?.ok ? [attribute(padding, new Uint8Array(Math.min(filler.value.length, MTU_BYTES)))] : []),
+      // No longer than what came, so that the answer is no amplification (RFC 5780 §10), but in whole words (§6.1).
+      ...(filler?.ok ? [attribute(padding, new Uint8Array(Math.min(wholeWords(filler.value.length), MTU_BYTES)))] : []),
     ),
     now,
     {
@@ -89,4 +77,8 @@ function discover(
       destination: port?.ok === true ? withPort(client.remote, port.value) : client.remote,
     },
   );
+}
+
+function wholeWords(bytes: number): number {
+  return Math.ceil(bytes / 4) * 4;
 }

@@ -45,9 +45,7 @@ export class Connections {
     const peer = decoded.value;
     const relay = allocation.relayOf(peer.family);
     if (relay === undefined) return failure(443, "Peer Address Family Mismatch");
-    const reach = peerReach(this.#core, peer);
-    const reachable = reach === "all" || (reach === "onlyLiveRelayed" && this.#core.options.hairpin.isLive(peer));
-    if (!reachable) return failure(403, "Forbidden");
+    if (!this.#isReachable(peer)) return failure(403, "Forbidden");
     for (const other of allocation.connections) {
       if (other.peer.port === peer.port && other.peer.w3 === peer.w3 && sameRest(other.peer, peer)) {
         return failure(446, "Connection Already Exists");
@@ -175,6 +173,26 @@ export class Connections {
   expire(connection: PeerConnection, now: Now): void {
     this.#remove(connection, now);
     this.#closePeer(connection);
+  }
+
+  /** Ends the connections of an allocation to peers that may not be reached, and the attempts. */
+  endUnreachable(allocation: Allocation, now: Now): void {
+    for (const connection of allocation.connections) {
+      if (this.#isReachable(connection.peer)) continue;
+      this.#remove(connection, now);
+      this.#closePeer(connection);
+      if (connection.data !== undefined) this.#closeClient(connection.data);
+      for (const dialling of this.#dialling.values()) {
+        if (dialling.connection !== connection) continue;
+        // The world's answer finds no connection, and has what was reached closed.
+        replyAuthenticated(this.#core, dialling.request, failure(403, "Forbidden"), dialling.proof);
+      }
+    }
+  }
+
+  #isReachable(peer: TransportAddress): boolean {
+    const reach = peerReach(this.#core, peer);
+    return reach === "all" || (reach === "onlyLiveRelayed" && this.#core.options.hairpin.isLive(peer));
   }
 
   #closeAll(allocation: Allocation, now: Now, reason: DeletionReason): void {

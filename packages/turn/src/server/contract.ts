@@ -232,7 +232,7 @@ export interface Hairpin {
 }
 
 /**
- * The four listeners of RFC 5780 §7.1: two addresses, each with two ports, in the order
+ * The four listeners of RFC 5780 §6: two addresses, each with two ports, in the order
  * (first address, first port), (first, second), (second, first), (second, second).
  */
 export interface NatDiscovery {

@@ -1,11 +1,5 @@
-import {
-  attribute,
-  attributes,
-  unknownAttributes,
-  unknownComprehensionRequired,
-  type StunMessage,
-} from "@turnpike/stun";
-import type { Core } from "./core.ts";
+import { attribute, attributes, unknownAttributes, unknownComprehensionRequired } from "@turnpike/stun";
+import type { Core, IncomingRequest } from "./core.ts";
 import { failure, type Answering } from "./reply.ts";
 
 /** Comprehension-required attributes that this engine understands, or knows well enough to ignore (RFC 8489 §6.3). */
@@ -45,12 +39,11 @@ const NAT_DISCOVERY: ReadonlySet<number> = new Set([
 const KNOWN_WITH_DONT_FRAGMENT: ReadonlySet<number> = new Set([...KNOWN, attributes.dontFragment.number]);
 
 /** The 420 answer that names what isn't understood (RFC 8489 §6.3.1), or undefined if everything is. */
-export function refuseUnknownAttributes(core: Core, message: StunMessage): Answering | undefined {
+export function refuseUnknownAttributes(core: Core, { message, client }: IncomingRequest): Answering | undefined {
   const known = core.options.dontFragment === true ? KNOWN_WITH_DONT_FRAGMENT : KNOWN;
-  const unknown = unknownComprehensionRequired(message, known).filter(
-    // RFC 5780 §7: the attributes of discovery are unknown to a server that doesn't offer it.
-    (type) => core.options.natDiscovery === undefined || !NAT_DISCOVERY.has(type),
-  );
+  // RFC 5780 §6: the attributes of discovery are unknown where there is no other address to answer from.
+  const discovers = core.options.natDiscovery?.listeners.includes(client.listener) === true;
+  const unknown = unknownComprehensionRequired(message, known).filter((type) => !discovers || !NAT_DISCOVERY.has(type));
   if (unknown.length === 0) return undefined;
   return failure(420, "Unknown Attribute", attribute(unknownAttributes, unknown));
 }

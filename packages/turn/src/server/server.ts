@@ -18,6 +18,7 @@ import { Connections } from "./connections.ts";
 import { allocationId, Core, type IncomingRequest } from "./core.ts";
 import { DataPath } from "./data-path.ts";
 import type { AllocationContext, DeletionReason, Totals } from "./events.ts";
+import { enforcePeerPolicy } from "./denied-peers.ts";
 import { HandOver } from "./hand-over.ts";
 import { reportIcmp } from "./icmp.ts";
 import { refuseUnknownAttributes } from "./known-attributes.ts";
@@ -249,6 +250,14 @@ export class TurnServer implements ServerEngine {
     this.#core.setLimits(limits);
   }
 
+  /**
+   * `ServerOptions.peerPolicy` decides otherwise than before: what stands is held to it. Channels, permissions and TCP
+   * connections of peers that it denies end at once.
+   */
+  enforcePeerPolicy(now: Now): void {
+    enforcePeerPolicy(this.#core, this.#connections, now);
+  }
+
   shutdown(now: Now): void {
     this.#pending.cancelAll();
     this.#allocate.cancelAll();
@@ -319,7 +328,7 @@ export class TurnServer implements ServerEngine {
     if (this.#pending.has(request) || this.#allocate.isUnderWay(request)) return;
     const existing = this.#allocationAskedFor(method, request);
     authenticate(this.#core, this.#pending, request, method, now, existing, (authenticated, at) => {
-      const refusal = refuseUnknownAttributes(this.#core, request.message);
+      const refusal = refuseUnknownAttributes(this.#core, request);
       const answer = refusal ?? this.#perform(method, request, authenticated, at);
       if (answer !== undefined) replyAuthenticated(this.#core, request, answer, authenticated.proof);
     });

@@ -48,7 +48,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   partialChecksum: "without a finished checksum: `ethtool --offload INTERFACE tx off` where they come from",
   noHop: "to a neighbour that the kernel doesn't know at the moment",
   tooLarge: "larger than the way out carries",
-  noHeadroom: "without room before them",
+  noHeadroom: "without room in their buffers",
+  aborted: "dropped, as the kernel refused a step half way: there should be none",
 };
 
 /** For people. */

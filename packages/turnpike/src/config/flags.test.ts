@@ -49,6 +49,7 @@ const OTHERS: readonly Row[] = [
   ["--cert", "tls.cert", ["cert.pem"], "cert.pem"],
   ["--key", "tls.key", ["key.pem"], "key.pem"],
   ["--interface", "relay.interface", ["eth0"], "eth0"],
+  ["--kernel-mode", "relay.kernel_mode", ["tcx"], "tcx"],
   ["--schemes-external", "authn.schemes_external", ["access-token"], ["access-token"]],
   ["--external-auth-cache", "external_auth_cache.enabled", ["false"], false],
   ["--external-auth-cache-expiry", "external_auth_cache.expiry", ["0.5"], 0.5],

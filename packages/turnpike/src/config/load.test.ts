@@ -28,6 +28,7 @@ describe("loadConfiguration", () => {
       coalesce_us: 0,
       realm: "turnpike",
       external_addresses: [],
+      kernel_mode: "auto",
       port_range: [49_152, 65_535],
       max_lifetime: 3600,
       channel_lifetime: 600,

@@ -28,7 +28,7 @@ const relay = z.strictObject({
       value: "WHAT",
       description:
         "how UDP is forwarded: batched (many packets a system call, on threads; Linux x64 with glibc), kernel (batched, " +
-        "and channels in the kernel by XDP; needs --interface, CAP_BPF and CAP_NET_ADMIN), portable, or auto: batched if " +
+        "and channels in the kernel by XDP or TCX; needs --interface, CAP_BPF and CAP_NET_ADMIN), portable, or auto: batched if " +
         "this machine passes its self-test",
     }),
   interface: z.string().min(1).max(15).optional().register(settings, {
@@ -37,6 +37,17 @@ const relay = z.strictObject({
     description: "with --plane kernel: the Ethernet interface that clients and peers come by",
     defaultText: "none",
   }),
+  kernel_mode: z
+    .enum(["auto", "native", "tcx", "generic"])
+    .prefault("auto")
+    .register(settings, {
+      flag: "--kernel-mode",
+      value: "MODE",
+      description:
+        "with --plane kernel: how packets reach its program: native (in the driver, by XDP), tcx (behind the driver; " +
+        "Linux 6.6 or later), generic (as tcx, but by XDP, with more copies), or auto: the first of them that the " +
+        "interface can do, on veth not native",
+    }),
   threads: z.int().min(1).max(64).optional().register(settings, {
     flag: "--threads",
     value: "N",

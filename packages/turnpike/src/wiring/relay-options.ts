@@ -28,12 +28,13 @@ export function relayOptionsOf(options: {
   readonly onEvent?: ((event: LifecycleEvent) => void) | undefined;
 }): RelayOptions {
   const { configuration, authenticator, authenticate, logger } = options;
-  const { relay, peers, turn, tls, log } = configuration;
-  if ((tls.cert === undefined) !== (tls.key === undefined)) {
-    throw new TypeError("Cannot use one of --cert and --key without the other");
-  }
+  const { relay, peers, turn, log } = configuration;
+  const certificate = certificateOf(configuration);
   if ((relay.plane === "kernel") !== (relay.interface !== undefined)) {
     throw new TypeError("Cannot use one of --plane kernel and --interface without the other");
+  }
+  if (relay.plane !== "kernel" && relay.kernel_mode !== "auto") {
+    throw new TypeError("Cannot use --kernel-mode without --plane kernel");
   }
   const [min, max] = relay.port_range;
   const { thirdPartyAuthorization } = authenticator;
@@ -43,10 +44,10 @@ export function relayOptionsOf(options: {
       plane: relay.plane,
       ...(relay.threads === undefined ? {} : { threads: relay.threads }),
       coalesceUs: relay.coalesce_us,
-      ...(relay.interface === undefined ? {} : { interface: relay.interface }),
+      ...(relay.interface === undefined ? {} : { interface: relay.interface, kernelMode: relay.kernel_mode }),
     },
     ...(relay.listen === undefined ? {} : { listen: relay.listen }),
-    ...(tls.cert === undefined || tls.key === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
+    ...(certificate === undefined ? {} : { tls: certificate }),
     realm: relay.realm,
     ...(relay.relay_addresses === undefined ? {} : { relayAddresses: relay.relay_addresses }),
     externalAddresses: relay.external_addresses,
@@ -101,6 +102,14 @@ function streamLimitsOf({ streams }: Configuration): Exclude<RelayOptions["strea
     connectTimeoutMs: streams.connect_timeout * 1000,
     halfClosedTimeoutMs: streams.half_closed_timeout * 1000,
   };
+}
+
+/** Where the certificate is. @throws TypeError if only its key is named, or only itself */
+export function certificateOf({ tls: { cert, key } }: Configuration): RelayOptions["tls"] {
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new TypeError("Cannot use one of --cert and --key without the other");
+  }
+  return cert === undefined || key === undefined ? undefined : { cert, key };
 }
 
 function natDiscoveryOf({ relay: { nat_discovery: discovery } }: Configuration): Pick<RelayOptions, "natDiscovery"> {

@@ -95,8 +95,8 @@ async function runReloadable(
       const { offersStay } = configured.reconfigure({ configuration: wanted, credentials: next.credentials });
       logger.level = wanted.log.level;
       ({ drain_timeout: drainSeconds } = wanted.relay);
-      relay.reloadCertificate();
-      return offersStay ? [] : OFFERS;
+      const listensStay = (wanted.tls.cert === undefined) === (loaded.configuration.tls.cert === undefined);
+      return [...(offersStay ? [] : OFFERS), ...(listensStay ? [] : CERTIFICATE)];
     });
   };
   const stop = { starting, drainSeconds: () => drainSeconds, world, logger, link, observation, service };
@@ -130,12 +130,16 @@ const LIVE_KEYS: readonly string[] = [
   "quota.allocations_per_second",
   "relay.max_lifetime",
   "redirect.rule",
+  "tls",
   "relay.drain_timeout",
   "log.level",
 ];
 
 /** What challenges offer follows from these: a change of it is for the next start. */
 const OFFERS = ["turn.user", "authn.schemes_turn", "turn.webhook", "turn.oauth"];
+
+/** A relay that started without a certificate has no listeners for one; one that started with it keeps it. */
+const CERTIFICATE = ["tls.cert", "tls.key"];
 
 function linkOf(options: {
   readonly portal: LinkTarget | undefined;

@@ -17,7 +17,7 @@ import type { LinkParts } from "./link.ts";
 import type { Question } from "./ask-for-answers.ts";
 import { answerQuestion, createSlowAnswers } from "./questions.ts";
 import { connectFleetLoads, type Fleet, leavingFleet, redirectOf } from "./redirect.ts";
-import { relayLimitsOf, relayOptionsOf } from "./relay-options.ts";
+import { certificateOf, relayLimitsOf, relayOptionsOf } from "./relay-options.ts";
 import type { Notice } from "./thread-authenticator.ts";
 
 /** What {@link startConfiguredRelay} goes by. */
@@ -40,7 +40,7 @@ export interface ConfiguredRelay {
   /** What is revoked here is refused from that moment on, and the allocations that live by it end. */
   readonly revocations: RevocationList;
   /**
-   * Takes users, secrets, schemes, limits and rules for peers over in place of those that were; living allocations stay.
+   * Takes users, secrets, schemes, limits, rules for peers and the certificate over in place of those that were; living allocations stay.
    * The realm, and what challenges offer, stay as they were at the start.
    *
    * @throws TypeError or RangeError if they can't be used; then nothing has changed.
@@ -147,6 +147,8 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
         );
         const limits = relayLimitsOf(configuration, { limitsFor: link?.orders.limitsFor, redirect });
         const offers = offersOf(create());
+        // The last that may be refused.
+        relay.reloadCertificate(certificateOf(configuration));
         relay.configure(limits);
         relay.replacePeers(configuration.peers);
         tell({ kind: "replaced", data: describe() });

@@ -16,6 +16,11 @@ export class ProgramBuilder {
     return `${name}.${++this.#labels}`;
   }
 
+  /** Whether something jumps to a label. */
+  isTarget(name: string): boolean {
+    return this.lines.some((line) => (line.kind === "jump" || line.kind === "goto") && line.target === name);
+  }
+
   /** 64 bits wide. */
   move(to: Register, by: Operand): void {
     this.#arithmetic("move", to, by);

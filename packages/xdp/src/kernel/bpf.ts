@@ -15,9 +15,13 @@ const COMMAND = {
 } as const;
 const MAP_TYPE = { hash: 1, array: 2, perCpuArray: 6 } as const;
 const BPF_F_MMAPABLE = 1 << 10;
-const PROGRAM_TYPE_XDP = 6;
-const ATTACH_XDP = 37;
+/** Program types and expected attach types: XDP, and SCHED_CLS with TCX_INGRESS. */
+const HOOK: Readonly<Record<"xdp" | "tcx", { readonly program: number; readonly attach: number }>> = {
+  xdp: { program: 6, attach: 37 },
+  tcx: { program: 3, attach: 46 },
+};
 const XDP_FLAGS: Readonly<Record<"generic" | "native", number>> = { generic: 1 << 1, native: 1 << 2 };
+const EINVAL = 22;
 const EEXIST = 17;
 const EBUSY = 16;
 const ENOENT = 2;
@@ -27,8 +31,14 @@ const VERIFIER_LOG_BYTES = 1 << 20;
 /** Helpers under a licence compatible with the GPL are not used: any name would do. */
 const LICENSE = new TextEncoder().encode("Apache-2.0\0");
 
-/** How packets reach the program: in the card's driver, or after the kernel made a buffer of each. */
-export type XdpMode = keyof typeof XDP_FLAGS;
+/** Where in the kernel packets reach a program: in the driver, or what stands for it; or with the kernel's own buffers. */
+export type HookName = keyof typeof HOOK;
+
+/**
+ * How packets reach the program: `native`, in the card's driver by XDP; `tcx`, after the kernel made a buffer of each;
+ * `generic`, so too, by XDP, for which many buffers must be copied.
+ */
+export type XdpMode = keyof typeof XDP_FLAGS | "tcx";
 
 /** What {@link BpfMap} is made with. Sizes in bytes. */
 export interface MapOptions {
@@ -44,7 +54,7 @@ export interface MapOptions {
 
 /** What became of a packet in {@link Program.testRun}. */
 export interface TestRun {
-  /** The program's XDP verdict. */
+  /** The program's verdict: of {@link XDP}, or {@link TCX}. */
   readonly verdict: number;
   /** The packet as the program left it. */
   readonly bytes: Uint8Array;
@@ -55,6 +65,9 @@ export interface TestRun {
 /** XDP verdicts, by <linux/bpf.h>. */
 export const XDP = { aborted: 0, drop: 1, pass: 2, transmit: 3, redirect: 4 } as const;
 
+/** TCX verdicts, by <linux/bpf.h>. */
+export const TCX = { next: -1, pass: 0, drop: 2, redirect: 7 } as const;
+
 /** The kernel's verifier refused a program. */
 export class VerifierError extends XdpError {
   override readonly name = "VerifierError";
@@ -62,7 +75,7 @@ export class VerifierError extends XdpError {
   readonly explanation: string;
 
   constructor(explanation: string, errno: number) {
-    super(`The kernel refuses the XDP program:\n${explanation}\n`, errno);
+    super(`The kernel refuses the program:\n${explanation}\n`, errno);
     this.explanation = explanation;
   }
 }
@@ -187,16 +200,24 @@ export class Program {
   readonly #system: System;
 
   /** @throws {VerifierError} if the verifier refuses it, with its words. */
-  constructor(system: System, options: { readonly name: string; readonly assembled: Assembled }) {
+  constructor(
+    system: System,
+    options: {
+      readonly name: string;
+      readonly assembled: Assembled;
+      /** Default `xdp`. */
+      readonly hook?: HookName;
+    },
+  ) {
     this.#system = system;
-    const { name, assembled } = options;
+    const { name, assembled, hook = "xdp" } = options;
     const load = (log: Uint8Array | undefined): number => {
       const attributes = new Attributes(system)
-        .u32(0, PROGRAM_TYPE_XDP)
+        .u32(0, HOOK[hook].program)
         .u32(4, assembled.code.length / 8)
         .pointer(8, assembled.code)
         .pointer(16, LICENSE)
-        .u32(68, ATTACH_XDP)
+        .u32(68, HOOK[hook].attach)
         .text(48, name);
       if (log !== undefined) attributes.u32(24, 1).u32(28, log.length).pointer(32, log);
       return attributes.call(COMMAND.programLoad);
@@ -220,8 +241,12 @@ export class Program {
     return idOf(this.#system, this.descriptor);
   }
 
-  /** Runs the program on one packet, nowhere attached. @throws {XdpError} */
-  testRun(packet: Uint8Array, repeat = 1): TestRun {
+  /**
+   * Runs the program on one packet, nowhere attached. `context` is `struct __sk_buff` for TCX: what of it may be set
+   * there. @throws {XdpError}
+   */
+  testRun(packet: Uint8Array, options: { readonly repeat?: number; readonly context?: Uint8Array } = {}): TestRun {
+    const { repeat = 1, context } = options;
     const out = new Uint8Array(new ArrayBuffer(packet.length + 256));
     const attributes = new Attributes(this.#system)
       .u32(0, this.descriptor)
@@ -230,11 +255,12 @@ export class Program {
       .pointer(16, packet)
       .pointer(24, out)
       .u32(32, repeat);
+    if (context !== undefined) attributes.u32(40, context.length).pointer(48, context);
     if (attributes.call(COMMAND.programTestRun) < 0) {
       throw new XdpError(`Cannot test-run a packet of ${packet.length} bytes`, this.#system.errno());
     }
     return {
-      verdict: attributes.read(4),
+      verdict: attributes.read(4) | 0,
       bytes: out.subarray(0, attributes.read(12)),
       durationNs: attributes.read(36),
     };
@@ -269,43 +295,40 @@ export class XdpLink {
   readonly #system: System;
 
   /**
-   * Attaches in the first of `modes` that the interface can do.
+   * Attaches in the first of `modes` that the interface can do. An interface has one XDP program, but many for TCX: a
+   * program is put behind those that are there.
    *
-   * @throws {XdpError} if none can be had, or the interface has an XDP program already.
+   * @throws {XdpError} if none can be had.
    */
   constructor(
     system: System,
     options: {
-      readonly program: Program;
+      /** One for the hook of each mode; a function is asked as each is tried. */
+      readonly program: Program | ((hook: HookName) => Program);
       readonly interface: string;
       readonly interfaceIndex: number;
       readonly modes: readonly XdpMode[];
     },
   ) {
     this.#system = system;
-    let errno = 0;
+    const { program } = options;
+    const refusals = new Map<XdpMode, number>();
     for (const mode of options.modes) {
+      const { descriptor: loaded } = typeof program === "function" ? program(hookOf(mode)) : program;
       const descriptor = new Attributes(system)
-        .u32(0, options.program.descriptor)
+        .u32(0, loaded)
         .u32(4, options.interfaceIndex)
-        .u32(8, ATTACH_XDP)
-        .u32(12, XDP_FLAGS[mode])
+        .u32(8, HOOK[hookOf(mode)].attach)
+        .u32(12, mode === "tcx" ? 0 : XDP_FLAGS[mode])
         .call(COMMAND.linkCreate);
       if (descriptor >= 0) {
         this.mode = mode;
         this.#descriptor = descriptor;
         return;
       }
-      errno = system.errno();
-      if (errno === EEXIST || errno === EBUSY) {
-        throw new XdpError(
-          `Interface ${options.interface} has an XDP program already (\`ip link show ${options.interface}\` names it): ` +
-            "take it off, or use another plane",
-          errno,
-        );
-      }
+      refusals.set(mode, system.errno());
     }
-    throw new XdpError(`Cannot attach to interface ${options.interface} (${options.modes.join(", ")} XDP)`, errno);
+    throw refusal(options.interface, refusals);
   }
 
   /** False after somebody took the program off, or the interface is gone. */
@@ -317,6 +340,27 @@ export class XdpLink {
   close(): void {
     this.#system.close(this.#descriptor);
   }
+}
+
+/** The hook whose programs a mode attaches. */
+export function hookOf(mode: XdpMode): HookName {
+  return mode === "tcx" ? "tcx" : "xdp";
+}
+
+/** Why a program is on no interface, and the way out. */
+function refusal(name: string, refusals: ReadonlyMap<XdpMode, number>): XdpError {
+  const busy = [...refusals.values()].find((errno) => errno === EEXIST || errno === EBUSY);
+  if (busy !== undefined) {
+    return new XdpError(
+      `Interface ${name} has an XDP program already (\`ip link show ${name}\` names it): ` +
+        "take it off, attach by TCX, or use another plane",
+      busy,
+    );
+  }
+  const modes = [...refusals.keys()].join(", ");
+  const wayOut = refusals.size === 1 ? ": use another mode" : "";
+  const old = refusals.get("tcx") === EINVAL ? ` (TCX needs Linux 6.6 or later${wayOut})` : "";
+  return new XdpError(`Cannot attach to interface ${name} in mode ${modes}${old}`, [...refusals.values()].at(-1) ?? 0);
 }
 
 /** What the kernel tells of a map, program or link, as far as it fits; undefined if it doesn't. */

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { BpfMap, Program, XdpLink, type XdpMode } from "../kernel/bpf.ts";
+import { BpfMap, type HookName, hookOf, Program, XdpLink, type XdpMode } from "../kernel/bpf.ts";
 import { type Link, Netlink } from "../kernel/netlink.ts";
 import { type System, XdpError } from "../kernel/system.ts";
-import { hop, OUTCOME, type Outcome, OUTCOMES, route, routeKey, state } from "../program/layout.ts";
+import { hop, OUTCOME, type Outcome, OUTCOMES, route, routeKey, scratch, state } from "../program/layout.ts";
 import { relayProgram } from "../program/relay-program.ts";
 import { ChannelTable, type ChannelCounts } from "./channel-table.ts";
 import { NextHops } from "./next-hops.ts";
@@ -14,8 +14,8 @@ export interface ChannelOffloadOptions {
   /** Interfaces whose packets are relayed in the kernel, e.g. `eth0`. */
   readonly interfaces: readonly string[];
   /**
-   * How to attach, in order of preference. Default: native, then generic; on veth interfaces generic alone, as they
-   * lose what is sent natively unless their other end has an XDP program too.
+   * How to attach, in order of preference. Default: native, else TCX, else generic; on veth interfaces not native, as
+   * they lose what is sent natively unless their other end has an XDP program too.
    */
   readonly modes?: readonly XdpMode[];
   /** Channels that the kernel's tables hold; what is beyond goes through the sockets. Default 16,384. */
@@ -68,6 +68,8 @@ export class ChannelOffload {
   readonly #options: ChannelOffloadOptions;
   readonly #netlink: Netlink;
   readonly #maps: Readonly<Record<"routes" | "states" | "hops" | "outcomes", BpfMap>>;
+  /** Of TCX programs alone. */
+  #scratch: BpfMap | undefined;
   readonly #attached: { readonly name: string; readonly link: XdpLink; readonly program: Program; lost: boolean }[] =
     [];
   readonly #hops: NextHops;
@@ -139,7 +141,7 @@ export class ChannelOffload {
       each.lost = true;
       this.#options.warn(
         { interface: each.name },
-        "The XDP program was taken off the interface: channels are relayed through the sockets; restart to use it again",
+        "The program was taken off the interface: channels are relayed through the sockets; restart to use it again",
       );
     }
     this.#warnOfPartialChecksums();
@@ -174,7 +176,7 @@ export class ChannelOffload {
       link.close();
       program.close();
     }
-    for (const map of Object.values(this.#maps)) map.close();
+    for (const map of [...Object.values(this.#maps), this.#scratch]) map?.close();
     this.#netlink.close();
   }
 
@@ -190,36 +192,53 @@ export class ChannelOffload {
 
   #attach(link: Link): void {
     const { system, modes } = this.#options;
+    const programs = new Map<HookName, Program>();
+    try {
+      const attached = new XdpLink(system, {
+        program: (hook) => {
+          const program = programs.get(hook) ?? this.#load(hook, link);
+          programs.set(hook, program);
+          return program;
+        },
+        interface: link.name,
+        interfaceIndex: link.index,
+        modes: modes ?? (link.kind === "veth" ? ["tcx", "generic"] : ["native", "tcx", "generic"]),
+      });
+      const hook = hookOf(attached.mode);
+      const program = programs.get(hook);
+      if (program === undefined) throw new TypeError(`No program of ${hook} was loaded`);
+      this.#attached.push({ name: link.name, link: attached, program, lost: false });
+      programs.delete(hook);
+    } finally {
+      for (const program of programs.values()) program.close();
+    }
+  }
+
+  #load(hook: HookName, link: Link): Program {
+    const { system } = this.#options;
     const maps = {
       routes: this.#maps.routes.descriptor,
       states: this.#maps.states.descriptor,
       hops: this.#maps.hops.descriptor,
       outcomes: this.#maps.outcomes.descriptor,
     };
-    const assembled = relayProgram({ maps, linkAddress: link.address });
-    const program = new Program(system, { name: "turnpike_relay", assembled });
-    try {
-      const attached = new XdpLink(system, {
-        program,
-        interface: link.name,
-        interfaceIndex: link.index,
-        modes: modes ?? (link.kind === "veth" ? ["generic"] : ["native", "generic"]),
-      });
-      this.#attached.push({ name: link.name, link: attached, program, lost: false });
-    } catch (error) {
-      program.close();
-      throw error;
-    }
+    const options = { maps, linkAddress: link.address };
+    if (hook === "xdp") return new Program(system, { name: PROGRAM_NAME, hook, assembled: relayProgram(options) });
+    this.#scratch ??= openScratch(system);
+    const tcx = { scratch: this.#scratch.descriptor };
+    return new Program(system, { name: PROGRAM_NAME, hook, assembled: relayProgram({ ...options, tcx }) });
   }
 
   #mapStatus(): MapStatus[] {
     const { routes, states, hops, outcomes } = this.#maps;
     const { size } = this.#table;
+    const scratches = this.#scratch === undefined ? [] : [{ map: this.#scratch, used: 1 }];
     return [
       { map: routes, used: 2 * size },
       { map: states, used: size },
       { map: hops, used: this.#hops.counts.known },
       { map: outcomes, used: OUTCOMES },
+      ...scratches,
     ].map(({ map: { name, id, entries }, used }) => ({ name, id, used, entries }));
   }
 
@@ -249,6 +268,7 @@ export class ChannelOffload {
   }
 }
 
+const PROGRAM_NAME = "turnpike_relay";
 const ENODEV = 19;
 const EINVAL = 22;
 const OUTCOME_NAMES = Object.keys(OUTCOME).filter((name): name is Outcome => name in OUTCOME);
@@ -286,6 +306,16 @@ function openMaps(system: System, maxChannels: number): Record<"routes" | "state
       entries: OUTCOMES,
     }),
   };
+}
+
+function openScratch(system: System): BpfMap {
+  return new BpfMap(system, {
+    kind: "perCpuArray",
+    name: "turn_scratch",
+    keySize: 4,
+    valueSize: scratch.size,
+    entries: 1,
+  });
 }
 
 /** CPUs that there may ever be: maps kept per CPU have a value for each. */

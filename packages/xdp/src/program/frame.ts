@@ -13,15 +13,8 @@ export const STATE: Register = "r8";
 export const UDP: Register = "r9";
 export const FRAME: Register = "r10";
 
-/** Helpers that the kernel gives programs, by <linux/bpf.h>. */
-export const HELPER = { mapLookup: 1, ktimeGetNs: 5, redirect: 23, adjustHead: 44, getLength: 188 } as const;
-
-/** `struct xdp_md`. */
-export const context = {
-  data: { offset: 0, size: 4 },
-  dataEnd: { offset: 4, size: 4 },
-  ingressInterface: { offset: 12, size: 4 },
-} as const;
+/** Helpers that the kernel gives programs of both hooks, by <linux/bpf.h>. */
+export const HELPER = { mapLookup: 1, ktimeGetNs: 5, redirect: 23 } as const;
 
 const locals: Struct<Local> = struct({
   key: routeKey.size,
@@ -31,10 +24,17 @@ const locals: Struct<Local> = struct({
   channelLength: 8,
   /** Length of the UDP datagram: first as it came, then as it leaves. */
   udpLength: 8,
-  /** The UDP checksum's sum, on its way. */
+  /** The UDP checksum as it came. */
+  checksum: 8,
+  /** Of the pseudo-header that came, folded. */
+  pseudoSum: 8,
+  /** The UDP checksum's sum, or its difference, on its way. */
   sum: 8,
-  /** Bytes of IP header that came; then how many bytes the packet's head moves. */
-  move: 8,
+  /** Bytes of IP header that came. */
+  ipHeader: 8,
+  /** Bytes by which the IP header grows, and all behind it: none, or those of one header. Two's complement. */
+  ipGrowth: 8,
+  udpGrowth: 8,
   trafficClass: 8,
   /** 1: both ends are clients of this relay; then `otherState` is the first one's. */
   hairpin: 8,
@@ -43,6 +43,10 @@ const locals: Struct<Local> = struct({
   hopDestination: 8,
   hopSource: 8,
   hopInterface: 8,
+  /** Of the packet that leaves. TCX alone. */
+  payloadLength: 8,
+  /** Where its headers are written. TCX alone. */
+  scratch: 8,
   index: 4,
   padding: 4,
 });
@@ -52,14 +56,20 @@ type Local =
   | "frameLength"
   | "channelLength"
   | "udpLength"
+  | "checksum"
+  | "pseudoSum"
   | "sum"
-  | "move"
+  | "ipHeader"
+  | "ipGrowth"
+  | "udpGrowth"
   | "trafficClass"
   | "hairpin"
   | "otherState"
   | "hopDestination"
   | "hopSource"
   | "hopInterface"
+  | "payloadLength"
+  | "scratch"
   | "index"
   | "padding";
 
@@ -76,6 +86,7 @@ export const IPV6 = 40;
 export const UDP_HEADER = 8;
 export const CHANNEL_HEADER = 4;
 export const PROTOCOL_UDP = 17;
+export const TTL = 64;
 // As a little-endian load sees them.
 export const TYPE_IPV4 = 0x0008;
 export const TYPE_IPV6 = 0xdd86;

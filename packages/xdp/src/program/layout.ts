@@ -88,6 +88,13 @@ export const hop: Struct<"destination" | "mtu" | "source" | "padding" | "interfa
   end: 4,
 });
 
+/** Memory of each CPU, where the TCX program makes the packet that leaves. */
+export const scratch: Struct<"headers" | "payload"> = struct({
+  headers: 72,
+  /** More than jumbo frames carry. */
+  payload: 9216,
+});
+
 /** What became of the UDP packets that the program saw, and the place of each count. */
 export const OUTCOME = {
   relayedToPeer: 0,
@@ -100,14 +107,16 @@ export const OUTCOME = {
   expired: 4,
   /** Went up: ChannelData whose length isn't its datagram's, or a peer's packet with the relay's own source. */
   unusual: 5,
-  /** Went up: the checksum was left to the sender's card, which a virtual interface never does. */
+  /** Went up: the checksum was left to the sender's card, which a virtual interface never does. XDP alone. */
   partialChecksum: 6,
   /** Went up: the neighbour isn't known. */
   noHop: 7,
   /** Went up: larger than the way out carries. */
   tooLarge: 8,
-  /** Went up: no room before the packet. */
+  /** Went up: no room in the packet's buffer, nor another buffer to be had. */
   noHeadroom: 9,
+  /** Dropped: the kernel refused to write what it had made room for. There is no way that it does. */
+  aborted: 10,
 } as const;
 export type Outcome = keyof typeof OUTCOME;
 export const OUTCOMES: number = Object.keys(OUTCOME).length;

@@ -3,19 +3,6 @@ import type { Register } from "../../assembler/instruction.ts";
 import { CHANNEL_HEADER, FRAME, local, ROUTE } from "../frame.ts";
 import { route } from "../layout.ts";
 
-/** Jumps if the packet's checksum was left to a card; else leaves what it sums up in `sum`. */
-export function refuseUnfinished(b: ProgramBuilder): void {
-  // An unfinished checksum is the pseudo-header's sum; one in 65,536 finished ones looks like that too.
-  b.load("r1", ROUTE, route.field.pseudoSum);
-  b.load("r2", FRAME, local("udpLength"));
-  b.add("r1", "r2");
-  foldInto(b, "r1", "r2", 3);
-  b.load("r2", FRAME, local("sum"));
-  b.jumpIf("r1", "equal", "r2", "passPartialChecksum");
-  b.xor("r2", 0xffff);
-  b.store(FRAME, local("sum"), "r2");
-}
-
 /** r2: the channel's length. The header leaves the sum twice as length, once as data. */
 export function takeHeaderOffSum(b: ProgramBuilder): void {
   b.load("r3", FRAME, local("sum"));

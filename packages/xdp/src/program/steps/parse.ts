@@ -2,10 +2,8 @@ import type { ProgramBuilder } from "../../assembler/builder.ts";
 import { part } from "../../assembler/struct.ts";
 import {
   CONTEXT,
-  context,
   ETHERNET,
   FRAME,
-  HELPER,
   IPV4,
   IPV6,
   local,
@@ -19,6 +17,7 @@ import {
   UDP,
   UDP_HEADER,
 } from "../frame.ts";
+import type { Hook } from "../hooks/hook.ts";
 import { routeKey } from "../layout.ts";
 import { foldInto } from "./checksum.ts";
 
@@ -27,15 +26,11 @@ const FRAGMENTED = 0xffbf;
 const MAPPED_PREFIX = 0xffff0000 | 0;
 
 /** r2: the packet, r3: its end, from here to the parsers. */
-export function checkLink(b: ProgramBuilder, linkAddress: Uint8Array): void {
+export function checkLink(b: ProgramBuilder, hook: Hook, linkAddress: Uint8Array): void {
   const view = new DataView(linkAddress.buffer, linkAddress.byteOffset, 6);
   b.label("checkLink");
   b.move(CONTEXT, "r1");
-  // Pointers may be subtracted, or have lengths added, by a process with CAP_PERFMON alone.
-  b.call(HELPER.getLength);
-  b.store(FRAME, local("frameLength"), "r0");
-  b.load("r2", CONTEXT, context.data);
-  b.load("r3", CONTEXT, context.dataEnd);
+  hook.openFrame(b);
   b.move("r4", "r2");
   b.add("r4", ETHERNET + IPV4 + UDP_HEADER);
   b.jumpIf("r4", "above", "r3", "pass");
@@ -89,7 +84,7 @@ export function parseIpv4(b: ProgramBuilder): void {
     b.store(FRAME, part(address, 12, 4), "r5");
   }
   b.move("r5", IPV4);
-  b.store(FRAME, local("move"), "r5");
+  b.store(FRAME, local("ipHeader"), "r5");
   b.move(UDP, "r2");
   b.add(UDP, ETHERNET + IPV4);
   b.goto("checkUdp");
@@ -127,7 +122,7 @@ export function parseIpv6(b: ProgramBuilder): void {
     }
   }
   b.move("r5", IPV6);
-  b.store(FRAME, local("move"), "r5");
+  b.store(FRAME, local("ipHeader"), "r5");
   b.move(UDP, "r2");
   b.add(UDP, ETHERNET + IPV6);
 }
@@ -144,7 +139,7 @@ export function checkUdp(b: ProgramBuilder): void {
   // Without a checksum there is nothing to go by for the new one.
   b.jumpIf("r5", "equal", 0, "pass");
   b.toBigEndian(16, "r5");
-  b.store(FRAME, local("sum"), "r5");
+  b.store(FRAME, local("checksum"), "r5");
   b.load("r5", UDP, u16(0));
   b.store(FRAME, local("key", routeKey.field.sourcePort), "r5");
   b.load("r5", UDP, u16(2));
@@ -152,4 +147,5 @@ export function checkUdp(b: ProgramBuilder): void {
   b.store(FRAME, local("key", routeKey.field.padding), 0);
   b.store(FRAME, local("channelLength"), 0);
   b.store(FRAME, local("hairpin"), 0);
+  b.store(FRAME, local("udpGrowth"), 0);
 }

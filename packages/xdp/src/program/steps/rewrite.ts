@@ -2,17 +2,15 @@ import type { ProgramBuilder } from "../../assembler/builder.ts";
 import { part } from "../../assembler/struct.ts";
 import {
   CHANNEL_HEADER,
-  CONTEXT,
-  context,
   ETHERNET,
   FRAME,
-  HELPER,
   IPV4,
   IPV6,
   local,
   PROTOCOL_UDP,
   ROUTE,
   STATE,
+  TTL,
   TYPE_IPV4,
   TYPE_IPV6,
   u16,
@@ -22,10 +20,9 @@ import {
   UDP,
   UDP_HEADER,
 } from "../frame.ts";
+import type { Hook } from "../hooks/hook.ts";
 import { route, ROUTE_FLAG, state } from "../layout.ts";
-import { finishSum, foldInto, putHeaderOnSum, takeHeaderOffSum } from "./checksum.ts";
-
-const TTL = 64;
+import { foldInto, putHeaderOnSum, takeHeaderOffSum } from "./checksum.ts";
 
 /** From a client: the ChannelData header must say the datagram's length. */
 export function takeChannelOff(b: ProgramBuilder): void {
@@ -41,9 +38,9 @@ export function takeChannelOff(b: ProgramBuilder): void {
   b.subtract("r1", CHANNEL_HEADER);
   b.store(FRAME, local("udpLength"), "r1");
   takeHeaderOffSum(b);
-  b.load("r1", FRAME, local("move"));
-  b.add("r1", CHANNEL_HEADER);
-  b.store(FRAME, local("move"), "r1");
+  b.load("r1", FRAME, local("udpGrowth"));
+  b.subtract("r1", CHANNEL_HEADER);
+  b.store(FRAME, local("udpGrowth"), "r1");
   b.load("r1", ROUTE, route.field.flags);
   b.and("r1", ROUTE_FLAG.hairpin);
   b.jumpIf("r1", "equal", 0, "findHop");
@@ -61,20 +58,15 @@ export function putChannelOn(b: ProgramBuilder): void {
   putHeaderOnSum(b);
   b.add("r1", CHANNEL_HEADER);
   b.store(FRAME, local("udpLength"), "r1");
-  b.load("r1", FRAME, local("move"));
-  b.subtract("r1", CHANNEL_HEADER);
-  b.store(FRAME, local("move"), "r1");
+  b.load("r1", FRAME, local("udpGrowth"));
+  b.add("r1", CHANNEL_HEADER);
+  b.store(FRAME, local("udpGrowth"), "r1");
 }
 
-/** The last step that can fail: behind it the packet is another one. r2: the packet, r3: its end. */
-export function resize(b: ProgramBuilder): void {
+/** The last step that can fail: behind it the packet is another one. r2: where its headers are written. */
+export function resize(b: ProgramBuilder, hook: Hook): void {
   b.label("resize");
-  b.move("r1", CONTEXT);
-  b.load("r2", FRAME, local("move"));
-  b.call(HELPER.adjustHead);
-  b.jumpIf("r0", "notEqual", 0, "passNoHeadroom");
-  b.load("r2", CONTEXT, context.data);
-  b.load("r3", CONTEXT, context.dataEnd);
+  hook.makeRoom(b);
   b.load("r1", ROUTE, route.field.flags);
   b.and("r1", ROUTE_FLAG.ipv6);
   b.jumpIf("r1", "notEqual", 0, "writeIpv6");
@@ -92,11 +84,9 @@ function writeEthernet(b: ProgramBuilder, type: number): void {
   b.store("r2", u16(12), type);
 }
 
-export function writeIpv4(b: ProgramBuilder): void {
+export function writeIpv4(b: ProgramBuilder, hook: Hook): void {
   b.label("writeIpv4");
-  b.move("r1", "r2");
-  b.add("r1", ETHERNET + IPV4 + UDP_HEADER);
-  b.jumpIf("r1", "above", "r3", "abort");
+  hook.checkRoom(b, "r2", ETHERNET + IPV4 + UDP_HEADER);
   writeEthernet(b, TYPE_IPV4);
   b.move(UDP, "r2");
   b.add(UDP, ETHERNET + IPV4);
@@ -135,11 +125,9 @@ export function writeIpv4(b: ProgramBuilder): void {
   b.goto("writeUdp");
 }
 
-export function writeIpv6(b: ProgramBuilder): void {
+export function writeIpv6(b: ProgramBuilder, hook: Hook): void {
   b.label("writeIpv6");
-  b.move("r1", "r2");
-  b.add("r1", ETHERNET + IPV6 + UDP_HEADER);
-  b.jumpIf("r1", "above", "r3", "abort");
+  hook.checkRoom(b, "r2", ETHERNET + IPV6 + UDP_HEADER);
   writeEthernet(b, TYPE_IPV6);
   b.move(UDP, "r2");
   b.add(UDP, ETHERNET + IPV6);
@@ -165,7 +153,7 @@ export function writeIpv6(b: ProgramBuilder): void {
 }
 
 /** UDP header, and the ChannelData header of what goes to a client. */
-export function writeUdp(b: ProgramBuilder): void {
+export function writeUdp(b: ProgramBuilder, hook: Hook): void {
   b.label("writeUdp");
   b.load("r1", ROUTE, route.field.sourcePort);
   b.store(UDP, u16(0), "r1");
@@ -175,15 +163,19 @@ export function writeUdp(b: ProgramBuilder): void {
   b.move("r1", "r4");
   b.toBigEndian(16, "r1");
   b.store(UDP, u16(4), "r1");
-  finishSum(b);
+  hook.loadChecksum(b);
   b.store(UDP, u16(6), "r1");
   b.load("r1", ROUTE, route.field.channel);
-  b.jumpIf("r1", "equal", 0, "count");
-  b.move("r2", UDP);
-  b.add("r2", UDP_HEADER + CHANNEL_HEADER);
-  b.jumpIf("r2", "above", "r3", "abort");
+  b.jumpIf("r1", "equal", 0, "finish");
+  hook.checkRoom(b, UDP, UDP_HEADER + CHANNEL_HEADER);
   b.store(UDP, u16(UDP_HEADER), "r1");
   b.subtract("r4", UDP_HEADER + CHANNEL_HEADER);
   b.toBigEndian(16, "r4");
   b.store(UDP, u16(UDP_HEADER + 2), "r4");
+}
+
+/** The packet is as it leaves. */
+export function finish(b: ProgramBuilder, hook: Hook): void {
+  b.label("finish");
+  hook.finish(b);
 }

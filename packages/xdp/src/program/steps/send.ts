@@ -1,20 +1,6 @@
 import type { ProgramBuilder } from "../../assembler/builder.ts";
-import { XDP } from "../../kernel/bpf.ts";
-import {
-  CHANNEL_HEADER,
-  CONTEXT,
-  context,
-  FRAME,
-  HELPER,
-  IPV4,
-  IPV6,
-  local,
-  lookUp,
-  ROUTE,
-  STATE,
-  u64,
-  UDP_HEADER,
-} from "../frame.ts";
+import { CHANNEL_HEADER, FRAME, IPV4, IPV6, local, lookUp, ROUTE, STATE, u64, UDP_HEADER } from "../frame.ts";
+import type { Hook } from "../hooks/hook.ts";
 import { hop, OUTCOME, type Outcome, route, ROUTE_FLAG, state } from "../layout.ts";
 import type { RelayMaps } from "../maps.ts";
 
@@ -34,21 +20,18 @@ export function findHop(b: ProgramBuilder, maps: RelayMaps): void {
   b.store(FRAME, local("hopInterface"), "r2");
   b.shiftRight("r1", 48);
   b.load("r2", FRAME, local("udpLength"));
-  b.load("r3", FRAME, local("move"));
-  const ipv6 = b.fresh("findHop");
-  const known = b.fresh("findHop");
+  b.move("r3", IPV4);
+  const ipv4 = b.fresh("findHop");
   b.load("r4", ROUTE, route.field.flags);
   b.and("r4", ROUTE_FLAG.ipv6);
-  b.jumpIf("r4", "notEqual", 0, ipv6);
-  b.add("r2", IPV4);
-  b.subtract("r3", IPV4);
-  b.goto(known);
-  b.label(ipv6);
-  b.add("r2", IPV6);
-  b.subtract("r3", IPV6);
-  b.label(known);
+  b.jumpIf("r4", "equal", 0, ipv4);
+  b.move("r3", IPV6);
+  b.label(ipv4);
+  b.add("r2", "r3");
   b.jumpIf("r2", "above", "r1", "passTooLarge");
-  b.store(FRAME, local("move"), "r3");
+  b.load("r4", FRAME, local("ipHeader"));
+  b.subtract("r3", "r4");
+  b.store(FRAME, local("ipGrowth"), "r3");
 }
 
 /** Payload bytes and packets, of the channel or channels. */
@@ -78,19 +61,14 @@ export function count(b: ProgramBuilder, maps: RelayMaps): void {
   countOutcome(b, maps, "relayedToClient");
 }
 
-export function send(b: ProgramBuilder): void {
+export function send(b: ProgramBuilder, hook: Hook): void {
   b.label("send");
   b.load("r1", FRAME, local("hopInterface"));
-  b.load("r2", CONTEXT, context.ingressInterface);
-  b.move("r0", XDP.transmit);
-  b.jumpIf("r1", "equal", "r2", "exit");
-  b.move("r2", 0);
-  b.call(HELPER.redirect);
-  b.label("exit");
+  hook.send(b);
   b.exit();
 }
 
-export function endings(b: ProgramBuilder, maps: RelayMaps): void {
+export function endings(b: ProgramBuilder, hook: Hook, maps: RelayMaps): void {
   for (const [label, outcome] of [
     ["passNoRoute", "noRoute"],
     ["passExpired", "expired"],
@@ -100,16 +78,18 @@ export function endings(b: ProgramBuilder, maps: RelayMaps): void {
     ["passTooLarge", "tooLarge"],
     ["passNoHeadroom", "noHeadroom"],
   ] as const) {
+    // The verifier refuses what can't be reached.
+    if (!b.isTarget(label)) continue;
     b.label(label);
     countOutcome(b, maps, outcome);
     b.goto("pass");
   }
   b.label("pass");
-  b.move("r0", XDP.pass);
+  b.move("r0", hook.verdict.pass);
   b.exit();
-  // The verifier wants an answer for a packet that is shorter than it was checked to be. There is none.
   b.label("abort");
-  b.move("r0", XDP.aborted);
+  countOutcome(b, maps, "aborted");
+  b.move("r0", hook.verdict.abort);
   b.exit();
 }
 
@@ -118,7 +98,7 @@ function countOutcome(b: ProgramBuilder, maps: RelayMaps, outcome: Outcome): voi
   b.store(FRAME, local("index"), OUTCOME[outcome]);
   lookUp(b, maps.outcomes, local("index"));
   b.jumpIf("r0", "equal", 0, missing);
-  // Of this CPU alone, and XDP programs don't interrupt each other.
+  // Of this CPU alone, and programs of one hook don't interrupt each other.
   b.load("r1", "r0", u64(0));
   b.add("r1", 1);
   b.store("r0", u64(0), "r1");
