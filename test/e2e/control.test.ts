@@ -3,16 +3,8 @@ import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { OperationContext } from "@turnpike/authn";
-import {
-  askRelay,
-  ControlError,
-  ControlSocketError,
-  followRelay,
-  prefixSubject,
-  type Relay,
-  type RelayOptions,
-  startControlSocket,
-} from "@turnpike/relay";
+import { prefixSubject, type Relay, type RelayOptions } from "@turnpike/relay";
+import { askRelay, ControlError, ControlSocketError, followRelay, startControlSocket } from "@turnpike/relay/control";
 import { afterEach, describe, expect, test } from "vitest";
 import { startChild } from "../support/child.ts";
 import { ALICE, allocated, BOB, bytes, keep, openClient, openPeer, startTestRelay } from "../support/relay.ts";

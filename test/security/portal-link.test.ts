@@ -5,7 +5,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { createServer as createTcpServer } from "node:net";
 import { MAX_FRAME_LENGTH } from "@turnpike/link";
-import { PortalLink, PortalLinkError, type PortalLinkOptions, webSocketConnector } from "@turnpike/relay";
+import { PortalLink, PortalLinkError, type PortalLinkOptions, webSocketConnector } from "@turnpike/relay/link";
 import { afterEach, describe, expect, it } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
 import { TestAuthority } from "../support/certificates.ts";

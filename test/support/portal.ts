@@ -1,15 +1,8 @@
 import { OperationContext, Penalties } from "@turnpike/authn";
 import { createTurnAuthenticator, createRevocationList, portalStamps, sharedSecrets } from "@turnpike/authn/turn";
 import { type Portal, type PortalOptions, type Role, startPortal } from "@turnpike/portal";
-import {
-  createStampSecret,
-  createSystemClock,
-  PortalLink,
-  PortalOrders,
-  type Relay,
-  type RelayOptions,
-  RelayReporter,
-} from "@turnpike/relay";
+import { createSystemClock, type Relay, type RelayOptions } from "@turnpike/relay";
+import { createStampSecret, PortalLink, PortalOrders, RelayReporter } from "@turnpike/relay/link";
 import { formatTransportAddress } from "@turnpike/stun";
 import { keep, startTestRelay } from "./relay.ts";
 

@@ -10,7 +10,7 @@ import {
 import type { ClientTransport } from "@turnpike/turn";
 import { reasonOf, TurnClientError, unlessAborted } from "./errors.ts";
 import { systemResolver, type NaptrRecord, type Resolver, type SrvRecord } from "./resolver.ts";
-import { formatUri, isSecure, type TurnUri } from "./uri.ts";
+import { defaultPort, formatUri, isSecure, type TurnUri } from "./uri.ts";
 
 /** Where and how a server may be reached. */
 export interface ServerCandidate {
@@ -82,11 +82,6 @@ export function isUnresolved(address: IpAddress): boolean {
 }
 
 const UNRESOLVED: IpAddress = parseIpAddress("0.0.0.0")!;
-
-/** The port of a URI that names none: 3478, of `turns:` and `stuns:` 5349 (RFC 7065 §3.2). */
-export function defaultPort(uri: TurnUri): number {
-  return isSecure(uri) ? 5349 : 3478;
-}
 
 /** The transport that a URI names, as Table 1 of RFC 5928 has it; DTLS and WebSocket beside it. */
 export function transportOf(uri: TurnUri): ClientTransport | undefined {

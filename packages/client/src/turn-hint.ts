@@ -13,9 +13,8 @@ import {
 } from "@turnpike/hints";
 import { allocate, pickCredentials, type CredentialOptions } from "./allocate.ts";
 import type { Allocation } from "./allocation.ts";
-import { defaultPort } from "./resolve.ts";
 import type { TlsClientOptions } from "./transports/transport.ts";
-import { formatUri, parseUri, type TurnUri } from "./uri.ts";
+import { serverOf, streamRelayOf, type TurnUri } from "./uri.ts";
 
 /** The relay of `turn:` hints: local configuration. */
 export type TurnHintOptions = CredentialOptions & {
@@ -40,7 +39,7 @@ const MAXIMUM_ADDRESSES = 4;
  * @throws UriError if `relay` is no URI; TypeError if it is not one of TURN over a stream.
  */
 export function createTurnHintHandler(options: TurnHintOptions): HintHandler {
-  const relay = readRelay(options.relay);
+  const relay = streamRelayOf(options.relay);
   const { connector } = options;
   const server = serverOf(relay);
   return {
@@ -59,26 +58,6 @@ export function createTurnHintHandler(options: TurnHintOptions): HintHandler {
       };
     },
   };
-}
-
-/** Host and port of the relay of `turn:` hints, for those who judge which way TCP takes to it. */
-export function turnHintServer(relay: string): { readonly host: string; readonly port: number } {
-  return serverOf(readRelay(relay));
-}
-
-function serverOf(relay: TurnUri): { readonly host: string; readonly port: number } {
-  return { host: relay.host, port: relay.port ?? defaultPort(relay) };
-}
-
-function readRelay(relay: string | TurnUri): TurnUri {
-  const uri = typeof relay === "string" ? parseUri(relay) : relay;
-  if (!uri.scheme.startsWith("turn")) {
-    throw new TypeError(`Cannot relay by a ${uri.scheme}: URI: expected turn: or turns:`);
-  }
-  if (uri.transport === "udp") {
-    throw new TypeError(`Cannot relay by ${formatUri(uri)}: streams need ?transport=tcp`);
-  }
-  return uri;
 }
 
 interface Connecting {

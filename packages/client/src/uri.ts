@@ -93,6 +93,33 @@ export function isSecure({ scheme }: TurnUri): boolean {
   return scheme === "turns" || scheme === "stuns";
 }
 
+/** The port of a URI that names none: 3478, of `turns:` and `stuns:` 5349 (RFC 7065 §3.2). */
+export function defaultPort(uri: TurnUri): number {
+  return isSecure(uri) ? 5349 : 3478;
+}
+
+/** The relay of `turn:` hints. @throws UriError if it is no URI; TypeError if it is not one of TURN over a stream */
+export function streamRelayOf(relay: string | TurnUri): TurnUri {
+  const uri = typeof relay === "string" ? parseUri(relay) : relay;
+  if (!uri.scheme.startsWith("turn")) {
+    throw new TypeError(`Cannot relay by a ${uri.scheme}: URI: expected turn: or turns:`);
+  }
+  if (uri.transport === "udp") {
+    throw new TypeError(`Cannot relay by ${formatUri(uri)}: streams need ?transport=tcp`);
+  }
+  return uri;
+}
+
+/** Host and port of the relay of `turn:` hints, for those who judge which way TCP takes to it. */
+export function turnHintServer(relay: string): { readonly host: string; readonly port: number } {
+  return serverOf(streamRelayOf(relay));
+}
+
+/** Host and port of a relay. */
+export function serverOf(relay: TurnUri): { readonly host: string; readonly port: number } {
+  return { host: relay.host, port: relay.port ?? defaultPort(relay) };
+}
+
 interface Host {
   readonly host: string;
   readonly ip: IpAddress | undefined;

@@ -10,6 +10,8 @@ import { createSecretFile, readSecretFile } from "./secret-file.ts";
 import { keyDigestOf } from "./tls-client.ts";
 import { endOutsideReads } from "./tls-end.ts";
 
+export { SecretFileError } from "./secret-file.ts";
+
 /** The key that a reference names, and the TLS that proves it. Printing it shows the public part only. */
 export class Identity {
   /** SHA-256 of the public key (SubjectPublicKeyInfo, DER): 32 bytes. */

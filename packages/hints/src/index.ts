@@ -1,5 +1,6 @@
 export * from "./address-policy.ts";
 export * from "./clock.ts";
+export * from "./connect-reference.ts";
 export * from "./connector.ts";
 export * from "./gate.ts";
 export * from "./handler.ts";
@@ -28,7 +29,6 @@ export * from "./listeners/spec.ts";
 export * from "./netcat.ts";
 export * from "./reference.ts";
 export * from "./render-status.ts";
-export { SecretFileError } from "./secret-file.ts";
 export * from "./socks-client.ts";
 export * from "./tls-client.ts";
 export * from "./tls-end.ts";

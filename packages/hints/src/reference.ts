@@ -1,11 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { decodeBase32, encodeBase32 } from "./base32.ts";
-import type { Connection, Connector } from "./connector.ts";
 import { printable } from "./hint-error.ts";
-import { HeldCarrier } from "./held-carrier.ts";
 import { maximumHintCount, maximumHintLength } from "./hint.ts";
-import type { HintStatus } from "./status.ts";
-import { startTls } from "./tls-client.ts";
 
 /**
  * Says how to reach a peer and how to recognise it:
@@ -103,37 +99,6 @@ export function parseReference(text: string): Reference {
 /** True if two references mean the same peer and realm, whatever hints they carry. */
 export function sameIdentity(left: Reference, right: Reference): boolean {
   return left.realm === right.realm && timingSafeEqual(left.keyDigest, right.keyDigest);
-}
-
-/**
- * Connects to the peer that a reference names: over whichever of its hints carries TLS 1.3 with the reference's key first.
- * Whoever answers with another key gets not one byte of application data.
- *
- * @throws ConnectError
- */
-export function connectReference(
-  connector: Connector,
-  reference: Reference,
-  options: {
-    readonly signal?: AbortSignal;
-    readonly onStatus?: (statuses: readonly HintStatus[]) => void;
-    readonly moreHints?: AsyncIterable<readonly string[]>;
-  } = {},
-): Promise<Connection> {
-  const { keyDigest } = reference;
-  return connector.connect({
-    ...options,
-    hints: reference.hints,
-    identity: { kind: "reference", keyDigest },
-    halfClose: true,
-    prove: (stream, { signal }) =>
-      startTls(new HeldCarrier(stream), {
-        identity: { kind: "pin", keyDigest },
-        serverName: referenceServerName,
-        minVersion: "TLSv1.3",
-        signal,
-      }),
-  });
 }
 
 /** Percent-encodes everything but RFC 3986's unreserved characters and those of `keep`. */

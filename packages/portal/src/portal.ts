@@ -16,6 +16,8 @@ import { claimOnce, createSignInCode } from "./store/settings.ts";
 import { openStore } from "./store/store.ts";
 
 const DEFAULT_LISTEN = "127.0.0.1:8080";
+const DEFAULT_AUDIT_DAYS = 365;
+const MAX_AUDIT_DAYS = 36_500;
 const MINT_ATTEMPTS = 100;
 const MINT_PAUSE_MS = 20;
 
@@ -29,6 +31,10 @@ const MINT_PAUSE_MS = 20;
  */
 export async function startPortal(options: PortalOptions): Promise<Portal> {
   const { logger = silentLogger, clock = systemClock } = options;
+  const { auditDays = DEFAULT_AUDIT_DAYS } = options;
+  if (!(auditDays >= 0 && auditDays <= MAX_AUDIT_DAYS)) {
+    throw new RangeError(`Cannot keep the audit log for ${auditDays} days: 0 (for ever) to ${MAX_AUDIT_DAYS} can be`);
+  }
   const listen = parseListen(options.listen ?? DEFAULT_LISTEN);
   const publicUrl = options.publicUrl === undefined ? undefined : parsePublicUrl(options.publicUrl);
   const ctx = OperationContext.internal("portal-start", { logger });
@@ -55,7 +61,7 @@ export async function startPortal(options: PortalOptions): Promise<Portal> {
     endpoint.attach(app.server);
     await services.tail.start();
     await app.listen(listen);
-    return await run({ ctx, services, app, routes, endpoint, publicUrl, life });
+    return await run({ ctx, services, app, routes, endpoint, publicUrl, life, auditDays });
   } catch (error) {
     await fleet.close();
     await store.close();
@@ -92,6 +98,7 @@ async function run(parts: {
   readonly endpoint: RelayEndpoint;
   readonly publicUrl: URL | undefined;
   readonly life: { isServing: boolean };
+  readonly auditDays: number;
 }): Promise<Portal> {
   const { ctx, services, app, routes, endpoint, life } = parts;
   const { store, users, tokens, relays, relayTokens } = services;
@@ -106,7 +113,7 @@ async function run(parts: {
     }
     return `${url}/sign-in#${await createSignInCode(asking, store, userId)}`;
   };
-  const stopTimers = startTimers(services);
+  const stopTimers = startTimers(services, { auditDays: parts.auditDays });
   services.telemetry.observe({
     linkedRelays: () => services.registry.ids.length,
     eventStreams: () => services.streams.open,

@@ -14,7 +14,6 @@ import { type Administration, createAdministration } from "./control/administrat
 import type { EventLoopReactor } from "./event-loop-reactor.ts";
 import { KernelChannels } from "./kernel/kernel-channels.ts";
 import type { Libc } from "./libc/libc.ts";
-import { openOffload } from "./kernel/open-offload.ts";
 import { openListeners, tryRelayAddresses } from "./listeners.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
@@ -77,7 +76,11 @@ export async function startBatchedRelay(options: BatchedRelayOptions): Promise<B
   const administration = createAdministration({ options, clock, logger });
   let offload: ChannelOffload | undefined;
   try {
-    offload = options.kernel && openOffload(options.kernel, logger);
+    if (options.kernel !== undefined) {
+      // The kernel's programs are many modules, which only this plane needs.
+      const { openOffload } = await import("./kernel/open-offload.ts");
+      offload = openOffload(options.kernel, logger);
+    }
     await tryRelayAddresses(sockets, relayAddresses);
     const hasCertificate = certificate !== undefined || options.identity !== undefined;
     const listening = await openListeners({ plane: sockets, ports, hasCertificate, specs, machine, logger });

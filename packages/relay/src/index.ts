@@ -1,4 +1,3 @@
-export * from "./link/index.ts";
 export { AdmissionControl, type AdmissionSettings } from "./admission/admission-control.ts";
 export type { AdmissionContext, LimitsFor, UserLimits } from "./admission/user-limits.ts";
 export type { AdmissionStore, Quota, Reservation, Reserved } from "./admission/admission-store.ts";
@@ -16,13 +15,6 @@ export {
   redirectToLeastLoaded,
 } from "./admission/redirect.ts";
 export type { AdministrationStats, BanRequest, RelayLimits } from "./control/administration.ts";
-export { askRelay, ControlError, type ControlRequest, followRelay } from "./control/control-client.ts";
-export {
-  type ControlSocket,
-  ControlSocketError,
-  type ControlSocketOptions,
-  startControlSocket,
-} from "./control/control-socket.ts";
 export { type GuessCounters, prefixSubject, type StandingBan } from "./defence/guess-defence.ts";
 export type { EventCounters, EventHandlers } from "./events/event-hub.ts";
 export type { EventLogSettings } from "./events/event-log.ts";

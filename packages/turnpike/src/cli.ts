@@ -1,22 +1,12 @@
-import { Command, CommanderError } from "commander";
-import { addBenchCommand } from "./commands/bench.ts";
-import { addCheckCommand } from "./commands/check.ts";
-import { addConfigCommand } from "./commands/config.ts";
-import { addConnectCommand } from "./commands/connect.ts";
-import { addCredentialsCommand } from "./commands/credentials.ts";
-import { addCtlCommand } from "./commands/ctl.ts";
-import { addListenCommand } from "./commands/listen.ts";
-import { addPortalCommand } from "./commands/portal.ts";
-import { addRelayCommand } from "./commands/relay.ts";
-import { addServeCommand } from "./commands/serve.ts";
-import { addXdpCommand } from "./commands/xdp.ts";
+import { Command, CommanderError, Help } from "commander";
+import { COMMANDS } from "./commands.ts";
 import { CommandError } from "./errors.ts";
 import { usesColors, type World } from "./world.ts";
 
 /** Runs the command. @returns the exit code: 0 fine, 1 failed, 2 wrong use or configuration. */
 export async function run(args: readonly string[], world: World): Promise<0 | 1 | 2> {
   try {
-    await createProgram(world).parseAsync([...args], { from: "user" });
+    await createProgram(world).parseAsync(spelledOut(args), { from: "user" });
     return 0;
   } catch (error) {
     // Commander has written its message, or the help that was asked for.
@@ -30,7 +20,7 @@ export async function run(args: readonly string[], world: World): Promise<0 | 1 
   }
 }
 
-/** The commands with their flags. */
+/** The commands; each gets its flags when it is run. For `parseAsync` alone. */
 export function createProgram(world: World): Command {
   const program = new Command("turnpike")
     .description("An authenticated TURN relay network")
@@ -46,18 +36,22 @@ export function createProgram(world: World): Command {
       outputError: (message, write) => write(message.replace(/^error: /, "turnpike: ")),
     });
   program.addHelpText("after", FIRST_STEPS);
-  addServeCommand(program, world);
-  addRelayCommand(program, world);
-  addPortalCommand(program, world);
-  addCredentialsCommand(program, world);
-  addCtlCommand(program, world);
-  addXdpCommand(program, world);
-  addCheckCommand(program, world);
-  addBenchCommand(program, world);
-  addConnectCommand(program, world);
-  addListenCommand(program, world);
-  addConfigCommand(program, world);
-  return program;
+  const parts = new Map(
+    COMMANDS.map((entry) => [program.command(entry.name).description(entry.description), entry] as const),
+  );
+  // Whoever asks for one command waits for the modules of no other.
+  program.hook("preSubcommand", async (_, command) => {
+    const entry = parts.get(command);
+    if (entry !== undefined) (await entry.load())(command, world);
+  });
+  // Set after the commands are made, which would take it over for theirs.
+  const help = new Help();
+  return program.configureHelp({
+    subcommandTerm(command) {
+      const entry = parts.get(command);
+      return entry === undefined ? help.subcommandTerm(command) : `${entry.name} ${entry.takes}`.trimEnd();
+    },
+  });
 }
 
 const FIRST_STEPS = `
@@ -69,6 +63,14 @@ First steps:
   turnpike config import-coturn turnserver.conf   move from coturn
 
 Exit codes: 0 fine, 1 failed, 2 wrong use or configuration. Each command has --help.`;
+
+/** `help relay` as `relay --help`: the flags of a command are there once it is run. */
+function spelledOut([first, second, ...others]: readonly string[]): string[] {
+  const isKnown = first === "help" && COMMANDS.some(({ name }) => name === second);
+  return isKnown && second !== undefined
+    ? [second, "--help"]
+    : [first, second, ...others].filter((word) => word !== undefined);
+}
 
 function prefixed(message: string): string {
   return message.replaceAll(/^/gm, "turnpike: ");

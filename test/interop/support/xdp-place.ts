@@ -2,7 +2,8 @@ import { execFileSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { askRelay, type RelayStats } from "@turnpike/relay";
+import type { RelayStats } from "@turnpike/relay";
+import { askRelay } from "@turnpike/relay/control";
 import { expect } from "vitest";
 import { namespaces, type Path } from "../../../bench/relay/places.ts";
 import { type Child, runChild, startChild } from "../../support/child.ts";
@@ -92,6 +93,31 @@ export class XdpPlace {
     await peer.stop();
     const totals = [...output.matchAll(/start_mclient: tot_send_msgs=(\d+), tot_recv_msgs=(\d+)/g)].at(-1);
     return { sent: Number(totals?.[1] ?? 0), received: Number(totals?.[2] ?? 0) };
+  }
+
+  /**
+   * What tshark finds in the datagrams that the relay sends during `work`: how many have right checksums, and how many
+   * wrong ones. On a busy machine it doesn't get all of them. `folder` is for its file.
+   */
+  async checksumsWhile(
+    folder: string,
+    work: () => Promise<unknown>,
+  ): Promise<{ readonly good: number; readonly bad: number }> {
+    const capture = join(folder, "capture.pcapng");
+    const link = this.run("relay", "cat", "/sys/class/net/veth0/address").trim();
+    const filter = ["-f", `udp and ether src ${link}`];
+    const tshark = this.start("generator", "tshark", "-q", "-i", "veth0", ...filter, "-w", capture);
+    await tshark.waitFor((child) => child.output().includes("Capturing"), 20_000);
+    await work();
+    tshark.signal("SIGINT");
+    await tshark.ended;
+    const check = ["-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
+    const count = (which: string): number =>
+      this.run("generator", "tshark", "-r", capture, ...check, "-Y", which).split("\n").length - 1;
+    return {
+      good: count(`udp.checksum.status == "Good" && (ipv6 || ip.checksum.status == "Good")`),
+      bad: count(`udp.checksum.status == "Bad" || ip.checksum.status == "Bad"`),
+    };
   }
 
   async close(): Promise<void> {
@@ -189,11 +215,20 @@ export class Stream {
     this.#child = child;
   }
 
-  /** Starts it and waits until packets come back. */
-  static async start(place: XdpPlace, ...words: readonly string[]): Promise<Stream> {
+  /** Starts it and waits until packets come back. `relay`, `own`: addresses, if not the namespaces'. */
+  static async start(
+    place: XdpPlace,
+    options: {
+      readonly relay?: string;
+      readonly own?: string;
+      readonly size?: number;
+      readonly buffers?: "pieces";
+    } = {},
+  ): Promise<Stream> {
     const script = fileURLToPath(new URL("xdp-stream-process.ts", import.meta.url));
-    const { relay, generator } = place.path;
-    const child = place.start("generator", ...NODE, script, relay.ip, String(RELAY_PORT), generator.ip, ...words);
+    const { relay = place.path.relay.ip, own = place.path.generator.ip, size = 172, buffers = "whole" } = options;
+    const words = [relay, String(RELAY_PORT), own, String(size), buffers];
+    const child = place.start("generator", ...NODE, script, ...words);
     const stream = new Stream(child);
     await child.waitFor(() => stream.counts().received > 0, START_MS);
     return stream;
@@ -203,6 +238,11 @@ export class Stream {
   counts(): { readonly sent: number; readonly reached: number; readonly received: number } {
     const lines = this.#child.stdout().split("\n").slice(0, -1);
     return JSON.parse(lines.at(-1) ?? `{"sent":0,"reached":0,"received":0}`);
+  }
+
+  /** Has the client's packets carry a VLAN tag from then on. */
+  tag(): void {
+    this.#child.signal("SIGUSR1");
   }
 
   /** Waits until `more` packets have come back since this call. */

@@ -1,6 +1,7 @@
-// One flow through a relay: `xdp-stream-process.ts SERVER PORT OWN_IP [SIZE [pieces]]`. Sends a packet every five milliseconds by a
+// One flow through a relay: `xdp-stream-process.ts SERVER PORT OWN_IP [SIZE [BUFFERS]]`. Sends a packet every five milliseconds by a
 // channel to a peer of its own, which sends it back. Tells ten times a second, by a line of JSON, how many were sent, have
 // reached the peer, and came back whole. `pieces`: the kernel keeps headers and payload of what is sent in different places.
+// From SIGUSR1 on, it sends the client's packets with a VLAN tag.
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
@@ -15,8 +16,10 @@ import {
   transportAddress,
   xorPeerAddress,
 } from "@turnpike/stun";
+import { loadSystem, Netlink } from "@turnpike/xdp";
 import { SeededRandom } from "../../sim/support/random.ts";
 import { outcomeOf, StunClient, stunOf } from "../../sim/support/stun-client.ts";
+import { frameOf } from "./frames.ts";
 
 const [server = "", port = "3478", own = "", size = "172", buffers = ""] = process.argv.slice(2);
 const CHANNEL = 0x4001;
@@ -57,9 +60,11 @@ const wanted = [
 const outcome = outcomeOf(await ask(() => stun.signed("channelBind", wanted)));
 if (outcome !== "success") throw new Error(`The relay refused a channel: ${outcome}`);
 
+let send = (): void => client.send(packet, Number(port), server, () => {});
+process.once("SIGUSR1", () => (send = taggedSender()));
 setInterval(() => {
   counts.sent++;
-  client.send(packet, Number(port), server, () => {});
+  send();
 }, INTERVAL_MS);
 setInterval(() => console.log(JSON.stringify(counts)), 100);
 
@@ -73,6 +78,32 @@ function sendInPieces(): void {
     (fd) => libc.setsockopt(Number(fd), SOL_UDP, UDP_SEGMENT, libc.addressOf(segment), segment.length) === 0,
   );
   if (set.length !== 2) throw new Error(`${set.length} sockets send in pieces`);
+}
+
+/** Sends the client's packets as frames of VLAN 7, past its socket. */
+function taggedSender(): () => void {
+  const [AF_PACKET, SOCK_RAW] = [17, 3];
+  const system = loadSystem();
+  const netlink = new Netlink(system);
+  const link = netlink.link("veth0");
+  const [source, destination] = [transportAddress(own, client.address().port), transportAddress(server, Number(port))];
+  const relay = link && netlink.neighbour(link.index, Uint8Array.from(server.split("."), Number));
+  if (link === undefined || relay === undefined) throw new Error("The relay's link address is not known");
+  const frame = frameOf(
+    { source, destination, payload: packet, trafficClass: 0 },
+    { linkDestination: relay, linkSource: link.address },
+  );
+  const tagged = Uint8Array.of(...frame.subarray(0, 12), 0x81, 0, 0, 7, ...frame.subarray(12));
+  // `struct sockaddr_ll`: family, protocol, interface.
+  const address = new Uint8Array(20);
+  const view = new DataView(address.buffer);
+  view.setUint16(0, AF_PACKET, true);
+  view.setInt32(4, link.index, true);
+  const raw = system.socket(AF_PACKET, SOCK_RAW, 0);
+  if (raw < 0 || system.bind(raw, address) < 0) throw new Error(`Cannot send frames: error ${system.errno()}`);
+  return () => {
+    if (system.send(raw, tagged) < 0) throw new Error(`Cannot send a frame: error ${system.errno()}`);
+  };
 }
 
 async function ask(request: () => Uint8Array): Promise<StunMessage> {

@@ -37,6 +37,33 @@ export async function listAudit(
   }));
 }
 
+/** How many of the oldest entries are looked at in one statement. */
+const BATCH = 1_000;
+/** How many statements a call of {@link trimAudit} makes. */
+const MAX_BATCHES = 20;
+
+/**
+ * Removes the oldest entries that are older than that, at most 20,000 in a call; tells how many. An entry that a clock
+ * ahead of its time wrote stays until it is old.
+ */
+export async function trimAudit(ctx: OperationContext, store: Store, olderThanMs: number): Promise<number> {
+  const limit = store.clock.unixMs() - olderThanMs;
+  let removed = 0;
+  for (let batch = 0; batch < MAX_BATCHES; batch++) {
+    const { numDeletedRows } = await store.note(ctx, (db) =>
+      db
+        .deleteFrom("audit")
+        // By their numbers, which stand in an index: whether an entry is old enough is asked of these alone.
+        .where("seq", "in", db.selectFrom("audit").select("seq").orderBy("seq").limit(BATCH))
+        .where("at", "<", limit)
+        .executeTakeFirst(),
+    );
+    removed += Number(numDeletedRows);
+    if (numDeletedRows < BATCH) break;
+  }
+  return removed;
+}
+
 function detailsOf(text: string): Readonly<Record<string, unknown>> {
   const value: unknown = JSON.parse(text);
   return typeof value === "object" && value !== null ? { ...value } : {};

@@ -1,6 +1,7 @@
 import { normalizeUser } from "@turnpike/authn/turn";
-import { formatTransportAddress, parseTransportAddress, type TransportAddress } from "@turnpike/stun";
+import type { TransportAddress } from "@turnpike/stun";
 import { addressRange, type ClientTransport, rangeContains } from "@turnpike/turn";
+import { parseRedirectServer } from "./redirect-server.ts";
 
 /** Who wants to allocate, and how full the relay is. */
 export interface RedirectQuestion {
@@ -118,12 +119,13 @@ export function redirectionFor(policy: RedirectPolicy, question: RedirectQuestio
 }
 
 function addressOf(target: RedirectTarget, family: 4 | 6): TransportAddress | undefined {
-  return target.servers.map(parseServer).find((server) => server.family === family);
+  return target.servers.map(parseRedirectServer).find((server) => server.family === family);
 }
 
 /** One server after the other of a client's address family. */
 function inTurn({ servers, domain }: RedirectTarget): (family: 4 | 6) => RedirectTarget {
-  const ofFamily = (family: 4 | 6): string[] => servers.filter((server) => parseServer(server).family === family);
+  const ofFamily = (family: 4 | 6): string[] =>
+    servers.filter((server) => parseRedirectServer(server).family === family);
   const queues = { 4: ofFamily(4), 6: ofFamily(6) };
   return (family) => {
     const queue = queues[family];
@@ -135,14 +137,5 @@ function inTurn({ servers, domain }: RedirectTarget): (family: 4 | 6) => Redirec
 
 function checkTarget(target: RedirectTarget): void {
   if (target.servers.length === 0) throw new TypeError("Cannot redirect: no server is named");
-  for (const server of target.servers) parseServer(server);
-}
-
-function parseServer(text: string): TransportAddress {
-  const address = parseTransportAddress(text);
-  if (address === undefined || address.port === 0) {
-    const example = formatTransportAddress({ family: 4, w0: 0, w1: 0, w2: 0xffff, w3: 0xc0000201 | 0, port: 3478 });
-    throw new TypeError(`Cannot redirect to ${JSON.stringify(text)}: expected ADDRESS:PORT, such as ${example}`);
-  }
-  return address;
+  for (const server of target.servers) parseRedirectServer(server);
 }

@@ -1,6 +1,6 @@
 import { randomInt, randomUUID } from "node:crypto";
-import { type BanSubject, OperationContext, printable } from "@turnpike/authn";
-import type { PenaltySettings } from "@turnpike/authn/penalties";
+import { OperationContext, printable } from "@turnpike/authn/core";
+import type { BanSubject, PenaltySettings } from "@turnpike/authn/penalties";
 import { normalizeUser } from "@turnpike/authn/turn";
 import {
   type AllocationDescription,

@@ -1,4 +1,4 @@
-import { printable } from "@turnpike/authn";
+import { printable } from "@turnpike/authn/core";
 import { formatIpAddress, formatTransportAddress, type TransportAddress } from "@turnpike/stun";
 import type { AllocationContext, FiveTuple } from "@turnpike/turn";
 import type { RelayEvent } from "./relay-event.ts";

@@ -9,4 +9,11 @@ export {
 export { type MetricDefinition, type MetricsChapter, metricsReference } from "./metric-table.ts";
 export { RelayMetrics, type RelayMetricsOptions } from "./relay-metrics.ts";
 export { traceOrders } from "./trace-orders.ts";
-export { otlpFromEnvironment, startTelemetry, type Telemetry, type TelemetryOptions } from "./telemetry.ts";
+export {
+  otlpFromEnvironment,
+  type ScrapedOptions,
+  startTelemetry,
+  startWhenScraped,
+  type Telemetry,
+  type TelemetryOptions,
+} from "./telemetry.ts";

@@ -5,7 +5,8 @@ import { EVENT_REASONS, EVENT_TYPES, type MetricDefinition, type MetricKey, METR
 
 /** What {@link RelayMetrics} needs. */
 export interface RelayMetricsOptions {
-  readonly meter: Meter;
+  /** Default: {@link RelayMetrics.register} tells later. */
+  readonly meter?: Meter | undefined;
   /** Figures since the start. Read when somebody asks, at most once a second. */
   readonly stats: () => RelayStats;
   readonly monotonicMs: () => number;
@@ -23,7 +24,11 @@ export class RelayMetrics {
 
   constructor(options: RelayMetricsOptions) {
     this.#options = options;
-    const { meter } = options;
+    if (options.meter !== undefined) this.register(options.meter);
+  }
+
+  /** Makes the instruments. What happened before is counted as well. */
+  register(meter: Meter): void {
     const make = ({ name, kind, unit, description }: MetricDefinition): Observable =>
       kind === "counter"
         ? meter.createObservableCounter(name, { unit, description })

@@ -1,14 +1,6 @@
 import type { Meter, Tracer } from "@opentelemetry/api";
-import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
-import { detectResources, envDetector, type Resource, resourceFromAttributes } from "@opentelemetry/resources";
-import {
-  type IMetricReader,
-  MeterProvider,
-  PeriodicExportingMetricReader,
-  type PushMetricExporter,
-} from "@opentelemetry/sdk-metrics";
-import { BasicTracerProvider, BatchSpanProcessor, type SpanExporter } from "@opentelemetry/sdk-trace-base";
-import { discoverMachine, type DiscoveryOptions } from "./metadata.ts";
+import type { DiscoveryOptions } from "./metadata.ts";
+import { openScrapeListener, type Scrape } from "./scrape-listener.ts";
 
 /** What {@link startTelemetry} takes. */
 export interface TelemetryOptions {
@@ -36,8 +28,6 @@ export interface Telemetry {
   stop(): Promise<void>;
 }
 
-const EXPORT_TIMEOUT_MS = 5_000;
-
 /**
  * Where OTLP goes by the environment: `OTLP_GRPC_ENDPOINT` of the original relay, then OpenTelemetry's
  * `OTEL_EXPORTER_OTLP_ENDPOINT` with `OTEL_EXPORTER_OTLP_PROTOCOL`.
@@ -63,77 +53,41 @@ export function otlpFromEnvironment(
  * @throws Error if the Prometheus listener can't be opened, or discovery was asked for and nobody answers
  */
 export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
-  const { otlp, prometheus, version, exportMs = 10_000 } = options;
-  const machine = options.discovery === undefined ? {} : await discoverMachine(options.discovery);
-  const resource: Resource = resourceFromAttributes({
-    "service.name": options.serviceName ?? "relay",
-    "service.namespace": "turnpike",
-    "service.version": version,
-    ...(machine.instanceId === undefined ? {} : { "service.instance.id": machine.instanceId }),
-  }).merge(detectResources({ detectors: [envDetector] }));
-  const readers: IMetricReader[] = [];
-  if (prometheus !== undefined) readers.push(await openPrometheus(prometheus));
-  const exporters = otlp === undefined ? undefined : await openOtlp(otlp);
-  if (exporters !== undefined) {
-    const exportTimeoutMillis = Math.min(EXPORT_TIMEOUT_MS, exportMs);
-    const exporter = exporters.metrics;
-    readers.push(new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: exportMs, exportTimeoutMillis }));
-  }
-  const meters = new MeterProvider({ resource, readers });
-  const spanProcessors = exporters === undefined ? [] : [new BatchSpanProcessor(exporters.traces)];
-  const tracers = new BasicTracerProvider({ resource, spanProcessors });
+  // OpenTelemetry is some 400 modules: loaded only by who has somewhere to send to.
+  const { startOpenTelemetry } = await import("./open-telemetry.ts");
+  return startOpenTelemetry(options);
+}
+
+/** What {@link startWhenScraped} takes. */
+export interface ScrapedOptions extends Pick<TelemetryOptions, "version" | "serviceName"> {
+  readonly prometheus: NonNullable<TelemetryOptions["prometheus"]>;
+  /** Called before the first answer. What happened until then must have been counted elsewhere. */
+  readonly onStart: (meter: Meter) => void;
+}
+
+/**
+ * Opens the listener for Prometheus, and loads OpenTelemetry when somebody scrapes for the first time: a start is
+ * quicker for it, and whoever isn't scraped spends no memory on it.
+ *
+ * @throws Error if the listener can't be opened
+ */
+export async function startWhenScraped(options: ScrapedOptions): Promise<Pick<Telemetry, "stop">> {
+  const { prometheus, onStart, ...others } = options;
+  let starting: Promise<{ readonly scrape: Scrape; readonly stop: () => Promise<void> }> | undefined;
+  const start = async (): Promise<Awaited<NonNullable<typeof starting>>> => {
+    const { startForScrapes } = await import("./open-telemetry.ts");
+    const { telemetry, scrape } = startForScrapes(others);
+    onStart(telemetry.meter);
+    return { scrape, stop: () => telemetry.stop() };
+  };
+  const listener = await openScrapeListener({
+    ...prometheus,
+    scrape: async (request, response) => (await (starting ??= start())).scrape(request, response),
+  });
   return {
-    meter: meters.getMeter("turnpike", version),
-    tracer: tracers.getTracer("turnpike", version),
-    resource: resource.attributes,
     async stop() {
-      // A collector that is away must not hold up the end.
-      await Promise.allSettled([meters.shutdown({ timeoutMillis: EXPORT_TIMEOUT_MS }), tracers.shutdown()]);
+      await listener.stop();
+      await (await starting)?.stop();
     },
   };
-}
-
-/** Loaded only where it is used: a start is quicker without. */
-async function openOtlp({ url, protocol }: NonNullable<TelemetryOptions["otlp"]>): Promise<{
-  readonly metrics: PushMetricExporter;
-  readonly traces: SpanExporter;
-}> {
-  if (protocol === "grpc") {
-    const [metrics, traces] = await Promise.all([
-      import("@opentelemetry/exporter-metrics-otlp-grpc"),
-      import("@opentelemetry/exporter-trace-otlp-grpc"),
-    ]);
-    return { metrics: new metrics.OTLPMetricExporter({ url }), traces: new traces.OTLPTraceExporter({ url }) };
-  }
-  const [metrics, traces] = await Promise.all([
-    import("@opentelemetry/exporter-metrics-otlp-proto"),
-    import("@opentelemetry/exporter-trace-otlp-proto"),
-  ]);
-  return {
-    metrics: new metrics.OTLPMetricExporter({ url: pathOf(url, "metrics") }),
-    traces: new traces.OTLPTraceExporter({ url: pathOf(url, "traces") }),
-  };
-}
-
-async function openPrometheus({
-  host,
-  port,
-}: {
-  readonly host: string;
-  readonly port: number;
-}): Promise<PrometheusExporter> {
-  const exporter = new PrometheusExporter({
-    host,
-    port,
-    endpoint: "/metrics",
-    preventServerStart: true,
-    withoutScopeInfo: true,
-  });
-  await exporter.startServer();
-  return exporter;
-}
-
-/** What OpenTelemetry puts behind an endpoint for OTLP over HTTP. */
-function pathOf(url: string, signal: "metrics" | "traces"): string {
-  return `${url.replace(/\/+$/, "")}/v1/${signal}`;
 }

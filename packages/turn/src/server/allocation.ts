@@ -129,6 +129,8 @@ export class Allocation {
   readonly admissionQuestionId: number | undefined;
   /** One, or two of different families. */
   relays: readonly RelayLeg[];
+  /** The NONCE of `client` that was found to be this relay's last: it needn't be computed again for each request. */
+  nonce: Uint8Array | undefined = undefined;
   /** What the success answer said beside the addresses: kept for retransmissions. */
   readonly reservationToken: Uint8Array | undefined;
   readonly addressError: { readonly family: 4 | 6; readonly code: number } | undefined;
@@ -182,7 +184,9 @@ export class Allocation {
 
   /** When the first relay socket expires. */
   get expiresAtMs(): number {
-    return Math.min(...this.relays.map((relay) => relay.expiresAtMs));
+    let first = Infinity;
+    for (const { expiresAtMs } of this.relays) if (expiresAtMs < first) first = expiresAtMs;
+    return first;
   }
 
   /** The relay socket of a family, or undefined. */

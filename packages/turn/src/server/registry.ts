@@ -149,6 +149,7 @@ export class Registry {
     if (allocation.next === undefined) return;
     this.#removeClient(allocation.client);
     allocation.client = allocation.next;
+    allocation.nonce = undefined;
     allocation.next = undefined;
   }
 

@@ -13,11 +13,8 @@ import { addClientFlags, credentialsOf, number, trustOf, untilStopped, type Clie
 
 type BenchFlags = ClientFlags & Pick<BenchOptions, "flows" | "size" | "rate" | "seconds" | "transport" | "allocate">;
 
-/** Adds `turnpike bench`. */
-export function addBenchCommand(program: Command, world: World): void {
-  const command = program
-    .command("bench")
-    .description("put a TURN server under load and report loss, round trips and a histogram");
+/** Gives `turnpike bench` its flags and what it does. */
+export function defineBenchCommand(command: Command, world: World): void {
   addClientFlags(command)
     .addOption(new Option("--flows <N>", "pairs of allocations that send to each other").argParser(number).default(1))
     .addOption(new Option("--size <BYTES>", "payload of a datagram").argParser(number).default(160))

@@ -15,13 +15,8 @@ import { isReference } from "../wiring/reveal.ts";
 import { usesColors, type World } from "../world.ts";
 import { addClientFlags, credentialsOf, number, trustOf, untilStopped, type ClientFlags } from "./client-options.ts";
 
-/** Adds `turnpike check`. */
-export function addCheckCommand(program: Command, world: World): void {
-  const check = program
-    .command("check")
-    .description(
-      "try STUN and TURN servers the way a client does, transport by transport; exit code 0 only if all pass",
-    );
+/** Gives `turnpike check` its flags and what it does. */
+export function defineCheckCommand(check: Command, world: World): void {
   addClientFlags(check, { references: true })
     .option("--peer <ADDRESS:PORT>", "UDP peer that sends back what it gets (default: a second allocation)", peer)
     .addOption(new Option("--timeout <SECONDS>", "how long a step may take").argParser(seconds).default(15))

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { concernsOf } from "../config/concerns.ts";
 import { readCredentials } from "../config/credentials.ts";
 import { readExternalAuth } from "../config/external-auth-files.ts";
+import { readSignatureKeys } from "../config/signature-keys.ts";
 import { CONFIG_VARIABLE, loadConfiguration } from "../config/load.ts";
 import { formatEffective } from "../config/print.ts";
 import { importCoturn } from "../coturn/import-coturn.ts";
@@ -16,10 +17,8 @@ import {
 } from "../options.ts";
 import type { World } from "../world.ts";
 
-/** Adds `turnpike config check|print|import-coturn`. */
-export function addConfigCommand(program: Command, world: World): void {
-  const config = program.command("config").description("check or print the configuration, or import that of coturn");
-
+/** Gives `turnpike config check|print|import-coturn` its flags and what it does. */
+export function defineConfigCommand(config: Command, world: World): void {
   config
     .command("check")
     .description("check a configuration file; every problem is named with file, line and column")
@@ -33,6 +32,7 @@ export function addConfigCommand(program: Command, world: World): void {
       const loaded = loadConfiguration({ file: readFile(name, world), environment: {}, flags: new Map() });
       const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
       readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
+      readSignatureKeys(loaded, { readFile: world.readFile, reasonOf });
       warn(concernsOf(loaded, credentials), world);
       world.out(`${name}: no problems found\n`);
     });
@@ -45,6 +45,7 @@ export function addConfigCommand(program: Command, world: World): void {
     const loaded = configurationOf(print, world);
     const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
     readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
+    readSignatureKeys(loaded, { readFile: world.readFile, reasonOf });
     warn(concernsOf(loaded, credentials), world);
     world.out(`${formatEffective(loaded)}\n`);
   });

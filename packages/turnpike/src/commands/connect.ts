@@ -31,11 +31,9 @@ interface ConnectFlags {
   readonly linger: number;
 }
 
-/** Adds `turnpike connect`. */
-export function addConnectCommand(program: Command, world: World): void {
-  const connect = program
-    .command("connect")
-    .description("netcat over connection hints: the fastest of them carries standard input and output")
+/** Gives `turnpike connect` its flags and what it does. */
+export function defineConnectCommand(connect: Command, world: World): void {
+  connect
     .argument("<HINT...>", "where to: connection hints, or a reference and perhaps more hints for it")
     .option("--status", "show each hint's state and the winner on standard error")
     .addOption(

@@ -1,4 +1,4 @@
-import { ControlError } from "@turnpike/relay";
+import { ControlError } from "@turnpike/relay/control";
 import { CommandError } from "../errors.ts";
 import { defaultSocket } from "../wiring/control.ts";
 import type { World } from "../world.ts";

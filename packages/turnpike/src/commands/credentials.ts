@@ -6,9 +6,8 @@ import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, configurationOf, ENVIRONMENT_HELP, reasonOf } from "../options.ts";
 import type { World } from "../world.ts";
 
-/** Adds `turnpike credentials mint|verify`. */
-export function addCredentialsCommand(program: Command, world: World): void {
-  const credentials = program.command("credentials").description("mint and verify time-limited credentials");
+/** Gives `turnpike credentials mint|verify` its flags and what it does. */
+export function defineCredentialsCommand(credentials: Command, world: World): void {
   addMint(credentials, world);
   addVerify(credentials, world);
 }

@@ -1,15 +1,14 @@
-import { askRelay, type ControlRequest, followRelay, RELAY_EVENT_TYPES } from "@turnpike/relay";
+import { askRelay, type ControlRequest, followRelay } from "@turnpike/relay/control";
+import { RELAY_EVENT_TYPES } from "@turnpike/relay/settings";
 import { type Command, InvalidArgumentError } from "commander";
 import { CommandError } from "../errors.ts";
 import type { World } from "../world.ts";
 import { guarded, socketOf } from "./control-options.ts";
 import { allocationTable, banTable } from "./ctl-tables.ts";
 
-/** Adds `turnpike ctl`. */
-export function addCtlCommand(program: Command, world: World): void {
-  const ctl = program
-    .command("ctl")
-    .description("administer a relay of this machine over its control socket")
+/** Gives `turnpike ctl` its flags and what it does. */
+export function defineCtlCommand(ctl: Command, world: World): void {
+  ctl
     .option("--socket <PATH>", "the relay's control socket (default: turnpike.sock in XDG_RUNTIME_DIR)")
     .option("--json", "print JSON for programs");
   const socket = (): string =>

@@ -35,11 +35,9 @@ interface ListenFlags {
   readonly linger: number;
 }
 
-/** Adds `turnpike listen`. */
-export function addListenCommand(program: Command, world: World): void {
-  const listen = program
-    .command("listen")
-    .description("the other end of turnpike connect: takes one stream and carries standard input and output")
+/** Gives `turnpike listen` its flags and what it does. */
+export function defineListenCommand(listen: Command, world: World): void {
+  listen
     .argument("[SPEC...]", "where to listen (default: hints.listen)")
     .option("--reference", "prove an identity, kept in the data directory, and print the reference that names it")
     .option("--status", "show how listeners that take their time come up, such as onion:")

@@ -1,7 +1,8 @@
-import { OperationContext } from "@turnpike/authn";
-import { type FirstStart, NotFoundError, type Portal } from "@turnpike/portal";
+import { OperationContext } from "@turnpike/authn/core";
+import type { FirstStart, Portal } from "@turnpike/portal";
 import type { Command } from "commander";
 import { readExternalAuth } from "../config/external-auth-files.ts";
+import { readSignatureKeys } from "../config/signature-keys.ts";
 import type { LoadedConfiguration } from "../config/load.ts";
 import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
@@ -11,17 +12,13 @@ import { openPortal, untilSignal } from "../wiring/portal.ts";
 import { createReloader } from "../wiring/reload.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import { withTelemetry } from "../wiring/telemetry.ts";
-import { loggerOf } from "../wiring/run-relay.ts";
+import { loggerOf } from "../wiring/logger.ts";
 import { connectServiceManager } from "../wiring/service-manager.ts";
 import type { World } from "../world.ts";
 
-/** Adds `turnpike portal`. */
-export function addPortalCommand(program: Command, world: World): void {
-  const command = program
-    .command("portal")
-    .description("run the portal: users, tokens, minting and the fleet's relays; SIGTERM or SIGINT stops it")
-    .option(...SIGN_IN_OPTION)
-    .addHelpText("after", ENVIRONMENT_HELP);
+/** Gives `turnpike portal` its flags and what it does. */
+export function definePortalCommand(command: Command, world: World): void {
+  command.option(...SIGN_IN_OPTION).addHelpText("after", ENVIRONMENT_HELP);
   const isForPortal = ({ path: [table, key] }: { readonly path: readonly (string | number)[] }): boolean =>
     (table === "portal" && !OF_RELAYS.includes(String(key))) ||
     (table === "log" && key !== "events") ||
@@ -30,7 +27,7 @@ export function addPortalCommand(program: Command, world: World): void {
     (table === "telemetry" && key !== "health") ||
     table === "external_auth" ||
     table === "external_auth_cache" ||
-    (table === "authn" && key === "schemes_external") ||
+    (table === "authn" && key !== "schemes_turn") ||
     (table === "quota" && key === "user");
   addConfigurationFlags(command, isForPortal).action(async () => {
     const check = ({ configuration }: LoadedConfiguration): void =>
@@ -39,6 +36,7 @@ export function addPortalCommand(program: Command, world: World): void {
     const initial = source.read();
     const { configuration } = initial.loaded;
     const externalAuth = readExternalAuth(initial.loaded, { readFile: world.readFile, reasonOf });
+    const signatureKeys = readSignatureKeys(initial.loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
     const service = connectServiceManager({ world, logger });
     const reloader = createReloader({
@@ -53,7 +51,7 @@ export function addPortalCommand(program: Command, world: World): void {
     const signalled = untilSignal(world);
     try {
       await withTelemetry({ configuration, world, logger, serviceName: "portal" }, async (telemetry) => {
-        const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+        const portal = await openPortal({ configuration, externalAuth, signatureKeys, telemetry, world, logger });
         try {
           const { signInLink } = command.opts<{ readonly signInLink?: string }>();
           world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);
@@ -94,6 +92,8 @@ export async function signInText(
     const url = await portal.createSignInUrl(OperationContext.internal("sign-in-link", { logger }), userId);
     return `Sign in once, within an hour:\n  ${url}\n`;
   } catch (error) {
+    // Loaded already by whoever has a portal.
+    const { NotFoundError } = await import("@turnpike/portal");
     if (!(error instanceof NotFoundError)) throw error;
     throw new CommandError(`--sign-in-link: ${error.message}`, { exitCode: 2, cause: error });
   }

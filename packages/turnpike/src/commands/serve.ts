@@ -1,36 +1,36 @@
-import { OperationContext } from "@turnpike/authn";
+import { OperationContext } from "@turnpike/authn/core";
 import type { Portal } from "@turnpike/portal";
 import type { Relay } from "@turnpike/relay";
 import type { Command } from "commander";
 import { readExternalAuth } from "../config/external-auth-files.ts";
+import { readSignatureKeys } from "../config/signature-keys.ts";
 import type { LoadedConfiguration } from "../config/load.ts";
 import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
 import { createConfigurationSource } from "../wiring/configuration-source.ts";
-import { urlsOf } from "../wiring/link.ts";
+import { urlsOf } from "../wiring/listening-urls.ts";
 import { openPortal } from "../wiring/portal.ts";
 import { refuseToReveal } from "../wiring/reveal.ts";
 import { withTelemetry } from "../wiring/telemetry.ts";
-import { loggerOf, runRelay } from "../wiring/run-relay.ts";
+import { loggerOf } from "../wiring/logger.ts";
 import type { World } from "../world.ts";
 import { firstStartText, SIGN_IN_OPTION, signInText } from "./portal.ts";
 
-/** Adds `turnpike serve`. */
-export function addServeCommand(program: Command, world: World): void {
-  const serve = program
-    .command("serve")
-    .description("run relay and portal in one process, and print their URLs and the iceServers for a WebRTC page")
-    .option(...SIGN_IN_OPTION)
-    .addHelpText("after", ENVIRONMENT_HELP);
+/** Gives `turnpike serve` its flags and what it does. */
+export function defineServeCommand(serve: Command, world: World): void {
+  serve.option(...SIGN_IN_OPTION).addHelpText("after", ENVIRONMENT_HELP);
   addConfigurationFlags(serve, isForRelay).action(async () => {
     const check = (loaded: LoadedConfiguration): void => checkForServe(loaded, world);
     const source = createConfigurationSource(serve, { world, check });
     const initial = source.read();
     const { configuration } = initial.loaded;
     const externalAuth = readExternalAuth(initial.loaded, { readFile: world.readFile, reasonOf });
+    const signatureKeys = readSignatureKeys(initial.loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
+    // Neither help nor a mistake in the configuration has to wait for the relay's modules.
+    const { runRelay } = await import("../wiring/run-relay.ts");
     await withTelemetry({ configuration, world, logger, serviceName: "turnpike" }, async (telemetry) => {
-      const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+      const portal = await openPortal({ configuration, externalAuth, signatureKeys, telemetry, world, logger });
       const ctx = OperationContext.internal("serve", { logger });
       try {
         const { signInLink } = serve.opts<{ readonly signInLink?: string }>();

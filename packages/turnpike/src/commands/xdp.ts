@@ -1,13 +1,12 @@
-import { askRelay } from "@turnpike/relay";
+import { askRelay } from "@turnpike/relay/control";
 import type { Command } from "commander";
 import { CommandError } from "../errors.ts";
 import type { World } from "../world.ts";
 import { guarded, socketOf } from "./control-options.ts";
 import { kernelStatusOf, kernelTables } from "./xdp-tables.ts";
 
-/** Adds `turnpike xdp`. */
-export function addXdpCommand(program: Command, world: World): void {
-  const xdp = program.command("xdp").description("look at the kernel plane of a relay of this machine");
+/** Gives `turnpike xdp` its flags and what it does. */
+export function defineXdpCommand(xdp: Command, world: World): void {
   xdp
     .command("status")
     .description("show programs, maps, hits and misses; exit code 1 if a program was taken off its interface")

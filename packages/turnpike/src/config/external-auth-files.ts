@@ -1,4 +1,4 @@
-import { Secret } from "@turnpike/authn";
+import { Secret } from "@turnpike/authn/core";
 import type { ExternalVerifierConfig } from "@turnpike/authn/external";
 import { ConfiguredFiles, type FileReading } from "./configured-files.ts";
 import type { LoadedConfiguration } from "./load.ts";

@@ -64,6 +64,11 @@ export const portal = z.strictObject({
     defaultText: "none: there is one portal",
     secret: true,
   }),
+  audit_days: z.int().min(0).max(36_500).prefault(365).register(settings, {
+    flag: "--audit-days",
+    value: "DAYS",
+    description: "how long the portal keeps the entries of its audit log; 0 keeps them for ever",
+  }),
   trusted_proxies: z.array(checkedText(checkAddressPrefix)).prefault([]).register(settings, {
     flag: "--portal-trusted-proxy",
     value: "CIDR",

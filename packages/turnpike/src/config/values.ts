@@ -1,14 +1,15 @@
 import { isIP } from "node:net";
-import { turnHintServer } from "@turnpike/client";
-import { createAddressPolicy, InvalidHintError, parseHint, parseTarget } from "@turnpike/hints";
+// The rooms' entries for texts: to read a configuration takes no relay, client or connector.
+import { turnHintServer } from "@turnpike/client/uri";
+import { createAddressPolicy, InvalidHintError, parseHint, parseTarget } from "@turnpike/hints/text";
 import {
   isRelayEventType,
   parseExternalAddress,
   parseListenSpec,
-  redirectByRules,
+  parseRedirectServer,
   RELAY_EVENT_TYPES,
-} from "@turnpike/relay";
-import { createPeerPolicy } from "@turnpike/turn";
+} from "@turnpike/relay/settings";
+import { createPeerPolicy } from "@turnpike/turn/peer-policy";
 
 /** A value is not of its form. The message says what is wrong and what would be right, without the key's name. */
 export class InvalidValueError extends Error {
@@ -66,7 +67,7 @@ export function checkPeerRange(text: string): string {
 
 /** Checks `ADDRESS:PORT` of another server. */
 export function checkRedirectServer(server: string): string {
-  return checkBy((text) => redirectByRules([{ servers: [text] }]), server);
+  return checkBy(parseRedirectServer, server);
 }
 
 /** Checks a prefix that hints may or may not reach: `A` or `A/N`. */

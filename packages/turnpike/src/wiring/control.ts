@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { type ControlSocket, ControlSocketError, type Relay, startControlSocket } from "@turnpike/relay";
+import type { Relay } from "@turnpike/relay";
+import type { ControlSocket } from "@turnpike/relay/control";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
@@ -25,6 +26,8 @@ export async function openControl(options: {
   const asked = configuration.control.socket;
   const path = asked ?? defaultSocket(world);
   if (path === undefined) return undefined;
+  // Loaded once the relay serves.
+  const { ControlSocketError, startControlSocket } = await import("@turnpike/relay/control");
   try {
     return await startControlSocket({ path, relay, logger });
   } catch (error) {

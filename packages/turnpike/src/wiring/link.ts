@@ -1,35 +1,23 @@
 import type { RevocationList } from "@turnpike/authn/turn";
+import { createSystemClock, parseExternalAddress, parseListenSpec, type Relay } from "@turnpike/relay";
 import {
   createStampSecret,
-  createSystemClock,
-  type LinkConnector,
   type LinkParameters,
-  type LinkTimes,
-  parseExternalAddress,
-  parseListenSpec,
   PortalLink,
+  PortalLinkError,
   PortalOrders,
-  type Relay,
   RelayReporter,
-} from "@turnpike/relay";
+} from "@turnpike/relay/link";
 import { type Telemetry, traceOrders } from "@turnpike/relay/telemetry";
-import { formatIpAddress, formatTransportAddress, sameIp, type TransportAddress, withPort } from "@turnpike/stun";
+import { formatIpAddress } from "@turnpike/stun";
 import type { Configuration } from "../config/schema.ts";
+import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { World } from "../world.ts";
+import type { LinkTarget } from "./link-target.ts";
+import { urlsOf } from "./listening-urls.ts";
 
 type Tracer = Telemetry["tracer"];
-
-/** Which portal, and what with. */
-export interface LinkTarget {
-  readonly url: string;
-  readonly token: string;
-  /** Whether the token may travel in clear: to the portal of this very process, or inside of TLS or Tor. */
-  readonly allowCleartext?: boolean;
-  /** What opens the connection. Default: the system's sockets. */
-  readonly connector?: LinkConnector | undefined;
-  readonly times?: LinkTimes | undefined;
-}
 
 /** Everything of a relay's link to its portal. */
 export interface LinkParts {
@@ -37,7 +25,7 @@ export interface LinkParts {
   readonly orders: PortalOrders;
   readonly reporter: RelayReporter;
   readonly isUp: () => boolean;
-  /** Connects; resolves with the portal's first `init`. */
+  /** Connects; resolves with the portal's first `init`. Rejects with a CommandError if the portal refuses. */
   connect(): Promise<void>;
   /** The relay that serves. */
   setRelay(relay: Relay): void;
@@ -127,6 +115,9 @@ export function createLink(options: {
         link.connect(parametersOf(configuration));
         await link.ready;
         state.isReady = true;
+      } catch (error) {
+        if (!(error instanceof PortalLinkError)) throw error;
+        throw new CommandError(error.message, { exitCode: 1, cause: error });
       } finally {
         span?.setAttribute("turnpike.link.up", state.isReady).end();
       }
@@ -158,38 +149,6 @@ export function createLink(options: {
     },
   };
 }
-
-/** Where clients reach a relay by URLs of ICE servers, which say nothing of keys: TLS needs a certificate for the world. */
-export function urlsOf(relay: Relay, { hasCertificate }: { readonly hasCertificate: boolean }): readonly string[] {
-  const urls = publicListeners(relay).flatMap(({ transport, address }) => {
-    const form = transport === "tls" && !hasCertificate ? undefined : URL_FORMS[transport];
-    return form === undefined ? [] : [`${form.scheme}:${formatTransportAddress(address)}?transport=${form.transport}`];
-  });
-  return [...new Set(urls)];
-}
-
-/** Where a relay listens, as the world sees it: by the public half of an address that a NAT translates. */
-export function publicListeners(
-  relay: Relay,
-): readonly { readonly transport: Listening["transport"]; readonly address: TransportAddress }[] {
-  return relay.listening.map(({ transport, local }) => {
-    const translated = relay.relayAddresses.find((address) => sameIp(address.local, local));
-    return { transport, address: translated === undefined ? local : withPort(translated.relayed, local.port) };
-  });
-}
-
-/** RFC 7065 knows no WebSocket: browsers refuse a whole list of ICE servers for one URL that they can't read. */
-const URL_FORMS: Readonly<
-  Record<Listening["transport"], { readonly scheme: string; readonly transport: string } | undefined>
-> = {
-  udp: { scheme: "turn", transport: "udp" },
-  tcp: { scheme: "turn", transport: "tcp" },
-  tls: { scheme: "turns", transport: "tcp" },
-  dtls: { scheme: "turns", transport: "udp" },
-  ws: undefined,
-  wss: undefined,
-};
-type Listening = Relay["listening"][number];
 
 function parametersOf({ relay, portal: { name } }: Configuration): LinkParameters {
   const [spec] = (relay.listen ?? []).map(parseListenSpec);

@@ -5,7 +5,7 @@ import type { Configuration } from "../config/schema.ts";
 import type { Logger } from "../log.ts";
 import type { World } from "../world.ts";
 import type { LinkParts } from "./link.ts";
-import { openListener, openTelemetry } from "./telemetry.ts";
+import { openListener, openTelemetryWhenScraped } from "./telemetry.ts";
 
 /** What operators see of a relay: metrics, traces, health. */
 export interface Observation {
@@ -27,7 +27,9 @@ export async function openObservation(options: {
   readonly telemetry?: Telemetry | undefined;
 }): Promise<Observation> {
   const { configuration, world, logger, link } = options;
-  const state: { relay?: Relay; metrics?: RelayMetrics; isDraining: boolean } = { isDraining: false };
+  const state: { relay?: Relay; metrics?: RelayMetrics; meter?: Telemetry["meter"]; isDraining: boolean } = {
+    isDraining: false,
+  };
   const notReadyBecause = (): string | undefined => {
     if (state.isDraining) return "the relay is draining";
     if (link !== undefined && !link.isUp()) return "the portal link is away";
@@ -38,15 +40,25 @@ export async function openObservation(options: {
     { text: health, fallback: DEFAULT_HEALTH, flag: "--health", logger },
     (at) => startHealth({ ...at, notReadyBecause }),
   );
-  const telemetry = options.telemetry ?? (await openTelemetry({ configuration, world, logger, serviceName: "relay" }));
-  if (telemetry !== undefined) link?.setTracer(telemetry.tracer);
+  const onStart = (meter: Telemetry["meter"]): void => {
+    state.meter = meter;
+    state.metrics?.register(meter);
+  };
+  const own =
+    options.telemetry === undefined
+      ? await openTelemetryWhenScraped({ configuration, world, logger, serviceName: "relay", onStart })
+      : undefined;
+  if (options.telemetry !== undefined) onStart(options.telemetry.meter);
+  const tracer = (options.telemetry ?? own)?.tracer;
+  if (tracer !== undefined) link?.setTracer(tracer);
+  const isObserved = own !== undefined || options.telemetry !== undefined;
   return {
     handleEvent: (event) => state.metrics?.handleEvent(event),
     setRelay(relay) {
       state.relay = relay;
-      if (telemetry === undefined) return;
+      if (!isObserved) return;
       state.metrics = new RelayMetrics({
-        meter: telemetry.meter,
+        meter: state.meter,
         stats: (): RelayStats => relay.stats(),
         monotonicMs: () => performance.now(),
         ...(link === undefined ? {} : { isLinkUp: link.isUp }),
@@ -56,7 +68,7 @@ export async function openObservation(options: {
       state.isDraining = true;
     },
     async stop() {
-      await Promise.all([healthListener?.stop(), options.telemetry === undefined ? telemetry?.stop() : undefined]);
+      await Promise.all([healthListener?.stop(), own?.stop()]);
     },
   };
 }

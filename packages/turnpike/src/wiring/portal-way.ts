@@ -1,5 +1,4 @@
 import {
-  connectReference,
   InvalidHintError,
   InvalidReferenceError,
   isOnion,
@@ -7,14 +6,8 @@ import {
   parseHostPort,
   parseReference,
   type Reference,
-  startTls,
-} from "@turnpike/hints";
-import { type LinkConnector, type LinkTimes, webSocketConnector } from "@turnpike/relay";
-import type { LoadedConfiguration } from "../config/load.ts";
+} from "@turnpike/hints/text";
 import { CommandError } from "../errors.ts";
-import type { World } from "../world.ts";
-import { hintCommandError } from "../hint-errors.ts";
-import { createConnector, readAuthorities } from "./connector.ts";
 
 /** How a relay reaches its portal. */
 export interface PortalWay {
@@ -36,7 +29,6 @@ const CARRIERS: Readonly<Record<string, (host: string) => boolean>> = {
   tor: isOnion,
   tcp: isThisMachine,
 };
-const CONNECT_MS = 120_000;
 
 /**
  * Reads where the portal is: a URL, hints that commas part, or a reference.
@@ -51,56 +43,6 @@ export function portalWayOf(text: string): PortalWay {
     if (!(error instanceof InvalidHintError || error instanceof InvalidReferenceError)) throw error;
     const forms = "https://HOST, hints such as tor:NAME.onion:80 or tls:HOST:443, or a reference (turnpike://…)";
     throw new CommandError(`portal.url: ${error.message}; expected ${forms}`, { exitCode: 2, cause: error });
-  }
-}
-
-/**
- * What opens links by the way, ruled by `[hints]`. Undefined for a portal on this machine.
- *
- * @throws CommandError
- */
-export function createPortalConnector(options: {
-  readonly way: PortalWay;
-  readonly loaded: LoadedConfiguration;
-  readonly world: World;
-}): { readonly connector: LinkConnector; readonly times: LinkTimes; close(): Promise<void> } | undefined {
-  const { way, loaded, world } = options;
-  const { hints, reference, tlsHost: host } = way;
-  if (hints.length === 0) return undefined;
-  try {
-    // The operator wrote where the portal is: a name may lead to a private address.
-    const isPrivateAllowed = loaded.configuration.hints.private_addresses !== "refused";
-    const connector = createConnector({
-      loaded,
-      world,
-      unixSockets: reference === undefined,
-      ...(isPrivateAllowed ? { privateAddresses: "allowed" } : {}),
-    });
-    const ca = readAuthorities(loaded, world);
-    const prove =
-      host === undefined
-        ? {}
-        : {
-            prove: (stream: Parameters<typeof startTls>[0], { signal }: { readonly signal: AbortSignal }) =>
-              startTls(stream, { host, ca, signal }),
-          };
-    return {
-      connector: webSocketConnector({
-        timeoutMs: CONNECT_MS,
-        connect: async (_target, { signal }) => {
-          const connecting =
-            reference === undefined
-              ? connector.connect({ hints, signal, ...prove })
-              : connectReference(connector, reference, { signal });
-          return (await connecting).stream;
-        },
-      }),
-      times: { connectMs: CONNECT_MS },
-      close: () => connector.close(),
-    };
-  } catch (error) {
-    const told = hintCommandError(error);
-    throw told instanceof Error ? told : new CommandError(String(told), { exitCode: 1 });
   }
 }
 

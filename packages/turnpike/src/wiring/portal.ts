@@ -1,15 +1,14 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type CredentialCache, type CredentialVerifier, Penalties, type PenaltiesOptions } from "@turnpike/authn";
-import type { Portal } from "@turnpike/portal";
-import { readToken } from "@turnpike/relay";
+import type { CredentialCache, CredentialVerifier } from "@turnpike/authn";
+import { Penalties, type PenaltiesOptions } from "@turnpike/authn/penalties";
+import type { Portal, PortalSignatureKey } from "@turnpike/portal";
 import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { ConfiguredExternalAuth } from "../config/external-auth-files.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { World } from "../world.ts";
-import type { LinkTarget } from "./link.ts";
 import { penaltiesOf } from "./relay-options.ts";
 
 /** Starts the portal that the configuration describes. @throws CommandError if it can't be started */
@@ -19,10 +18,12 @@ export async function openPortal(options: {
   readonly telemetry: Telemetry | undefined;
   /** Who checks passwords. Default: the portal alone. */
   readonly externalAuth: ConfiguredExternalAuth | undefined;
+  /** What requests are signed with. */
+  readonly signatureKeys: readonly PortalSignatureKey[];
   readonly world: World;
   readonly logger: Logger;
 }): Promise<Portal> {
-  const { configuration, world, logger } = options;
+  const { configuration, signatureKeys, world, logger } = options;
   const { portal } = configuration;
   let external: OpenedExternalAuth | undefined;
   try {
@@ -37,9 +38,17 @@ export async function openPortal(options: {
       penalties: new Penalties(penaltiesOf(configuration.penalties) || NO_PENALTIES),
       ...(options.telemetry === undefined ? {} : { telemetry: options.telemetry }),
       schemes: configuration.authn.schemes_external,
+      issuers: (configuration.authn.bearer ?? []).map(({ issuer, audience, jwks, user_claim: userClaim }) => ({
+        issuer,
+        audience,
+        userClaim,
+        ...(jwks === undefined ? {} : { jwksUri: jwks }),
+      })),
+      signatureKeys,
       ...(external === undefined ? {} : { verifier: external.verifier, cache: external.cache }),
       ...(configuration.quota.user === undefined ? {} : { defaultMaxAllocations: configuration.quota.user }),
       trustProxy: portal.trusted_proxies,
+      auditDays: portal.audit_days,
       ...(portal.fleet === undefined ? {} : { fleet: portal.fleet }),
       ...(portal.public_url === undefined ? {} : { publicUrl: portal.public_url }),
     });
@@ -95,30 +104,6 @@ async function openExternalAuth(options: {
     flushBus?.close();
     throw error;
   }
-}
-
-/** Which portal a relay links to, if any. @throws CommandError if there is a portal but no token, or a token can't be read */
-export function linkTargetOf(configuration: Configuration, world: World): LinkTarget | undefined {
-  const { portal } = configuration;
-  if (portal.url === undefined) return undefined;
-  let token: string | undefined;
-  try {
-    token = readToken({
-      token: portal.token,
-      tokenFile: portal.token_file,
-      environment: world.environment,
-      readFile: world.readFile,
-    });
-  } catch (error) {
-    throw new CommandError(`the portal's token can't be read: ${reasonOf(error)}`, { exitCode: 2, cause: error });
-  }
-  if (token === undefined) {
-    throw new CommandError(
-      "--portal needs a token: make one by POST /v1/relays of the portal, and give it by --token-file or TURNPIKE_TOKEN",
-      { exitCode: 2 },
-    );
-  }
-  return { url: portal.url, token };
 }
 
 /** Waits for a signal. A second one ends the process. */

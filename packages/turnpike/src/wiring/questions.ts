@@ -1,4 +1,4 @@
-import { systemClock, systemScheduler } from "@turnpike/authn";
+import { systemClock, systemScheduler } from "@turnpike/authn/core";
 import { createHttpWebhook, jwtVerifier, type VerifyJwt, type WebhookAsk } from "@turnpike/authn/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";

@@ -1,13 +1,14 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { formatReference, loadIdentity, maximumHintCount, referenceServerName, SecretFileError } from "@turnpike/hints";
+import { loadIdentity, SecretFileError } from "@turnpike/hints/identity";
+import { formatReference, maximumHintCount, referenceServerName } from "@turnpike/hints/text";
 import type { Relay, TlsIdentity } from "@turnpike/relay";
 import { formatTransportAddress } from "@turnpike/stun";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { World } from "../world.ts";
-import { publicListeners } from "./link.ts";
+import { publicListeners } from "./listening-urls.ts";
 
 /** The key that a relay is known by. */
 export interface RelayIdentity {

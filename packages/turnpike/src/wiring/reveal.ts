@@ -1,5 +1,5 @@
-import { turnHintServer } from "@turnpike/client";
-import { checkReveal, parseReference, RevealError, type RevealConfiguration } from "@turnpike/hints";
+import { turnHintServer } from "@turnpike/client/uri";
+import { checkReveal, parseReference, RevealError, type RevealConfiguration } from "@turnpike/hints/text";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
 import { portalWayOf } from "./portal-way.ts";

@@ -1,24 +1,20 @@
-import {
-  type ControlSocket,
-  PlaneUnavailableError,
-  PortalLinkError,
-  type Relay,
-  RelayStartError,
-  type TlsIdentity,
-} from "@turnpike/relay";
+import { PlaneUnavailableError, type Relay, RelayStartError, type TlsIdentity } from "@turnpike/relay";
+import type { ControlSocket } from "@turnpike/relay/control";
 import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { LifecycleEvent } from "@turnpike/turn";
 import type { Credentials } from "../config/credentials.ts";
 import type { Configuration } from "../config/schema.ts";
 import { CommandError } from "../errors.ts";
-import { createLogger, type Logger } from "../log.ts";
+import type { Logger } from "../log.ts";
 import { isForRelay } from "../options.ts";
-import { usesColors, type World } from "../world.ts";
+import type { World } from "../world.ts";
 import type { ConfigurationSource, ReadConfiguration } from "./configuration-source.ts";
 import { openControl } from "./control.ts";
 import { withDiscoveredAddresses } from "./discovery.ts";
-import { createLink, type LinkParts, type LinkTarget } from "./link.ts";
+import type { LinkParts } from "./link.ts";
+import type { LinkTarget } from "./link-target.ts";
 import { type Observation, openObservation } from "./observation.ts";
+import { loggerOf } from "./logger.ts";
 import { loadRelayIdentity, type RelayIdentity } from "./relay-identity.ts";
 import { createReloader, type Reloader } from "./reload.ts";
 import { connectServiceManager, type ServiceManager } from "./service-manager.ts";
@@ -38,16 +34,6 @@ export interface RunRelayOptions {
   readonly telemetry?: Telemetry | undefined;
   /** Called once the relay serves. */
   readonly onReady?: (relay: Relay, names: { readonly reference: string | undefined }) => void | Promise<void>;
-}
-
-/** The log of a process, as its configuration wants it. */
-export function loggerOf(configuration: Configuration, world: World): Logger {
-  return createLogger({
-    level: configuration.log.level,
-    format: configuration.log.format ?? (world.isErrTerminal ? "pretty" : "json"),
-    colors: usesColors(world, world.isErrTerminal),
-    write: world.err,
-  });
 }
 
 /** Runs a relay until a signal stops it. @throws CommandError if it can't be started. */
@@ -76,7 +62,7 @@ async function runReloadable(
   const { credentials, loaded } = initial;
   const configuration = await withDiscoveredAddresses(loaded.configuration, { world, logger });
   const identity = await loadRelayIdentity({ configuration, world, logger });
-  const link = linkOf({ configuration, world, logger, portal, identity });
+  const link = await linkOf({ configuration, world, logger, portal, identity });
   const observation = await openObservation({ configuration, world, logger, link, telemetry: options.telemetry });
   // Signals are listened to before anything can be asked of the relay.
   const starting = start({ configuration, credentials, logger, link, observation, identity: identity?.tls });
@@ -141,19 +127,19 @@ const OFFERS = ["turn.user", "authn.schemes_turn", "turn.webhook", "turn.oauth"]
 /** A relay that started without a certificate has no listeners for one; one that started with it keeps it. */
 const CERTIFICATE = ["tls.cert", "tls.key"];
 
-function linkOf(options: {
+async function linkOf(options: {
   readonly portal: LinkTarget | undefined;
   readonly configuration: Configuration;
   readonly world: World;
   readonly logger: Logger;
   readonly identity: RelayIdentity | undefined;
-}): LinkParts | undefined {
-  const { portal, configuration, world, logger, identity } = options;
+}): Promise<LinkParts | undefined> {
+  const { portal: target, configuration, world, logger, identity } = options;
+  if (target === undefined) return undefined;
+  // A relay that stands alone needs none of it.
+  const { createLink } = await import("./link.ts");
   try {
-    return (
-      portal &&
-      createLink({ configuration, target: portal, world, logger, referenceOf: (relay) => identity?.referenceOf(relay) })
-    );
+    return createLink({ configuration, target, world, logger, referenceOf: (relay) => identity?.referenceOf(relay) });
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
     throw new CommandError(error.message, { exitCode: 2, cause: error });
@@ -178,8 +164,7 @@ async function start(options: {
     observation.setRelay(configured.relay);
     return configured;
   } catch (error) {
-    const isRefusal =
-      error instanceof RelayStartError || error instanceof PlaneUnavailableError || error instanceof PortalLinkError;
+    const isRefusal = error instanceof RelayStartError || error instanceof PlaneUnavailableError;
     if (isRefusal) throw new CommandError(error.message, { exitCode: 1, cause: error });
     // The rooms below throw these for what can't be told from a single value of the configuration.
     if (error instanceof TypeError || error instanceof RangeError) {

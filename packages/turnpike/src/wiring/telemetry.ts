@@ -1,8 +1,8 @@
 import {
-  type Health,
   otlpFromEnvironment,
   parseMetadataMethod,
   startTelemetry,
+  startWhenScraped,
   type Telemetry,
   type TelemetryOptions,
 } from "@turnpike/relay/telemetry";
@@ -13,27 +13,50 @@ import type { World } from "../world.ts";
 
 const DEFAULT_METRICS = "127.0.0.1:9641";
 
-/** Metrics and traces as configured; undefined: nowhere. @throws CommandError if the listener can't be opened */
-export async function openTelemetry(options: {
+/** What {@link openTelemetry} takes. */
+export interface OpenTelemetryOptions {
   readonly configuration: Configuration;
   readonly world: World;
   readonly logger: Logger;
   /** `service.name`, unless the environment says another. */
   readonly serviceName: string;
-}): Promise<Telemetry | undefined> {
-  const { configuration, world, logger, serviceName } = options;
-  const base = { ...telemetryOptions(configuration, world), serviceName };
-  const { metrics } = configuration.telemetry;
-  const listener = { text: metrics, fallback: DEFAULT_METRICS, flag: "--metrics", logger };
+}
+
+/** Metrics and traces as configured; undefined: nowhere. @throws CommandError if the listener can't be opened */
+export async function openTelemetry(options: OpenTelemetryOptions): Promise<Telemetry | undefined> {
+  const base = telemetryOptions(options);
   return (
-    (await openListener(listener, (prometheus) => startTelemetry({ ...base, prometheus }))) ??
+    (await openListener(metricsListener(options), (prometheus) => startTelemetry({ ...base, prometheus }))) ??
     (base.otlp === undefined ? undefined : await startTelemetry(base))
   );
 }
 
+/**
+ * The same for who counts by himself and gives the figures to a meter once there is one: at once if they are sent
+ * somewhere, else when somebody asks for them.
+ *
+ * @throws CommandError if the listener can't be opened
+ */
+export async function openTelemetryWhenScraped(
+  options: OpenTelemetryOptions & { readonly onStart: (meter: Telemetry["meter"]) => void },
+): Promise<(Pick<Telemetry, "stop"> & Partial<Pick<Telemetry, "tracer">>) | undefined> {
+  const { otlp, discovery, ...base } = telemetryOptions(options);
+  const { onStart } = options;
+  if (otlp === undefined && discovery === undefined) {
+    return openListener(metricsListener(options), (prometheus) => startWhenScraped({ ...base, prometheus, onStart }));
+  }
+  const telemetry = await openTelemetry(options);
+  if (telemetry !== undefined) onStart(telemetry.meter);
+  return telemetry;
+}
+
+function metricsListener({ configuration, logger }: OpenTelemetryOptions): Parameters<typeof openListener>[0] {
+  return { text: configuration.telemetry.metrics, fallback: DEFAULT_METRICS, flag: "--metrics", logger };
+}
+
 /** Does something with metrics and traces at hand, and sends what waits of them at the end. */
 export async function withTelemetry<Result>(
-  options: Parameters<typeof openTelemetry>[0],
+  options: OpenTelemetryOptions,
   work: (telemetry: Telemetry | undefined) => Promise<Result>,
 ): Promise<Result> {
   const telemetry = await openTelemetry(options);
@@ -44,13 +67,18 @@ export async function withTelemetry<Result>(
   }
 }
 
-function telemetryOptions(configuration: Configuration, world: World): Omit<TelemetryOptions, "prometheus"> {
+function telemetryOptions({
+  configuration,
+  world,
+  serviceName,
+}: OpenTelemetryOptions): Omit<TelemetryOptions, "prometheus"> {
   const { otlp_endpoint: url } = configuration.telemetry;
   const method = world.environment["OTEL_METADATA_DISCOVERY_METHOD"];
   try {
     const otlp = url === undefined ? otlpFromEnvironment(world.environment) : ({ url, protocol: "grpc" } as const);
     return {
       version: world.version,
+      serviceName,
       ...(otlp === undefined ? {} : { otlp }),
       ...(method ? { discovery: { method: parseMetadataMethod(method) } } : {}),
     };
@@ -60,7 +88,7 @@ function telemetryOptions(configuration: Configuration, world: World): Omit<Tele
 }
 
 /** A listener that was asked for must be there; the default one gives way to another process. */
-export async function openListener<Listener extends Health | Telemetry>(
+export async function openListener<Listener extends { stop(): Promise<void> }>(
   options: {
     readonly text: string | undefined;
     readonly fallback: string;

@@ -187,7 +187,7 @@ export class ChannelOffload {
       throw new XdpError(`There is no interface ${name} (there are ${there})`, ENODEV);
     }
     if (link.address.length === 6 && link.address.some((byte) => byte !== 0)) return link;
-    throw new XdpError(`Interface ${name} is not an Ethernet one: XDP can't relay on it`, EINVAL);
+    throw new XdpError(`Interface ${name} is not an Ethernet one: the kernel can't relay on it`, EINVAL);
   }
 
   #attach(link: Link): void {
@@ -263,7 +263,7 @@ export class ChannelOffload {
     this.#options.warn(
       { packets: grown },
       "Packets come with unfinished checksums, from this machine's own virtual interfaces: they go through the sockets. " +
-        "On the senders' interfaces, `ethtool --offload INTERFACE tx off` makes them whole",
+        "On the senders' interfaces, `ethtool --offload INTERFACE tx off` makes them whole; mode tcx relays them as they are",
     );
   }
 }
