@@ -58,15 +58,20 @@ export function prepare(): { readonly yardstick: string; readonly blaster: strin
   return { yardstick, blaster, coturnVersion: version.trim() };
 }
 
-/** Starts a subject on one core, and waits until it serves. */
-export async function startSubject(name: SubjectName, place: Place, yardstick: string): Promise<Subject> {
+/** Starts a subject on one core, and waits until it serves. `nodeFlags` are for those that run on Node. */
+export async function startSubject(
+  name: SubjectName,
+  place: Place,
+  yardstick: string,
+  nodeFlags: readonly string[] = [],
+): Promise<Subject> {
   const port = PORTS[name];
   const [command = "", ...rest] = [
     ...place.enter,
     "taskset",
     "-c",
     String(place.core),
-    ...commandOf(name, place.ip, port, yardstick),
+    ...commandOf(name, { ip: place.ip, port, yardstick, nodeFlags }),
   ];
   const child = spawn(command, rest, {
     // coturn tells on standard error of each protocol that this kernel lacks.
@@ -93,7 +98,16 @@ export function isKernelMode(name: SubjectName): name is KernelMode {
   return kernelModes.some((mode) => mode === name);
 }
 
-function commandOf(name: SubjectName, ip: string, port: number, yardstick: string): readonly string[] {
+function commandOf(
+  name: SubjectName,
+  given: {
+    readonly ip: string;
+    readonly port: number;
+    readonly yardstick: string;
+    readonly nodeFlags: readonly string[];
+  },
+): readonly string[] {
+  const { ip, port, yardstick, nodeFlags } = given;
   switch (name) {
     case "yardstick":
       return [yardstick, ip, String(port)];
@@ -123,6 +137,7 @@ function commandOf(name: SubjectName, ip: string, port: number, yardstick: strin
     case "generic":
       return [
         process.execPath,
+        ...nodeFlags,
         "--conditions=@turnpike/source",
         join(here, "relay-process.ts"),
         isKernelMode(name) ? `${name}:veth0` : name,
