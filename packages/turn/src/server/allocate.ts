@@ -1,4 +1,4 @@
-import { attribute, type EncodedAttribute, type TransportAddress } from "@turnpike/stun";
+import { attribute, type EncodedAttribute, findAttribute, nonce, type TransportAddress } from "@turnpike/stun";
 import { addressErrorCode, alternateDomain, alternateServer, lifetime } from "@turnpike/stun";
 import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike/stun";
 import { Allocation, isSameUser, type Credential } from "./allocation.ts";
@@ -285,6 +285,8 @@ export class AllocateHandler {
       addressError: answer.failures?.[0],
       maxLifetimeSeconds: underWay.maxLifetimeSeconds,
     });
+    // Its request was proven, and came from where the allocation's client is.
+    allocation.nonce = findAttribute(request.message, nonce)?.value.slice();
     this.#core.registry.addAllocation(allocation);
     if (admissionQuestionId !== undefined) {
       this.#byAdmission.set(admissionQuestionId, allocation);
