@@ -137,6 +137,8 @@ export class Allocation {
   maxLifetimeSeconds: number;
   readonly permissions: Set<Permission> = new Set();
   readonly channels: Set<Channel> = new Set();
+  /** The channel that was looked up last, either way: most allocations use one, and it is found without a table. */
+  recent: Channel | undefined = undefined;
   readonly connections: Set<PeerConnection> = new Set();
   slot = -1;
   /** How many peer addresses were ever permitted. */

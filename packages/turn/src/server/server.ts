@@ -86,7 +86,7 @@ export class TurnServer implements ServerEngine {
     this.#dataPath = new DataPath({
       registry: this.#core.registry,
       hairpin: options.hairpin,
-      isStream: (listener) => this.#core.isStream(listener),
+      streams: new Set(options.listeners.map(({ id }) => id).filter((id) => this.#core.isStream(id))),
       dontFragment: options.dontFragment ?? false,
       random: options.random,
     });
