@@ -1,78 +1,9 @@
-import {
-  attribute,
-  channelNumber,
-  connectionId,
-  getAttribute,
-  lifetime,
-  mobilityTicket,
-  requestedTransport,
-  transportAddress,
-  xorPeerAddress,
-} from "@turnpike/stun";
-import type { LifecycleEvent } from "@turnpike/turn";
+import { attribute, connectionId, getAttribute, lifetime, mobilityTicket, transportAddress } from "@turnpike/stun";
 import { describe, expect, test } from "vitest";
-import { EngineHarness, TCP_LISTENER, UDP_LISTENER } from "./support/engine-harness.ts";
-import { outcomeOf, StunClient } from "./support/stun-client.ts";
+import { TCP_LISTENER } from "./support/engine-harness.ts";
+import { AWAY, CHANNEL, CLIENT, PEER, Scenario, TCP, TO_PEER, UDP } from "./support/scenario.ts";
 
-const CLIENT = transportAddress("198.51.100.7", 40_000);
 const DATA = transportAddress("198.51.100.7", 40_001);
-const AWAY = transportAddress("203.0.113.9", 50_000);
-const PEER = transportAddress("8.8.8.8", 5000);
-const TO_PEER = attribute(xorPeerAddress, PEER);
-const UDP = attribute(requestedTransport, 17);
-const TCP = attribute(requestedTransport, 6);
-const CHANNEL = attribute(channelNumber, 0x4000);
-
-/** One client of an engine, and what it made happen. */
-class Scenario {
-  readonly harness: EngineHarness;
-  readonly stun: StunClient;
-  readonly listener: typeof UDP_LISTENER;
-
-  constructor(
-    options: ConstructorParameters<typeof EngineHarness>[0] = {},
-    { listener = UDP_LISTENER, username = "alice", password = "wonderland" } = {},
-  ) {
-    this.harness = new EngineHarness(options);
-    this.stun = new StunClient({ username, password }, this.harness.random);
-    this.listener = listener;
-    this.harness.fromClient(CLIENT, this.stun.plain("allocate", [listener === TCP_LISTENER ? TCP : UDP]), listener);
-    this.stun.learn(this.harness.answer());
-  }
-
-  send(method: Parameters<StunClient["signed"]>[0], ...attributes: Parameters<StunClient["signed"]>[1] & object): this {
-    this.harness.fromClient(CLIENT, this.stun.signed(method, attributes), this.listener);
-    return this;
-  }
-
-  /** The events since the last look, each in one line. */
-  events(): string[] {
-    return this.all().map((event) => line(event));
-  }
-
-  all(): LifecycleEvent[] {
-    return this.harness.take().flatMap((output) => (output.kind === "event" ? [output.event] : []));
-  }
-}
-
-function line(event: LifecycleEvent): string {
-  switch (event.type) {
-    case "authSucceeded":
-      return `${event.type} ${event.method}`;
-    case "authFailed":
-      return `${event.type} ${event.method} ${event.reason}`;
-    case "allocationRefused":
-      return `${event.type} ${event.code}`;
-    case "allocationDeleted":
-      return `${event.type} ${event.context.allocationId} ${event.reason}`;
-    case "channelCreated":
-    case "channelRefreshed":
-    case "channelDeleted":
-      return `${event.type} ${event.channel}`;
-    default:
-      return event.type;
-  }
-}
 
 describe("the order of events", () => {
   test("of a session: made, used, refreshed, given back", () => {
@@ -285,53 +216,6 @@ describe("what events say", () => {
   });
 });
 
-describe("the gate", () => {
-  test("is asked for each request before anything else, and for each challenge", () => {
-    const asked = { request: 0, challenge: 0 };
-    let open = true;
-    const scenario = new Scenario({
-      gate: {
-        admitsRequest: () => (asked.request++, open),
-        admitsChallenge: () => (asked.challenge++, open),
-      },
-    });
-    expect(asked).toEqual({ request: 1, challenge: 1 });
-    scenario.send("allocate", UDP);
-    expect([asked, outcomeOf(scenario.harness.answer())]).toEqual([{ request: 2, challenge: 1 }, "success"]);
-    open = false;
-    scenario.harness.fromClient(CLIENT, scenario.stun.plain("binding"));
-    scenario.send("refresh", attribute(lifetime, 0));
-    expect(scenario.harness.take()).toEqual([]);
-    expect(asked.request).toBe(4);
-    // Indications are no requests: what is relayed is not held up.
-    scenario.harness.fromClient(CLIENT, scenario.stun.indication("binding", []));
-    expect(asked.request).toBe(4);
-  });
-
-  test("who is shut out gets silence to everything, and takes nothing from its neighbours; what it has made goes on", () => {
-    let [shutOut, asked] = [false, 0];
-    const scenario = new Scenario({
-      gate: { isShutOut: () => shutOut, admitsRequest: () => (asked++, true), admitsChallenge: () => true },
-    });
-    scenario.send("allocate", UDP);
-    scenario.harness.take();
-    shutOut = true;
-    asked = 0;
-    for (const method of ["binding", "allocate", "refresh"] as const) {
-      scenario.harness.fromClient(AWAY, scenario.stun.plain(method));
-      scenario.harness.fromClient(AWAY, scenario.stun.signed(method, [UDP]));
-    }
-    expect([scenario.harness.take(), asked]).toEqual([[], 0]);
-    // Another user's guesses behind the same address end nobody's call.
-    scenario.send("createPermission", TO_PEER);
-    expect(outcomeOf(scenario.harness.answer())).toBe("success");
-    scenario.send("refresh", attribute(lifetime, 0));
-    expect(outcomeOf(scenario.harness.answer())).toBe("success");
-    scenario.send("allocate", UDP);
-    expect(scenario.harness.take()).toEqual([]);
-  });
-});
-
 test("a request that is discarded gets no answer and no event, at once or later", () => {
   const scenario = new Scenario({
     authenticate: (request) => (request.method === "allocate" ? { kind: "discarded" } : { kind: "pending" }),
@@ -344,60 +228,4 @@ test("a request that is discarded gets no answer and no event, at once or later"
   scenario.harness.drain();
   expect(scenario.harness.take()).toEqual([]);
   expect(scenario.harness.server.pollTimeout()).toBeUndefined();
-});
-
-test("limits that change hold for what comes", () => {
-  const scenario = new Scenario();
-  scenario.send("allocate", UDP).send("createPermission", TO_PEER);
-  scenario.harness.take();
-  scenario.harness.server.setLimits({ maxPermissionsPerAllocation: 1, maxChannelsPerAllocation: 0 });
-  scenario.send("createPermission", attribute(xorPeerAddress, transportAddress("1.1.1.1", 1)));
-  expect(outcomeOf(scenario.harness.answer())).toBe(508);
-  scenario.send("channelBind", CHANNEL, TO_PEER);
-  expect(outcomeOf(scenario.harness.answer())).toBe(508);
-  scenario.harness.server.setLimits({ maxPermissionsPerAllocation: 2, maxChannelsPerAllocation: 1 });
-  scenario.send("channelBind", CHANNEL, TO_PEER);
-  expect(outcomeOf(scenario.harness.answer())).toBe("success");
-});
-
-test("limits that make no sense change nothing", () => {
-  const { server } = new EngineHarness();
-  for (const limits of [
-    { maxLifetimeSeconds: 0 },
-    { maxPermissionsPerAllocation: 1.5 },
-    { maxChannelsPerAllocation: -1 },
-    { unauthenticatedBytesPerSecond: Number.NaN },
-    { maxPendingAuthentications: Infinity },
-  ]) {
-    expect(() => server.setLimits(limits)).toThrow(Object.keys(limits)[0]);
-  }
-});
-
-test("bytes for the unauthenticated are live", () => {
-  const scenario = new Scenario();
-  const answers = (): number => {
-    for (let i = 0; i < 100; i++) scenario.harness.fromClient(AWAY, scenario.stun.plain("allocate"));
-    return scenario.harness.take().filter(({ kind }) => kind === "sendToClient").length;
-  };
-  expect(answers()).toBe(100);
-  scenario.harness.server.setLimits({ unauthenticatedBytesPerSecond: 0 });
-  expect(answers()).toBe(0);
-  scenario.harness.server.setLimits({ unauthenticatedBytesPerSecond: Infinity });
-  expect(answers()).toBe(100);
-});
-
-test("case 19: ten thousand permissions and channels on one allocation end at the limit, and Refresh storms make nothing", () => {
-  const scenario = new Scenario();
-  scenario.send("allocate", UDP);
-  const outcomes = { success: 0, refused: 0 };
-  for (let i = 0; i < 10_000; i++) {
-    const peer = transportAddress(`8.8.${i >> 8}.${i & 255}`, 5000);
-    scenario.harness.take();
-    scenario.send("channelBind", attribute(channelNumber, 0x4000 + i), attribute(xorPeerAddress, peer));
-    outcomes[outcomeOf(scenario.harness.answer()) === "success" ? "success" : "refused"]++;
-  }
-  expect(outcomes).toEqual({ success: 1000, refused: 9000 });
-  for (let i = 0; i < 1000; i++) scenario.send("refresh");
-  const [described] = [...scenario.harness.server.describeAllocations(scenario.harness.clock)];
-  expect(described).toMatchObject({ permissions: 1000, channels: 1000 });
 });
