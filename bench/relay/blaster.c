@@ -2,11 +2,12 @@
  * The hot half of the load generator: sends through a relay and checks what comes back, as fast as one core can.
  * `generator.ts` makes the allocations, compiles this, and hands over its sockets.
  *
- *   blaster DIRECTION SIZE BURST WINDOW RATE WARM_MS MS PID
+ *   blaster DIRECTION SIZE BURST WINDOW RATE WARM_MS MS PIDS CORE
  *
  * DIRECTION: 0 to the peer, 1 to the clients. Descriptor 3 is the peer's socket, 4 and so on are the clients', connected to
  * the relay. Standard input: for each flow, 8 bytes in network order: channel, relayed port, relayed address (IPv4).
- * PID: whose CPU time is told. Prints one line: sent, received, bad, CPU ns, elapsed ns, idle ns, p50 ns, p99 ns.
+ * PIDS: whose CPU time is told, with commas between. CORE: which core's work by /proc/stat is told, or -1. Prints one line:
+ * sent, received, bad, CPU ns, elapsed ns, idle ns, p50 ns, p99 ns, ns that the core worked, ns that were stolen from it.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -74,7 +75,7 @@ static uint64_t quantile(double part) {
 }
 
 /* CPU time of a process, all threads together. */
-static uint64_t cpu_of(int pid) {
+static uint64_t cpu_of_one(int pid) {
   char path[288], text[128];
   uint64_t all = 0;
   snprintf(path, sizeof path, "/proc/%d/task", pid);
@@ -91,6 +92,40 @@ static uint64_t cpu_of(int pid) {
   }
   closedir(tasks);
   return all;
+}
+
+static uint64_t cpu_of(const char *pids) {
+  uint64_t all = 0;
+  for (char *rest = (char *)pids; *rest;) {
+    all += cpu_of_one(strtol(rest, &rest, 10));
+    if (*rest == ',') rest++;
+    else if (*rest) fail("a list of processes");
+  }
+  return all;
+}
+
+struct core {
+  uint64_t busy, steal;
+};
+
+/* What a core has done: user, nice, system, irq and softirq are work; idle and waiting for disks are none. */
+static struct core core_of(int number) {
+  struct core core = {0, 0};
+  unsigned long long user, nice, system, irq, softirq, steal;
+  char line[512], name[16];
+  FILE *file = number < 0 ? NULL : fopen("/proc/stat", "r");
+  if (!file) return core;
+  snprintf(name, sizeof name, "cpu%d ", number);
+  while (fgets(line, sizeof line, file)) {
+    if (strncmp(line, name, strlen(name))) continue;
+    if (sscanf(line + strlen(name), "%llu %llu %llu %*u %*u %llu %llu %llu", &user, &nice, &system, &irq, &softirq,
+               &steal) != 6)
+      continue;
+    uint64_t tick = 1000000000u / sysconf(_SC_CLK_TCK);
+    core = (struct core){(user + nice + system + irq + softirq) * tick, steal * tick};
+  }
+  fclose(file);
+  return core;
 }
 
 /* Puts the number and the time into the packets of a flow's next run. */
@@ -200,14 +235,16 @@ static int drain(int socket) {
 
 int main(int count, char **arguments) {
   uint8_t wired[8];
-  if (count != 9) return 2;
+  if (count != 10) return 2;
   to_clients = atoi(arguments[1]);
   size = atoi(arguments[2]);
   burst = atoi(arguments[3]);
   window = atoi(arguments[4]);
   double rate = atof(arguments[5]), tokens = 0;
   uint64_t warm = atoll(arguments[6]) * 1000000ull, span = atoll(arguments[7]) * 1000000ull;
-  int pid = atoi(arguments[8]), epoll = epoll_create1(0), big = 16 << 20;
+  const char *pids = arguments[8];
+  int number = atoi(arguments[9]), epoll = epoll_create1(0), big = 16 << 20;
+  struct core core = {0, 0};
   header = to_clients ? 0 : 4;
   packet_size = header + size;
   if (burst * packet_size > RUN_BYTES || size > 2000) return 2;
@@ -247,7 +284,8 @@ int main(int count, char **arguments) {
     if (!measuring && at >= started) {
       measuring = 1;
       started = at;
-      cpu = cpu_of(pid);
+      cpu = cpu_of(pids);
+      core = core_of(number);
       sent0 = sent;
       received0 = received;
       idle0 = idle;
@@ -271,9 +309,11 @@ int main(int count, char **arguments) {
     for (int i = 0; i < ready; i++) drain(events[i].data.fd);
   }
   uint64_t elapsed = now() - started;
-  printf("%llu %llu %llu %llu %llu %llu %llu %llu\n", (unsigned long long)(sent - sent0),
-         (unsigned long long)(received - received0), (unsigned long long)bad, (unsigned long long)(cpu_of(pid) - cpu),
-         (unsigned long long)elapsed, (unsigned long long)(idle - idle0), (unsigned long long)quantile(0.5),
-         (unsigned long long)quantile(0.99));
+  struct core after = core_of(number);
+  uint64_t told[] = {sent - sent0, received - received0, bad,           cpu_of(pids) - cpu,
+                     elapsed,      idle - idle0,         quantile(0.5), quantile(0.99),
+                     after.busy - core.busy, after.steal - core.steal};
+  for (unsigned i = 0; i < sizeof told / sizeof *told; i++) printf("%s%llu", i ? " " : "", (unsigned long long)told[i]);
+  puts("");
   return 0;
 }

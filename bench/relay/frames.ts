@@ -1,10 +1,10 @@
 // The load generator within the kernel: `frames.ts JSON`, with the JSON of a `FrameLoad`. It makes allocations and
 // channels by sockets; then a program sends frames as a card's driver receives them, and another counts and drops what
 // the relay makes of them. Prints one JSON line, a `FrameCount`.
-import { readdirSync, readFileSync } from "node:fs";
 import { encodeChannelData, parseIpAddress } from "@turnpike/stun";
 import { type Assembled, BpfMap, loadSystem, Netlink, Program, XdpLink } from "@turnpike/xdp";
 import { frameOf } from "../../test/interop/support/frames.ts";
+import { coreTime, threadsNs } from "./core-time.ts";
 import { openFlows } from "./flows.ts";
 import { senderProgram, sinkProgram, tally, TEMPLATE } from "./frame-programs.ts";
 import type { Load } from "./generator.ts";
@@ -19,6 +19,8 @@ export interface FrameLoad extends Pick<
   readonly rounds: number;
   /** Whose time on a core is counted, with all their threads. */
   readonly busy: readonly number[];
+  /** The relay's. */
+  readonly core: number;
 }
 
 /** What came of one measurement. */
@@ -26,7 +28,11 @@ export interface FrameCount {
   readonly sent: number;
   readonly received: number;
   readonly seconds: number;
-  readonly busyNs: number;
+  /** Of `FrameLoad.busy`. */
+  readonly threadSeconds: number;
+  /** Of the relay's core. */
+  readonly busySeconds: number;
+  readonly stealSeconds: number;
 }
 
 /** Packets under way, over all flows: fewer than a veth interface holds. */
@@ -93,7 +99,8 @@ for (const flow of flows) flow.release();
 console.log(JSON.stringify(results));
 
 function send(seconds: number): FrameCount {
-  const [sent, received, busy] = [count("sent"), count("received"), busyNs()];
+  const [sent, received, threads] = [count("sent"), count("received"), threadsNs(load.busy)];
+  const core = coreTime(load.core);
   const started = performance.now();
   for (;;) {
     sender.runLive(frames[0] ?? new Uint8Array(TEMPLATE), CALL);
@@ -103,7 +110,9 @@ function send(seconds: number): FrameCount {
         sent: count("sent") - sent,
         received: count("received") - received,
         seconds: (nowMs - started) / 1000,
-        busyNs: busyNs() - busy,
+        threadSeconds: (threadsNs(load.busy) - threads) / 1e9,
+        busySeconds: coreTime(load.core).busy - core.busy,
+        stealSeconds: coreTime(load.core).steal - core.steal,
       };
     }
   }
@@ -111,14 +120,6 @@ function send(seconds: number): FrameCount {
 
 function count(name: "sent" | "received"): number {
   return Number(counts[tally.field[name].offset / 8] ?? 0n);
-}
-
-/** Time on a core. */
-function busyNs(): number {
-  return load.busy
-    .flatMap((pid) => readdirSync(`/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}/schedstat`))
-    .map((path) => Number(readFileSync(path, "utf8").split(" ")[0]))
-    .reduce((sum, each) => sum + each, 0);
 }
 
 function map(name: string, valueSize: number, entries: number): BpfMap {

@@ -25,6 +25,10 @@ export interface Load {
   readonly seconds: number;
   /** Whose CPU time is counted. */
   readonly pid: number;
+  /** Kernel threads whose CPU time is counted too. */
+  readonly threads?: readonly number[];
+  /** The relay's: what it does is told as well. */
+  readonly core?: number;
   /** `blaster.c`, compiled. */
   readonly blaster: string;
 }
@@ -40,6 +44,9 @@ export interface Measurement {
   readonly p99Us: number;
   /** Part of the time that the generator waited for packets: near 0, it was the limit itself. */
   readonly generatorIdlePercent: number;
+  /** Of the relay's core, by `/proc/stat`: the work of everybody, and what the hypervisor took. */
+  readonly coreBusyPercent: number;
+  readonly coreStealPercent: number;
 }
 
 const WINDOW = 512;
@@ -64,19 +71,21 @@ const words = [
   load.rate,
   load.warmSeconds * 1000,
   load.seconds * 1000,
-  load.pid,
+  [load.pid, ...(load.threads ?? [])].join(","),
+  load.core ?? -1,
 ];
-const { stdout, status, error } = spawnSync(load.blaster, words.map(String), {
+const { stdout, status, signal, error } = spawnSync(load.blaster, words.map(String), {
   input: new Uint8Array(wiring.buffer),
   stdio: ["pipe", "pipe", "inherit", peer.fd, ...flows.map(({ fd }) => fd)],
   encoding: "utf8",
 });
 for (const flow of flows) flow.release();
-if (status !== 0) throw new Error(`The blaster failed with ${status}: ${String(error ?? "")}`);
-const [sent = 0, received = 0, bad = 0, cpuNs = 0, elapsedNs = 0, idleNs = 0, p50Ns = 0, p99Ns = 0] = stdout
-  .trim()
-  .split(" ")
-  .map(Number);
+if (status !== 0) {
+  const why = signal === null ? `code ${status}` : `signal ${signal}`;
+  throw new Error(`The blaster ended with ${why} (${words.join(" ")}): ${String(error ?? stdout)}`);
+}
+const [sent = 0, received = 0, bad = 0, cpuNs = 0, elapsedNs = 0, ...more] = stdout.trim().split(" ").map(Number);
+const [idleNs = 0, p50Ns = 0, p99Ns = 0, coreBusyNs = 0, coreStealNs = 0] = more;
 const measurement: Measurement = {
   packetsPerSecond: (received / elapsedNs) * 1e9,
   lossPercent: Math.max(0, (100 * (sent - received)) / Math.max(1, sent)),
@@ -85,5 +94,7 @@ const measurement: Measurement = {
   p50Us: p50Ns / 1000,
   p99Us: p99Ns / 1000,
   generatorIdlePercent: (100 * idleNs) / elapsedNs,
+  coreBusyPercent: (100 * coreBusyNs) / elapsedNs,
+  coreStealPercent: (100 * coreStealNs) / elapsedNs,
 };
 console.log(JSON.stringify(measurement));

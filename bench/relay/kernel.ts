@@ -1,139 +1,142 @@
-// `npm run bench:kernel -- [--seconds S] [--rounds N] [--flows 1,32,256] [--subjects …] [--write]`: coturn, the batched
-// plane and the kernel plane beside each other, by packets for each second that the relay's core was busy with them: its
-// process, and the kernel's thread that receives for it (threaded NAPI), so that all work on a packet has an owner, and
-// what else the machine does counts for nobody. `--write` makes docs/performance/kernel.md.
-import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+// `npm run bench:kernel -- [--parts figures,faults] [--generators frames,sockets] [--flows 1,32,256] [--subjects …]
+// [--seconds S] [--rounds N] [--repeats N] [--results FILE] [--write]`: coturn, the batched plane and the modes of the
+// kernel plane beside each other, by packets for each second that the relay's core was busy; then, what goes wrong around
+// the kernel plane, timed. `--results` keeps what was measured in a file, and adds to it: a long run may be split.
+// `--write` makes docs/performance/kernel.md and its plot of all that. Needs root, and changes nothing that it doesn't
+// take away again.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import type { FrameCount, FrameLoad } from "./frames.ts";
-import { page, type Row, rowText, TITLE } from "./kernel-report.ts";
-import { namespaces, type Path } from "./places.ts";
-import { prepare, startSubject, type SubjectName } from "./subjects.ts";
+import { type FaultRow, faultNames, timeFault } from "./kernel-faults.ts";
+import { type Figure, generators, measure, type Row } from "./kernel-figures.ts";
+import { missing, run } from "./kernel-place.ts";
+import { faultText, goalsTable, page, rowText, TITLE } from "./kernel-report.ts";
+import { plot } from "./kernel-plot.ts";
+import { GENERATOR_CORE } from "./places.ts";
+import { kernelModes, prepare } from "./subjects.ts";
 
 const { values } = parseArgs({
   options: {
+    parts: { type: "string", default: "figures,faults" },
+    generators: { type: "string", default: generators.join() },
+    flows: { type: "string", default: "1,32,256" },
+    subjects: { type: "string", default: ["coturn", "batched", ...kernelModes].join() },
+    faults: { type: "string", default: faultNames.join() },
     seconds: { type: "string", default: "1" },
     rounds: { type: "string", default: "3" },
-    flows: { type: "string", default: "1,32,256" },
-    subjects: { type: "string", default: "coturn,batched,kernel" },
+    repeats: { type: "string", default: "5" },
+    results: { type: "string" },
     write: { type: "boolean", default: false },
   },
 });
-const WARM_SECONDS = 0.3;
-/** What is measured goes before most of what else the machine does. */
-const NICE = "-20";
-const TIMEOUT_MS = 60_000;
-const { yardstick, coturnVersion } = prepare();
-const subjects: readonly SubjectName[] = (["coturn", "batched", "kernel"] as const).filter((name) =>
-  values.subjects.split(",").includes(name),
-);
-const rounds = Number(values.rounds);
-const seconds = Number(values.seconds);
 
-console.log(TITLE);
-const rows: Row[] = [];
-for (const flows of values.flows.split(",").map(Number)) {
-  for (const direction of ["to peer", "to client"] as const) {
-    for (const subject of subjects) {
-      const row = await measure({ flows, direction, subject });
-      rows.push(row);
-      console.log(rowText(row));
-    }
-  }
+interface Results {
+  readonly rows: readonly Row[];
+  readonly faults: readonly FaultRow[];
 }
+
+const why = missing(cpus().length);
+if (why !== undefined) fail(why);
+const flows = values.flows.split(",").map(Number);
+if (flows.some((count) => ![1, 2, 4, 8, 16, 32, 64, 128, 256, 512].includes(count))) {
+  fail("--flows takes powers of two up to 512");
+}
+const subjects = choose("--subjects", values.subjects, ["coturn", "batched", ...kernelModes] as const);
+const chosen = choose("--generators", values.generators, generators);
+const faults = choose("--faults", values.faults, faultNames);
+const parts = choose("--parts", values.parts, ["figures", "faults"] as const);
+let results: Results = { rows: [], faults: [] };
+if (values.results !== undefined && existsSync(values.results)) {
+  results = JSON.parse(readFileSync(values.results, "utf8"));
+}
+
+// ^C ends what is being measured, and this process once it has tidied up.
+let stopped = false;
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => (stopped = true));
+
+const { yardstick, blaster, coturnVersion } = prepare();
+// This process, too, stays off the relay's core.
+run([], "taskset", "-a", "-p", "-c", String(GENERATOR_CORE), String(process.pid));
+
+try {
+  if (parts.includes("figures")) await figures();
+  if (parts.includes("faults")) await timeFaults();
+} catch (error) {
+  // The signal that ended what was measured may yet have to be told of.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  if (!stopped) throw error;
+}
+if (stopped) fail("Stopped: nothing is written");
+console.log(`\n${goalsTable(results.rows).join("\n")}`);
 if (values.write) {
+  const docs = new URL("../../docs/performance/", import.meta.url);
   const text = page({
     machine: `${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, Linux ${release()}`,
     versions: `Node ${process.version}, coturn ${coturnVersion}`,
     date: new Date().toISOString().slice(0, 10),
-    rounds,
-    seconds,
-    rows,
+    rounds: Number(values.rounds),
+    seconds: Number(values.seconds),
+    ...results,
   });
-  writeFileSync(new URL("../../docs/performance/kernel.md", import.meta.url), text);
+  writeFileSync(new URL("kernel.md", docs), text);
+  writeFileSync(new URL("kernel.svg", docs), plot(results.rows));
 }
 
-/** Each subject in namespaces of its own, as its program stays on an interface. */
-async function measure(options: {
-  readonly flows: number;
-  readonly direction: FrameLoad["direction"];
-  readonly subject: SubjectName;
-}): Promise<Row> {
-  const path = namespaces();
-  let subject: Awaited<ReturnType<typeof startSubject>> | undefined;
-  try {
-    const receiver = arrange(path);
-    const preferred = [...path.relay.enter, "nice", "-n", NICE];
-    subject = await startSubject(options.subject, { ...path.relay, enter: preferred }, yardstick);
-    const load: FrameLoad = {
-      flows: options.flows,
-      direction: options.direction,
-      size: 172,
-      protocol: subject.protocol,
-      server: path.relay.ip,
-      serverPort: subject.port,
-      own: path.generator.ip,
-      interface: "veth0",
-      warmSeconds: WARM_SECONDS,
-      seconds,
-      rounds,
-      busy: [subject.pid, receiver],
-    };
-    const script = fileURLToPath(new URL("frames.ts", import.meta.url));
-    const generator = [process.execPath, "--conditions=@turnpike/source", script, JSON.stringify(load)];
-    const counts: readonly FrameCount[] = JSON.parse(
-      run(path.generator.enter, "nice", "-n", NICE, "taskset", "-c", String(path.generator.core), ...generator),
-    );
-    const cost = (each: FrameCount): number => each.busyNs / Math.max(1, each.received);
-    const middle = counts.toSorted((a, b) => cost(a) - cost(b))[counts.length >> 1];
-    if (middle === undefined || middle.received === 0) throw new Error(`${options.subject} relayed nothing`);
-    return { ...options, ...middle };
-  } finally {
-    await subject?.stop();
-    path.remove();
+async function figures(): Promise<void> {
+  const all: readonly Figure[] = chosen.flatMap((generator) =>
+    flows.flatMap((count) =>
+      (["to peer", "to client"] as const).flatMap((direction) =>
+        subjects.map((subject): Figure => ({ generator, flows: count, direction, subject })),
+      ),
+    ),
+  );
+  console.log(TITLE);
+  const options = { rounds: Number(values.rounds), seconds: Number(values.seconds), blaster, yardstick };
+  for (const [index, figure] of all.entries()) {
+    progress(`${index + 1} of ${all.length}`);
+    const row = await measure(figure, options);
+    if (stopped) return;
+    progress("");
+    console.log(rowText(row));
+    const others = results.rows.filter((each) => !isSame(each, row));
+    keep({ ...results, rows: [...others, row] });
   }
 }
 
-/**
- * Checksums are finished, and each interface has a thread of its own, on its place's core: what one end sends costs the
- * other end nothing, as over a wire. The relay's thread.
- */
-function arrange(path: Path): number {
-  let receiver = 0;
-  for (const { enter, core } of [path.generator, path.relay]) {
-    run(enter, "ethtool", "-K", "veth0", "tx", "off", "gro", "on");
-    const before = new Set(receivers());
-    const settings = "/sys/class/net/veth0";
-    run(enter, "sh", "-c", `echo 0 > ${settings}/queues/rx-0/rps_cpus; echo 1 > ${settings}/threaded`);
-    const fresh = receivers().find((id) => !before.has(id));
-    if (fresh === undefined) throw new Error("The machine has no threaded NAPI");
-    receiver = fresh;
-    run([], "taskset", "-p", "-c", String(core), String(receiver));
-    // What arrives at the generator is counted at once, however busy it is with sending.
-    if (core === path.generator.core) run([], "chrt", "--fifo", "--pid", "1", String(receiver));
-    else run([], "renice", "-n", NICE, "-p", String(receiver));
-  }
-  return receiver;
-}
-
-/** Threads that receive for interfaces of that name. */
-function receivers(): readonly number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name) && commandOf(name).startsWith("napi/veth0-"))
-    .map(Number);
-}
-
-function commandOf(id: string): string {
-  try {
-    return readFileSync(`/proc/${id}/comm`, "utf8");
-  } catch {
-    return "";
+async function timeFaults(): Promise<void> {
+  console.log("");
+  for (const [index, fault] of faults.entries()) {
+    progress(`${index + 1} of ${faults.length}: ${fault}`);
+    const timed = await timeFault(fault, Number(values.repeats));
+    if (stopped) return;
+    progress("");
+    for (const row of timed) console.log(faultText(row));
+    keep({ ...results, faults: [...results.faults.filter((each) => each.fault !== fault), ...timed] });
   }
 }
 
-function run(enter: readonly string[], ...words: readonly string[]): string {
-  const [command = "", ...args] = [...enter, ...words];
-  return execFileSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"], timeout: TIMEOUT_MS });
+function keep(all: Results): void {
+  results = all;
+  if (values.results !== undefined) writeFileSync(values.results, JSON.stringify(results, undefined, 1));
+}
+
+function isSame(a: Figure, b: Figure): boolean {
+  return a.generator === b.generator && a.flows === b.flows && a.direction === b.direction && a.subject === b.subject;
+}
+
+/** On a terminal: one line, written over. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+}
+
+function choose<Name extends string>(flag: string, text: string, names: readonly Name[]): readonly Name[] {
+  const wanted = text.split(",");
+  const unknown = wanted.find((name) => !names.some((each) => each === name));
+  if (unknown !== undefined) fail(`${flag} doesn't know ${unknown}: it takes ${names.join(", ")}`);
+  return names.filter((name) => wanted.includes(name));
+}
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(1);
 }

@@ -9,8 +9,8 @@ export interface Path {
   remove(): void;
 }
 
-const RELAY_CORE = 1;
-const GENERATOR_CORE = 0;
+export const RELAY_CORE = 1;
+export const GENERATOR_CORE = 0;
 
 /** Both on `lo`. */
 export function loopback(): Path {

@@ -1,12 +1,15 @@
 import { figure, type Run } from "./report.ts";
 import { type SubjectName, subjectNames } from "./subjects.ts";
 
-const COLOURS: Readonly<Record<SubjectName, string>> = {
+/** Of each relay, in every plot. */
+export const COLOURS: Readonly<Record<SubjectName, string>> = {
   coturn: "#8a8f98",
   yardstick: "#c9a227",
   portable: "#7aa6c2",
   batched: "#2f6f4f",
-  kernel: "#77aa33",
+  native: "#b5532a",
+  tcx: "#d98a1f",
+  generic: "#8a5fa8",
 };
 
 /** Bars: packets for a second of CPU time, as a multiple of coturn's. */

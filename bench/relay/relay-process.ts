@@ -1,8 +1,12 @@
-// A relay to be measured: `relay-process.ts PLANE IP PORT [COALESCE_US]`, PLANE `native:INTERFACE` or `generic:INTERFACE` for XDP. Says `ready` when it serves, ends by SIGTERM.
+// A relay to be measured: `relay-process.ts PLANE IP PORT [COALESCE_US [CHANNEL_SECONDS [MAX_CHANNELS]]]`, PLANE
+// `MODE:INTERFACE` for the kernel plane. Says `ready` when it serves, ends by SIGTERM.
 import { loadLibc, startBatchedRelay, startRelay } from "@turnpike/relay";
+import { kernelModes } from "./subjects.ts";
 
-const [plane = "batched", ip = "127.0.0.1", port = "3478", coalesceUs = "0"] = process.argv.slice(2);
-const [mode, name] = plane.split(":");
+const [plane = "batched", ip = "127.0.0.1", port = "3478", ...more] = process.argv.slice(2);
+const [coalesceUs = "0", channelSeconds = "600", maxChannels = "16384"] = more;
+const [wanted, name] = plane.split(":");
+const modes = kernelModes.filter((mode) => mode === wanted);
 const user = { username: "u", realm: "r", password: "p" };
 const shared = {
   listen: [`udp:${ip}:${port}`],
@@ -10,7 +14,7 @@ const shared = {
   realm: user.realm,
   peers: { allow: ["127.0.0.0/8", "10.0.0.0/8"] },
   // All clients have one address here: each needs a challenge of its own all the same.
-  engine: { unauthenticatedBytesPerSecond: 1e9 },
+  engine: { unauthenticatedBytesPerSecond: 1e9, channelLifetimeSeconds: Number(channelSeconds) },
 };
 const relay = await (async () => {
   const authenticate = { module: new URL("authenticate.ts", import.meta.url).href, data: () => user };
@@ -24,7 +28,7 @@ const relay = await (async () => {
     coalesceUs: Number(coalesceUs),
     aggregate: plane !== "batched-plain",
     ...(name !== undefined && {
-      kernel: { interfaces: [name], modes: [mode === "generic" ? "generic" : "native"] },
+      kernel: { interfaces: [name], modes, maxChannels: Number(maxChannels) },
     }),
     authenticate,
     logger: { debug() {}, info() {}, warn: console.error, error: console.error },

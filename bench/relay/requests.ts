@@ -1,6 +1,7 @@
 // `npm run bench:requests`: challenges, Allocate, Refresh and CreatePermission per second, of ours and of coturn in one
 // run, each on one core. Requests are signed beforehand; each of the sockets has one under way. The server's own CPU time
-// per request (all its threads, from the kernel's scheduler) says what a core could do where the generator is the limit.
+// per request (all its threads, from the kernel's scheduler) says what a core could do where the generator is the limit. The
+// first repeat, in which code is compiled and pages are touched for the first time, counts for neither of them.
 import { readdirSync, readFileSync } from "node:fs";
 import { Arena, loadLibc, SocketFactory } from "@turnpike/relay";
 import {
@@ -55,7 +56,9 @@ for (const name of ["coturn", "batched"] as const) {
     await subject.stop();
   }
 }
-console.log(`${SOCKETS} clients, ${ROUNDS} rounds, medians of ${REPEATS}; coturn ${coturnVersion}, one relay thread`);
+console.log(
+  `${SOCKETS} clients, ${ROUNDS} rounds, medians of ${REPEATS} after one to warm up; coturn ${coturnVersion}, one relay thread`,
+);
 console.log("                     requests/s     CPU µs each    per core, by CPU time");
 for (const operation of OPERATIONS) {
   const [theirs, ours] = [results.get("coturn")?.get(operation), results.get("batched")?.get(operation)];
@@ -95,7 +98,7 @@ function measure(subject: Subject): Map<Operation, Figures[]> {
     ["Refresh 0", signed("refresh", [attribute(lifetime, 0)]), "success"],
   ];
   const seen = new Map<Operation, Figures[]>(OPERATIONS.map((operation) => [operation, []]));
-  for (let repeat = 0; repeat < REPEATS; repeat++) {
+  for (let repeat = 0; repeat <= REPEATS; repeat++) {
     const sums = new Map<Operation, { ms: number; cpuNs: number }>();
     for (let round = 0; round < ROUNDS; round++) {
       const clients = openClients();
@@ -107,6 +110,7 @@ function measure(subject: Subject): Map<Operation, Figures[]> {
       for (const { fd } of clients) calls.close(fd);
     }
     const requests = ROUNDS * SOCKETS;
+    if (repeat === 0) continue;
     for (const [operation, { ms, cpuNs }] of sums) {
       seen.get(operation)?.push({ perSecond: (requests / ms) * 1000, cpuUs: cpuNs / 1000 / requests });
     }

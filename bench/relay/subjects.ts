@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,8 +8,10 @@ import { fileURLToPath } from "node:url";
 
 /** What is measured. */
 export const subjectNames = ["coturn", "yardstick", "portable", "batched"] as const;
-/** `kernel` is measured by `kernel.ts`: it needs arrangements of its own. */
-export type SubjectName = (typeof subjectNames)[number] | "kernel";
+/** Modes of the kernel plane. They are measured by `kernel.ts`: they need arrangements of their own. */
+export const kernelModes = ["native", "tcx", "generic"] as const;
+export type KernelMode = (typeof kernelModes)[number];
+export type SubjectName = (typeof subjectNames)[number] | KernelMode;
 
 /** Where a subject runs. */
 export interface Place {
@@ -34,7 +36,9 @@ const PORTS: Readonly<Record<SubjectName, number>> = {
   yardstick: 23_479,
   portable: 23_480,
   batched: 23_481,
-  kernel: 23_482,
+  native: 23_482,
+  tcx: 23_484,
+  generic: 23_483,
 };
 const here = fileURLToPath(new URL(".", import.meta.url));
 const START_TIMEOUT_MS = 15_000;
@@ -45,6 +49,7 @@ export function prepare(): { readonly yardstick: string; readonly blaster: strin
     execFileSync("apt-get", ["install", "-y", "-o", "DPkg::Lock::Timeout=300", "coturn"], { stdio: "ignore" });
   }
   const folder = mkdtempSync(join(tmpdir(), "bench-relay-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const [yardstick, blaster] = [join(folder, "yardstick"), join(folder, "blaster")];
   execFileSync("gcc", ["-O2", "-o", yardstick, join(here, "yardstick.c")]);
   execFileSync("gcc", ["-O2", "-o", blaster, join(here, "blaster.c")]);
@@ -53,15 +58,20 @@ export function prepare(): { readonly yardstick: string; readonly blaster: strin
   return { yardstick, blaster, coturnVersion: version.trim() };
 }
 
-/** Starts a subject on one core, and waits until it serves. */
-export async function startSubject(name: SubjectName, place: Place, yardstick: string): Promise<Subject> {
+/** Starts a subject on one core, and waits until it serves. `nodeFlags` are for those that run on Node. */
+export async function startSubject(
+  name: SubjectName,
+  place: Place,
+  yardstick: string,
+  nodeFlags: readonly string[] = [],
+): Promise<Subject> {
   const port = PORTS[name];
   const [command = "", ...rest] = [
     ...place.enter,
     "taskset",
     "-c",
     String(place.core),
-    ...commandOf(name, place.ip, port, yardstick),
+    ...commandOf(name, { ip: place.ip, port, yardstick, nodeFlags }),
   ];
   const child = spawn(command, rest, {
     // coturn tells on standard error of each protocol that this kernel lacks.
@@ -76,6 +86,7 @@ export async function startSubject(name: SubjectName, place: Place, yardstick: s
     port,
     pid,
     async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
       const ended = once(child, "exit");
       child.kill("SIGTERM");
       await ended;
@@ -83,7 +94,20 @@ export async function startSubject(name: SubjectName, place: Place, yardstick: s
   };
 }
 
-function commandOf(name: SubjectName, ip: string, port: number, yardstick: string): readonly string[] {
+export function isKernelMode(name: SubjectName): name is KernelMode {
+  return kernelModes.some((mode) => mode === name);
+}
+
+function commandOf(
+  name: SubjectName,
+  given: {
+    readonly ip: string;
+    readonly port: number;
+    readonly yardstick: string;
+    readonly nodeFlags: readonly string[];
+  },
+): readonly string[] {
+  const { ip, port, yardstick, nodeFlags } = given;
   switch (name) {
     case "yardstick":
       return [yardstick, ip, String(port)];
@@ -108,12 +132,15 @@ function commandOf(name: SubjectName, ip: string, port: number, yardstick: strin
       ];
     case "portable":
     case "batched":
-    case "kernel":
+    case "native":
+    case "tcx":
+    case "generic":
       return [
         process.execPath,
+        ...nodeFlags,
         "--conditions=@turnpike/source",
         join(here, "relay-process.ts"),
-        name === "kernel" ? "native:veth0" : name,
+        isKernelMode(name) ? `${name}:veth0` : name,
         ip,
         String(port),
       ];

@@ -1,11 +1,10 @@
 import { readdirSync } from "node:fs";
-import { startRelay, type RelayOptions } from "@turnpike/relay";
 import { formatTransportAddress, sameTransportAddress } from "@turnpike/stun";
 import type { AuthenticationDecision, LifecycleEvent } from "@turnpike/turn";
 import { describe, expect, test } from "vitest";
 import { staticUsers } from "../sim/support/authentication.ts";
 import { freePorts } from "../support/free-ports.ts";
-import { PLANES } from "../support/both-planes.ts";
+import { type EitherPlaneOptions, PLANES } from "../support/both-planes.ts";
 import { ALICE, allocated, BOB, bytes, keep, openClient, openPeer, startTestRelay } from "../support/relay.ts";
 import { UdpPeer } from "../support/udp-peer.ts";
 import { evenPairWanted, ipv6Wanted, UdpTurnClient } from "../support/udp-turn-client.ts";
@@ -166,10 +165,8 @@ describe.each(PLANES)("lifecycle on the $plane plane", ({ start }) => {
   });
 });
 
-describe("a start that can't be", () => {
-  const authenticate = staticUsers({});
-
-  test.each<[string, Partial<RelayOptions>, string | RegExp]>([
+describe.each(PLANES)("a start that can't be, on the $plane plane", ({ start }) => {
+  test.each<[string, EitherPlaneOptions, string | RegExp]>([
     ["a port in use", {}, /Cannot listen on udp 127\.0\.0\.1:\d+: another program has this port.*\(EADDRINUSE\)/],
     ["a foreign address", { listen: ["udp:203.0.113.9:0"] }, "this machine doesn't have this address (EADDRNOTAVAIL)"],
     ["another transport", { listen: ["carrier-pigeon:127.0.0.1:1"] }, "expected TRANSPORT:ADDRESS:PORT"],
@@ -188,9 +185,7 @@ describe("a start that can't be", () => {
     const occupied = await openPeer();
     const before = readdirSync("/dev/fd").length;
     const listen = ["udp:127.0.0.1:0", `udp:127.0.0.1:${occupied.local.port}`];
-    await expect(startRelay({ listen, relayAddresses: ["127.0.0.1"], authenticate, ...options })).rejects.toThrow(
-      message,
-    );
+    await expect(start({ listen, relayAddresses: ["127.0.0.1"], ...options })).rejects.toThrow(message);
     expect(readdirSync("/dev/fd").length).toBe(before);
   });
 });

@@ -20,6 +20,7 @@ const ROUTES: Readonly<Record<string, Sample>> = {
   "GET /v1/turn-rest": { path: "/v1/turn-rest?service=turn" },
   "GET /v1/relays": { path: "/v1/relays" },
   "POST /v1/relays": { path: "/v1/relays", body: { name: "new" } },
+  "POST /v1/fleet/secret/rotate": { path: "/v1/fleet/secret/rotate", body: {} },
   "DELETE /v1/relays/:id": { path: "/v1/relays/RELAY" },
   "POST /v1/relays/:id/drain": { path: "/v1/relays/RELAY/drain" },
   "GET /v1/allocations": { path: "/v1/allocations" },

@@ -135,3 +135,31 @@ test("a move that reaches another engine is handed to the owner, which asks for 
   harness.drain();
   expect(harness.takeKinds()).toContain("releaseClient");
 });
+
+test("a nonce that an allocation's client has proven goes stale in time, and is none at the client's next address", () => {
+  const { harness, client, ticket } = mobile();
+  const old = client.nonce;
+  const permit = [attribute(xorPeerAddress, PEER)];
+  const ask = (address: typeof HOME, nonce: string) => {
+    harness.fromClient(address, client.signed("createPermission", permit, { nonce }));
+    return outcomeOf(harness.answer());
+  };
+  expect([ask(HOME, old), ask(HOME, old)]).toEqual(["success", "success"]);
+  challengeAt(harness, client, AWAY);
+  harness.fromClient(AWAY, client.signed("refresh", [attribute(mobilityTicket, ticket)]));
+  expect(outcomeOf(harness.answer())).toBe("success");
+  expect([ask(AWAY, old), ask(AWAY, client.nonce), ask(AWAY, client.nonce)]).toEqual([438, "success", "success"]);
+  expect(ask(AWAY, old)).toBe(438);
+  const flipped = `${client.nonce.slice(0, -2)}${client.nonce.at(-2) === "A" ? "B" : "A"}${client.nonce.at(-1)}`;
+  expect(ask(AWAY, flipped)).toBe(438);
+  const minutes = 11;
+  for (let minute = 0; minute < minutes; minute++) {
+    const before = ask(AWAY, client.nonce);
+    expect(before).toBe(minute < 10 ? "success" : 438);
+    harness.advance(60_000);
+    if (minute === 4) {
+      harness.fromClient(AWAY, client.signed("refresh"));
+      expect(outcomeOf(harness.answer())).toBe("success");
+    }
+  }
+});

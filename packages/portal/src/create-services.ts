@@ -10,6 +10,7 @@ import {
   Penalties,
   Sessions,
 } from "@turnpike/authn";
+import { bearerOf, signaturesOf } from "./access/named-schemes.ts";
 import { UserVerifier } from "./access/user-verifier.ts";
 import { regionsByPrefix } from "./fleet/choose-relays.ts";
 import { publishDecision } from "./fleet/decision-events.ts";
@@ -22,7 +23,7 @@ import type { Services } from "./services.ts";
 import { Credentials } from "./store/credentials.ts";
 import { Relays } from "./store/relays.ts";
 import { SessionStore } from "./store/session-store.ts";
-import { fleetSecret } from "./store/settings.ts";
+import { FleetSecrets } from "./store/fleet-secrets.ts";
 import type { Store } from "./store/store.ts";
 import { TokenStore } from "./store/token-store.ts";
 import { Users } from "./store/users.ts";
@@ -57,9 +58,19 @@ export async function createServices(parts: {
   const verifier = options.verifier && new UserVerifier({ verifier: options.verifier, users });
   const schemeOf = (scheme: PortalScheme): HttpScheme => {
     if (typeof scheme !== "string") return scheme;
-    if (scheme !== "basic") return { "session-cookie": sessions, "access-token": tokens }[scheme];
-    if (verifier === undefined) throw new TypeError('Cannot configure the scheme "basic" without a verifier');
-    return new BasicScheme({ verifier });
+    switch (scheme) {
+      case "session-cookie":
+        return sessions;
+      case "access-token":
+        return tokens;
+      case "bearer":
+        return bearerOf(options.issuers ?? [], { store, clock });
+      case "http-signature":
+        return signaturesOf(options.signatureKeys ?? [], { store, clock });
+      default:
+        if (verifier === undefined) throw new TypeError('Cannot configure the scheme "basic" without a verifier');
+        return new BasicScheme({ verifier });
+    }
   };
   const gate = new HttpGate({
     name: "portal-api",
@@ -75,7 +86,8 @@ export async function createServices(parts: {
       publishDecision(fleet, event);
     },
   });
-  const fleetSecrets = [await fleetSecret(ctx, store)];
+  const fleetSecrets = new FleetSecrets(store);
+  await fleetSecrets.prepare(ctx);
   const unixMs = (): number => clock.unixMs();
   const registry = new RelayRegistry({
     fleet,
@@ -112,6 +124,7 @@ export async function createServices(parts: {
     users,
     relays: new Relays(store),
     credentials,
+    fleetSecrets,
     sessions,
     tokens,
     relayTokens,

@@ -1,3 +1,4 @@
+export type { PortalIssuer, PortalSignatureKey } from "./access/named-schemes.ts";
 export { isRole, mayDo, type Permission, PERMISSIONS, type Role, ROLES } from "./access/roles.ts";
 export { ConflictError, ForbiddenError, NotFoundError, PortalError, UnavailableError } from "./errors.ts";
 export type { FleetAllocation, FleetEvent, FleetState, LinkedRelay } from "./fleet/fleet-state.ts";

@@ -14,14 +14,14 @@ import { UnavailableError } from "./errors.ts";
 import { chooseRelays } from "./fleet/choose-relays.ts";
 import type { FleetState, LinkedRelay } from "./fleet/fleet-state.ts";
 import type { PortalTelemetry } from "./telemetry/portal-telemetry.ts";
+import type { FleetSecrets } from "./store/fleet-secrets.ts";
 import type { Credentials } from "./store/credentials.ts";
 
 /** What {@link Minter} needs. */
 export interface MinterOptions {
   readonly fleet: FleetState;
   readonly credentials: Credentials;
-  /** The first mints. */
-  readonly fleetSecrets: readonly string[];
+  readonly fleetSecrets: FleetSecrets;
   readonly unixMs: () => number;
   /** How long a credential can last, in seconds. Default a week. */
   readonly maxTtlSeconds?: number | undefined;
@@ -103,7 +103,7 @@ export class Minter {
     const relays = await this.#choose(request);
     const credential = await mintTimeLimited({
       ...this.#times(request),
-      secrets: this.#options.fleetSecrets,
+      secrets: await this.#options.fleetSecrets.minting(ctx),
       user,
     });
     await this.#options.credentials.insert(ctx, [

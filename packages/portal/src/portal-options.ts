@@ -8,13 +8,14 @@ import type {
   OperationContext,
   Penalties,
 } from "@turnpike/authn";
+import type { PortalIssuer, PortalSignatureKey } from "./access/named-schemes.ts";
 import type { RegisteredRoute } from "./http/access.ts";
 import type { Minted } from "./minter.ts";
 import type { Services } from "./services.ts";
 import type { PortalTelemetryOptions } from "./telemetry/portal-telemetry.ts";
 
 /** A scheme for the API, by its name in the configuration, or one that was made elsewhere. */
-export type PortalScheme = "session-cookie" | "access-token" | "basic" | HttpScheme;
+export type PortalScheme = "session-cookie" | "access-token" | "basic" | "bearer" | "http-signature" | HttpScheme;
 
 /** What {@link startPortal} takes. */
 export interface PortalOptions {
@@ -30,6 +31,10 @@ export interface PortalOptions {
   readonly schemes?: readonly PortalScheme[];
   /** Passwords that somebody else knows, for signing in and for the scheme `basic`. */
   readonly verifier?: CredentialVerifier;
+  /** For the scheme `bearer`. */
+  readonly issuers?: readonly PortalIssuer[];
+  /** For the scheme `http-signature`. Each portal remembers for itself which nonces it has seen. */
+  readonly signatureKeys?: readonly PortalSignatureKey[];
   /** What is before them, for `/v1/external-auth/cache`. */
   readonly cache?: CredentialCache;
   /** Whose forwarding fields are believed: addresses or prefixes. Default: nobody's. */

@@ -5,6 +5,7 @@ import { startTimers } from "./regular-tasks.ts";
 import { listAudit, trimAudit } from "./store/audit.ts";
 import { Credentials } from "./store/credentials.ts";
 import { SessionStore } from "./store/session-store.ts";
+import { FleetSecrets } from "./store/fleet-secrets.ts";
 import { openStore, type Store } from "./store/store.ts";
 
 const ctx = OperationContext.internal("test");
@@ -28,9 +29,14 @@ async function aMinuteOf(store: Store, clock: ManualClock, auditDays: number): P
   const registry = { refresh: () => Promise.resolve() };
   vi.useFakeTimers();
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the tasks ask of it
-  const parts = { store, sessions, credentials: new Credentials(store), registry, logger: silentLogger } as Parameters<
-    typeof startTimers
-  >[0];
+  const parts = {
+    store,
+    fleetSecrets: new FleetSecrets(store),
+    sessions,
+    credentials: new Credentials(store),
+    registry,
+    logger: silentLogger,
+  } as Parameters<typeof startTimers>[0];
   const stop = startTimers(parts, { auditDays });
   await vi.advanceTimersByTimeAsync(60_000);
   stop();

@@ -10,11 +10,11 @@ const DAY_MS = 86_400_000;
 
 /** What is done now and then. What fails is done the next time. */
 export function startTimers(
-  services: Pick<Services, "store" | "sessions" | "credentials" | "registry" | "logger">,
+  services: Pick<Services, "store" | "fleetSecrets" | "sessions" | "credentials" | "registry" | "logger">,
   /** How long the audit log's entries are kept; 0: for ever. */
   { auditDays }: { readonly auditDays: number },
 ): () => void {
-  const { store, sessions, credentials, registry, logger } = services;
+  const { store, fleetSecrets, sessions, credentials, registry, logger } = services;
   const ctx = OperationContext.internal("clean-up", { logger });
   const every = (ms: number, work: () => Promise<unknown>): NodeJS.Timeout => {
     const timer = setInterval(() => {
@@ -27,6 +27,7 @@ export function startTimers(
   };
   const timers = [
     every(CLEAN_UP_MS, () => sessions.cleanUp(ctx)),
+    every(CLEAN_UP_MS, () => fleetSecrets.retire(ctx)),
     every(CLEAN_UP_MS, () => credentials.cleanUp(ctx)),
     every(CLEAN_UP_MS, () => trimOutbox(ctx, store, OUTBOX_MS)),
     ...(auditDays > 0 ? [every(CLEAN_UP_MS, () => trimAudit(ctx, store, auditDays * DAY_MS))] : []),

@@ -13,6 +13,7 @@ import type { RelayRegistry } from "./fleet/relay-registry.ts";
 import type { PortalTelemetry } from "./telemetry/portal-telemetry.ts";
 import type { Minter } from "./minter.ts";
 import type { Credentials } from "./store/credentials.ts";
+import type { FleetSecrets } from "./store/fleet-secrets.ts";
 import type { Relays } from "./store/relays.ts";
 import type { Store } from "./store/store.ts";
 import type { Users } from "./store/users.ts";
@@ -24,6 +25,7 @@ export interface Services {
   readonly users: Users;
   readonly relays: Relays;
   readonly credentials: Credentials;
+  readonly fleetSecrets: FleetSecrets;
   readonly sessions: Sessions;
   /** `tp_…`: of people and programs. */
   readonly tokens: AccessTokens;

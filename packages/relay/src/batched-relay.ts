@@ -19,7 +19,7 @@ import { type Logger, silentLogger } from "./logger.ts";
 import { findNatDiscovery, natDiscoverySpecs } from "./nat-discovery.ts";
 import { sumCounts } from "./planes/counters.ts";
 import { MAX_REACTOR, PortTable } from "./ports/port-table.ts";
-import { DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
+import { createPortRange, DEFAULT_PORT_RANGE } from "./ports/port-range.ts";
 import { type Clock, createSystemClock } from "./reactor/clock.ts";
 import { ListeningSockets } from "./reactor-worker/listening-sockets.ts";
 import { Gauge } from "./reactor-worker/protocol.ts";
@@ -50,7 +50,9 @@ const ENGINES = MAX_REACTOR + 1;
 export async function startBatchedRelay(options: BatchedRelayOptions): Promise<BatchedRelay> {
   checkForwarding(options.threads, options.coalesceUs ?? 0);
   const logger = options.logger ?? silentLogger;
+  // Whatever is wrong in the configuration is found before a socket is opened.
   createPeerPolicy(options.peers);
+  createPortRange(options.portRange ?? DEFAULT_PORT_RANGE);
   const specs = [...natDiscoverySpecs(options.natDiscovery), ...(options.listen ?? DEFAULT_LISTEN)].map(
     parseListenSpec,
   );

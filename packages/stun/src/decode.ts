@@ -97,19 +97,19 @@ type Integrity = 0 | 1 | 2;
 class AttributeView implements RawAttribute {
   readonly type: number;
   readonly offset: number;
-  readonly #length: number;
+  readonly length: number;
   readonly #message: Uint8Array;
 
   constructor(type: number, offset: number, length: number, message: Uint8Array) {
     this.type = type;
     this.offset = offset;
-    this.#length = length;
+    this.length = length;
     this.#message = message;
   }
 
   get value(): Uint8Array {
     const start = this.offset + ATTRIBUTE_HEADER_LENGTH;
-    return this.#message.subarray(start, start + this.#length);
+    return this.#message.subarray(start, start + this.length);
   }
 }
 

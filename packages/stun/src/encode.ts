@@ -34,6 +34,8 @@ export interface MessageToEncode extends AttributeContext {
   readonly integrity?: MessageIntegrity | readonly MessageIntegrity[];
   /** True: ends with FINGERPRINT. Default false. */
   readonly fingerprint?: boolean;
+  /** Lends the bytes of the message, so many zeros. Default: memory of its own. */
+  readonly allocate?: (length: number) => Uint8Array;
 }
 
 /**
@@ -61,11 +63,11 @@ export function encodeMessage(message: MessageToEncode): Uint8Array {
     throw new RangeError(`Cannot encode message: ${length} bytes of attributes, at most 65532 fit`);
   }
 
-  const bytes = new Uint8Array(HEADER_LENGTH + length);
+  const bytes = message.allocate?.(HEADER_LENGTH + length) ?? new Uint8Array(HEADER_LENGTH + length);
   writeHeader(bytes, 0, messageType(message.class, methods[message.method].number), length, transactionId);
   let at = HEADER_LENGTH;
-  for (const [index, attribute] of attributes.entries()) {
-    at = writeAttribute(bytes, at, attribute.type, values[index]!);
+  for (let index = 0; index < values.length; index++) {
+    at = writeAttribute(bytes, at, attributes[index]!.type, values[index]!);
   }
   for (const integrity of integrities) {
     const value = integrityOf(bytes, at, valueLength(integrity), integrity);

@@ -1,5 +1,13 @@
 export * from "./attributes/index.ts";
-export { attribute, getAttribute, getAttributes, hasAttribute, rawAttribute } from "./attributes/codec.ts";
+export {
+  attribute,
+  findAttribute,
+  getAttribute,
+  getAttributes,
+  hasAttribute,
+  rawAttribute,
+  valueOffset,
+} from "./attributes/codec.ts";
 export type {
   AttributeCodec,
   AttributeContext,

@@ -24,15 +24,15 @@ export interface VerifyIntegrityOptions {
 /** Which integrity attributes the message has, right or wrong. */
 export function integrityAlgorithms(message: StunMessage): { readonly sha1: boolean; readonly sha256: boolean } {
   return {
-    sha1: findAttribute(message, INTEGRITY.sha1.type) !== undefined,
-    sha256: findAttribute(message, INTEGRITY.sha256.type) !== undefined,
+    sha1: findAttribute(message, INTEGRITY.sha1) !== undefined,
+    sha256: findAttribute(message, INTEGRITY.sha256) !== undefined,
   };
 }
 
 /** Whether the message has the integrity attribute of `algorithm`, made with `key`. Compares in constant time. */
 export function verifyIntegrity(message: StunMessage, options: VerifyIntegrityOptions): boolean {
   const { algorithm, key, crypto, minimumBytes = 32 } = options;
-  const attribute = findAttribute(message, INTEGRITY[algorithm].type);
+  const attribute = findAttribute(message, INTEGRITY[algorithm]);
   if (attribute === undefined) return false;
   const { value, offset } = attribute;
   const full = INTEGRITY[algorithm].length;

@@ -7,6 +7,8 @@ export interface RawAttribute {
   readonly type: number;
   /** The value without its padding: a view of the message's bytes. */
   readonly value: Uint8Array;
+  /** Of the value, in bytes. */
+  readonly length: number;
   /** Where the attribute begins (its type field), counted from the first byte of the message. */
   readonly offset: number;
 }

@@ -24,6 +24,8 @@ const LONGEST_IN_SCRATCH = 2048;
 const DIGEST_LENGTHS = { sha1: 20, sha256: 32 } as const;
 
 const scratch = new Uint8Array(BLOCK + LONGEST_IN_SCRATCH);
+/** `scratch` up to each length that was hashed: a view costs more than the hash of its bytes. */
+const starts: (Uint8Array | undefined)[] = [];
 const outer = {
   sha1: new Uint8Array(BLOCK + DIGEST_LENGTHS.sha1),
   sha256: new Uint8Array(BLOCK + DIGEST_LENGTHS.sha256),
@@ -52,7 +54,7 @@ const oneShot: HmacOf = (algorithm, key, chunks) => {
     scratch.set(chunk, end);
     end += chunk.length;
   }
-  write(crypto.hash(algorithm, scratch.subarray(0, end), "latin1"), last, BLOCK);
+  write(crypto.hash(algorithm, (starts[end] ??= scratch.subarray(0, end)), "latin1"), last, BLOCK);
   const result = new Uint8Array(DIGEST_LENGTHS[algorithm]);
   write(crypto.hash(algorithm, last, "latin1"), result, 0);
   return result;

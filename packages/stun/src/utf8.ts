@@ -19,6 +19,8 @@ export function encodeUtf8(text: string): Uint8Array {
 
 /** Strict: undefined if `bytes` are not well-formed UTF-8 (RFC 3629). A byte order mark stays. */
 export function decodeUtf8(bytes: Uint8Array): string | undefined {
+  const ascii = bytes.length <= SHORT ? decodeAscii(bytes) : undefined;
+  if (ascii !== undefined) return ascii;
   try {
     return decoder.decode(bytes);
   } catch {
@@ -36,7 +38,7 @@ export function characterCount(text: string): number {
   return count;
 }
 
-/** Names, realms and nonces; up to here a loop is faster than the platform's encoder. */
+/** Names, realms and nonces; up to here a loop is faster than the platform's codecs. */
 const SHORT = 64;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -49,4 +51,14 @@ function encodeAscii(text: string): Uint8Array | undefined {
     bytes[index] = unit;
   }
   return bytes;
+}
+
+function decodeAscii(bytes: Uint8Array): string | undefined {
+  let text = "";
+  for (let index = 0; index < bytes.length; index++) {
+    const byte = bytes[index]!;
+    if (byte >= 0x80) return undefined;
+    text += String.fromCharCode(byte);
+  }
+  return text;
 }

@@ -44,7 +44,10 @@ function keepCompiled() {
     return;
   }
   // What can't be written is told by a status, and no reason not to start.
-  module.enableCompileCache(join(base, base === HOME ? ".cache/turnpike" : "turnpike", "compiled"));
+  const directory = join(base, base === HOME ? ".cache/turnpike" : "turnpike", "compiled");
+  module.enableCompileCache(directory);
+  // The call is for this thread alone; others go by the variable.
+  process.env.NODE_COMPILE_CACHE = directory;
   // A relay may be killed after months; what is written at an exit would then be lost.
   setTimeout(() => module.flushCompileCache?.(), FLUSH_AFTER_MS).unref();
 }

@@ -92,7 +92,7 @@ export class PenaltyBox {
     const notBeforeMs = Math.max(nowMs, failures?.notBeforeMs ?? nowMs);
     if (verdict === "neutral") return { kind: "answer", atMs: nowMs };
     if (verdict === "succeeded") {
-      if (notBeforeMs === nowMs) this.#sources.delete(sourceKey(source));
+      if (failures !== undefined && notBeforeMs === nowMs) this.#sources.delete(sourceKey(source));
       return this.#within(notBeforeMs, nowMs);
     }
     const ban = this.#countForPrefix(source, nowMs);
@@ -112,7 +112,8 @@ export class PenaltyBox {
 
   #failuresOf(source: AttemptSource, nowMs: number): Failures | undefined {
     this.#sources.popUpTo(nowMs);
-    return this.#sources.get(sourceKey(source));
+    // Its key is a text: not worth making where nobody has failed.
+    return this.#sources.size === 0 ? undefined : this.#sources.get(sourceKey(source));
   }
 
   #delayMs(count: number): number {

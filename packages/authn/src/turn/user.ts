@@ -9,6 +9,8 @@ import { parseStampedName, parseTimeLimitedName } from "@turnpike/credentials";
  * the case a fresh quota with every spelling. Two static users that differ in case alone share one quota.
  */
 export function normalizeUser(user: string): string {
+  // Asked for each allocation: of most names nothing is to be changed.
+  if (PLAIN.test(user)) return user;
   return user
     .replaceAll(WIDTHS, (character) => character.normalize("NFKC"))
     .toLowerCase()
@@ -27,5 +29,7 @@ export function claimedUser(username: string): string {
   return normalizeUser(user);
 }
 
+/** ASCII without capital letters. */
+const PLAIN = /^[\x20-\x40\x5b-\x7e]*$/u;
 /** Halfwidth and fullwidth forms, and the ideographic space (RFC 8265 §3.3.1 step 1). */
 const WIDTHS = /[\u3000\uff00-\uffef]/gu;

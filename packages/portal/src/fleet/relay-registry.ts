@@ -1,6 +1,7 @@
 import type { OperationContext } from "@turnpike/authn";
 import type { PortalMessage, PresencePayload, RelayEvent, RelayMessage } from "@turnpike/link";
 import type { Credentials } from "../store/credentials.ts";
+import type { FleetSecrets } from "../store/fleet-secrets.ts";
 import type { OutboxEntry } from "../store/outbox.ts";
 import type { PortalTelemetry } from "../telemetry/portal-telemetry.ts";
 import type { Users } from "../store/users.ts";
@@ -12,8 +13,8 @@ export interface RelayRegistryOptions {
   readonly credentials: Credentials;
   readonly users: Users;
   readonly portalId: string;
-  /** Secrets of credentials that every relay accepts, the one that mints first. */
-  readonly fleetSecrets: readonly string[];
+  /** Secrets of credentials that every relay accepts. */
+  readonly fleetSecrets: FleetSecrets;
   /** How many allocations a user may have who isn't told otherwise. Default: no limit. */
   readonly defaultMaxAllocations?: number | undefined;
   readonly telemetry: PortalTelemetry;
@@ -81,7 +82,7 @@ export class RelayRegistry {
     joined.send({ event: "quota", payload: { ...ofOthers, users: {} } });
     for await (const part of users.quotas(ctx))
       joined.send({ event: "quota", payload: { users: part, partial: true } });
-    joined.send({ event: "fleet_secrets", payload: { secrets: fleetSecrets } });
+    joined.send({ event: "fleet_secrets", payload: { secrets: await fleetSecrets.accepted(ctx) } });
     for (const message of link.waiting ?? []) joined.send(message);
     link.waiting = undefined;
     await this.#options.fleet.putRelay(relay);

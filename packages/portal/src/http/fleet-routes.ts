@@ -6,7 +6,7 @@ import type { RegisteredRelay } from "../store/relays.ts";
 import { contextOf } from "./access.ts";
 import { nextPage, pageOf, pageQuery } from "./paging.ts";
 import { type App, GUARDED, needs, problems, timeOf } from "./routes-types.ts";
-import { allocation, identifier, newRelayBody, newRelayResponse, relay } from "./schemas.ts";
+import { allocation, identifier, newRelayBody, newRelayResponse, relay, rotationBody } from "./schemas.ts";
 
 const tags = ["fleet"];
 
@@ -49,6 +49,22 @@ export function fleetRoutes(app: App, services: Services): void {
         ...(lifetimeSeconds === undefined ? {} : { lifetimeSeconds }),
       });
       return reply.code(201).send({ relay: toRelay(created, undefined), token: token.reveal() });
+    },
+  });
+
+  app.post("/v1/fleet/secret/rotate", {
+    ...needs("relays.write"),
+    schema: {
+      operationId: "rotateFleetSecret",
+      summary: "Make a new secret for credentials that every relay accepts (the TURN REST form)",
+      tags,
+      body: rotationBody,
+      response: { 204: z.null(), ...problems(401, 403, 409, 413, 415) },
+    },
+    handler: async (request, reply) => {
+      await services.fleetSecrets.rotate(contextOf(request), request.body);
+      void tail.poke();
+      return reply.code(204).send(null);
     },
   });
 

@@ -194,6 +194,14 @@ export const flushResponse = z.object({
   fleet: z.enum(["none", "told", "notTold"]).meta({ description: "Whether the other portals were told" }),
 });
 
+/** The body of a rotation. */
+export const rotationBody = z.strictObject({
+  keepSeconds: z.int().min(0).max(31_536_000).default(604_800).meta({
+    description:
+      "How long the secret before is still accepted: as long as what it minted may last (a week unless the portal was told otherwise). 0: it leaked, and what it minted is refused at once",
+  }),
+});
+
 export const auditEntry = z.object({
   seq: z.int(),
   at: time,

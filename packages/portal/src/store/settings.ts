@@ -4,33 +4,6 @@ import type { Store } from "./store.ts";
 
 const SIGN_IN_SECONDS = 3_600;
 
-/** A value that the fleet shares; made when it is first asked for. */
-export async function sharedSetting(
-  ctx: OperationContext,
-  store: Store,
-  key: string,
-  make: () => string,
-): Promise<string> {
-  const find = async (): Promise<string | undefined> =>
-    (await store.reader(ctx).selectFrom("settings").select("value").where("key", "=", key).executeTakeFirst())?.value;
-  const known = await find();
-  if (known !== undefined) return known;
-  await store.note(ctx, (db) =>
-    db
-      .insertInto("settings")
-      .values({ key, value: make() })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute(),
-  );
-  // Another portal may have been first.
-  return (await find()) ?? make();
-}
-
-/** The secret of credentials that every relay of the fleet accepts. */
-export function fleetSecret(ctx: OperationContext, store: Store): Promise<string> {
-  return sharedSetting(ctx, store, "fleet-secret", () => randomBytes(32).toString("base64url"));
-}
-
 /** Takes something that only the first portal of a fleet may do; false: another one has it. */
 export async function claimOnce(ctx: OperationContext, store: Store, key: string): Promise<boolean> {
   return store.note(ctx, async (db) => {

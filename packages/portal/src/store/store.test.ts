@@ -7,7 +7,8 @@ import { Credentials } from "./credentials.ts";
 import { lastMessage, messagesAfter, trimOutbox } from "./outbox.ts";
 import { Relays } from "./relays.ts";
 import { SessionStore } from "./session-store.ts";
-import { claimOnce, createSignInCode, fleetSecret, takeSignInCode } from "./settings.ts";
+import { claimOnce, createSignInCode, takeSignInCode } from "./settings.ts";
+import { FleetSecrets } from "./fleet-secrets.ts";
 import { openStore, type Store } from "./store.ts";
 import { TokenStore } from "./token-store.ts";
 import { Users } from "./users.ts";
@@ -78,7 +79,7 @@ describe("changes", () => {
     await expect(users.list(forged, { limit: 1 })).rejects.toThrow(TypeError);
     await expect(new Relays(store).create(forged, "r")).rejects.toThrow(TypeError);
     await expect(new Credentials(store).revoke(forged, "1:a")).rejects.toThrow(TypeError);
-    await expect(fleetSecret(forged, store)).rejects.toThrow(TypeError);
+    await expect(new FleetSecrets(store).rotate(forged, { keepSeconds: 1 })).rejects.toThrow(TypeError);
     expect(await listAudit(ctx, store, { limit: 10 })).toHaveLength(3);
   });
 
@@ -166,9 +167,10 @@ describe("credentials", () => {
 describe("what the fleet shares", () => {
   it("is made once", async () => {
     const store = await empty();
-    const [first, second] = await Promise.all([fleetSecret(ctx, store), fleetSecret(ctx, store)]);
-    expect(first).toBe(second);
-    expect(first).toMatch(/^[\w-]{43}$/);
+    const [one, other] = [new FleetSecrets(store), new FleetSecrets(store)];
+    await Promise.all([one.prepare(ctx), other.prepare(ctx)]);
+    expect(await one.minting(ctx)).toBe(await other.minting(ctx));
+    expect(await one.minting(ctx)).toMatch(/^[\w-]{43}$/);
     expect(await Promise.all([claimOnce(ctx, store, "x"), claimOnce(ctx, store, "x")])).toEqual([true, false]);
   });
 

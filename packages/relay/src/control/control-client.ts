@@ -1,5 +1,6 @@
-import { type IncomingMessage, request as httpRequest } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { createInterface } from "node:readline";
+import { http } from "../node-http.ts";
 
 /** The relay could not be reached, or refused. `status` is that of its answer, if there was one. */
 export class ControlError extends Error {
@@ -54,7 +55,7 @@ async function open(socketPath: string, request: ControlRequest): Promise<Incomi
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const { method, signal } = request;
     // A connection of its own: one that is kept may be to a relay that has ended since.
-    const outgoing = httpRequest({ socketPath, method, path, agent: false, ...(signal && { signal }) }, resolve);
+    const outgoing = http.request({ socketPath, method, path, agent: false, ...(signal && { signal }) }, resolve);
     outgoing.once("error", (error: NodeJS.ErrnoException) => reject(unreachable(socketPath, error)));
     outgoing.end(request.body === undefined ? undefined : JSON.stringify(request.body));
   });

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { OperationContext, printable } from "@turnpike/authn/core";
@@ -9,6 +9,7 @@ import { allocationFields, plainEvent } from "../events/plain-event.ts";
 import { isRelayEventType, type RelayEventType } from "../events/relay-event.ts";
 import { type Logger, silentLogger } from "../logger.ts";
 import type { Relay } from "../relay.ts";
+import { http } from "../node-http.ts";
 
 /** What {@link startControlSocket} is made with. */
 export interface ControlSocketOptions {
@@ -50,7 +51,7 @@ export async function startControlSocket(options: ControlSocketOptions): Promise
     throw new ControlSocketError(`Cannot open the control socket: the path has more than ${MAX_PATH_BYTES} bytes`);
   }
   await removeStale(path);
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     void answer({ request, response, relay, logger });
   });
   server.requestTimeout = 10_000;

@@ -312,11 +312,20 @@ type Attempt = ReturnType<typeof attemptOf>;
 
 function attemptOf(request: AuthenticationRequest) {
   const { client, transport, transactionId, username, userhash } = request;
-  const user = (username && claimedUser(username)) ?? `hash ${Buffer.from(userhash ?? []).toString("hex")}`;
+  const user = (username && claimedUser(username)) ?? `hash ${hex(userhash ?? NOTHING)}`;
   return {
-    transaction: `${transport} ${formatTransportAddress(client)} ${Buffer.from(transactionId).toString("hex")}`,
+    transaction: `${transport} ${formatTransportAddress(client)} ${hex(transactionId)}`,
     source: { prefix: addressPrefix(client), user },
   };
+}
+
+const NOTHING = new Uint8Array(0);
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+function hex(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += HEX[byte]!;
+  return text;
 }
 
 /** An expired credential tells nothing of a secret, and a backend that is away nothing at all. */

@@ -204,6 +204,13 @@ export class Reactor implements PacketReceiver {
     }
     this.#busy = true;
     this.#drain();
+    if (this.#answers.length > 0) this.#answerAll();
+    if (!relayed) this.#setTimer();
+    this.#busy = false;
+    if (this.#events.length > 0) this.#deliverEvents();
+  }
+
+  #answerAll(): void {
     for (let answer = this.#answers.shift(); answer !== undefined; answer = this.#answers.shift()) {
       try {
         this.#engine.handleAnswer(answer, this.#clock.now());
@@ -211,13 +218,6 @@ export class Reactor implements PacketReceiver {
         this.#reportInternalError(error);
       }
       this.#drain();
-    }
-    if (!relayed) {
-      this.#setTimer();
-    }
-    this.#busy = false;
-    if (this.#events.length > 0) {
-      this.#deliverEvents();
     }
   }
 

@@ -1,4 +1,4 @@
-import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer } from "node:http";
+import type { IncomingMessage, Server as HttpServer } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import {
@@ -25,6 +25,7 @@ import type { ConnectionLimits } from "./connection-limits.ts";
 import { readProxyHeader } from "./proxy-protocol.ts";
 import { sniff } from "./sniff.ts";
 import type { ResolvedStreamLimits, StreamCounts } from "./stream-options.ts";
+import { http } from "../node-http.ts";
 
 /** How a client of a stream port speaks. */
 export type StreamTransport = "tcp" | "tls" | "ws" | "wss";
@@ -122,7 +123,7 @@ export class StreamAcceptor {
       },
       (socket) => this.#accept(socket),
     );
-    this.#http = createHttpServer({ maxHeaderSize: MAX_HTTP_HEADER_BYTES }, (_request, response) => {
+    this.#http = http.createServer({ maxHeaderSize: MAX_HTTP_HEADER_BYTES }, (_request, response) => {
       response.writeHead(426, { upgrade: "websocket", connection: "close" }).end();
     });
     this.#http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));

@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { http } from "../node-http.ts";
 
 /** What {@link startHealth} takes. */
 export interface HealthOptions {
@@ -24,7 +24,7 @@ const MAX_CONNECTIONS = 100;
  * of its own: it says nothing that clients should see.
  */
 export async function startHealth({ host, port, notReadyBecause }: HealthOptions): Promise<Health> {
-  const server = createServer({ requestTimeout: TIMEOUT_MS, headersTimeout: TIMEOUT_MS }, (request, response) => {
+  const server = http.createServer({ requestTimeout: TIMEOUT_MS, headersTimeout: TIMEOUT_MS }, (request, response) => {
     const path = request.url?.split("?")[0];
     const reason = path === "/readyz" ? notReadyBecause() : undefined;
     const isKnown = path === "/healthz" || path === "/readyz";

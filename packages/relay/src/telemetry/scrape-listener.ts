@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { http } from "../node-http.ts";
 
 /** Answers a request for the metrics. */
 export type Scrape = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
@@ -13,21 +14,23 @@ export async function openScrapeListener(options: {
   readonly scrape: Scrape;
 }): Promise<{ stop(): Promise<void> }> {
   const { host, port, scrape } = options;
-  const server = createServer((request, response) => {
-    if (request.url?.split("?")[0] !== PATH) {
-      response.writeHead(404).end();
-      return;
-    }
-    void (async () => {
-      try {
-        await scrape(request, response);
-      } catch {
-        // Prometheus tells of a target that fails.
-        if (!response.headersSent) response.writeHead(500);
-        response.end();
+  const server = http
+    .createServer((request, response) => {
+      if (request.url?.split("?")[0] !== PATH) {
+        response.writeHead(404).end();
+        return;
       }
-    })();
-  }).unref();
+      void (async () => {
+        try {
+          await scrape(request, response);
+        } catch {
+          // Prometheus tells of a target that fails.
+          if (!response.headersSent) response.writeHead(500);
+          response.end();
+        }
+      })();
+    })
+    .unref();
   server.listen(port, host);
   await once(server, "listening");
   return {

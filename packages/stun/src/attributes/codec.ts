@@ -1,3 +1,4 @@
+import { ATTRIBUTE_HEADER_LENGTH } from "../header.ts";
 import type { RawAttribute, StunMessage } from "../message.ts";
 import { type AttributeName, attributes } from "../registry/attributes.ts";
 
@@ -66,7 +67,7 @@ export function rawAttribute(type: number, value: Uint8Array): EncodedAttribute 
  * @returns undefined if the message has none.
  */
 export function getAttribute<T>(message: StunMessage, codec: AttributeCodec<T>): AttributeResult<T> | undefined {
-  const raw = findAttribute(message, codec.type);
+  const raw = findAttribute(message, codec);
   return raw === undefined ? undefined : codec.decode(raw.value, message);
 }
 
@@ -77,7 +78,7 @@ export function getAttributes<T>(message: StunMessage, codec: AttributeCodec<T>)
 
 /** Whether the message has an attribute, whatever its value. */
 export function hasAttribute(message: StunMessage, codec: { readonly type: number }): boolean {
-  return findAttribute(message, codec.type) !== undefined;
+  return findAttribute(message, codec) !== undefined;
 }
 
 /** Makes the codec of a row of the attribute table. */
@@ -107,9 +108,20 @@ export function requireUnsigned(attributeName: string, value: number, maximum: n
   }
 }
 
-export function findAttribute(message: StunMessage, type: number): RawAttribute | undefined {
-  for (const raw of message.attributes) if (raw.type === type) return raw;
+/** The first occurrence of an attribute as it stands on the wire, or undefined. */
+export function findAttribute(message: StunMessage, codec: { readonly type: number }): RawAttribute | undefined {
+  const { type } = codec;
+  const all = message.attributes;
+  for (let index = 0; index < all.length; index++) {
+    const raw = all[index]!;
+    if (raw.type === type) return raw;
+  }
   return undefined;
+}
+
+/** Where the value of an attribute begins, counted from the first byte of the message. */
+export function valueOffset(raw: RawAttribute): number {
+  return raw.offset + ATTRIBUTE_HEADER_LENGTH;
 }
 
 class PairedAttribute<T> implements EncodedAttribute {

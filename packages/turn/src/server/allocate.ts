@@ -1,4 +1,4 @@
-import { attribute, type EncodedAttribute, type TransportAddress } from "@turnpike/stun";
+import { attribute, type EncodedAttribute, findAttribute, nonce, type TransportAddress } from "@turnpike/stun";
 import { addressErrorCode, alternateDomain, alternateServer, lifetime } from "@turnpike/stun";
 import { reservationToken, xorMappedAddress, xorRelayedAddress } from "@turnpike/stun";
 import { Allocation, isSameUser, type Credential } from "./allocation.ts";
@@ -22,6 +22,8 @@ const MAX_RESERVATIONS_PER_ACTOR = 32;
 
 /** An Allocate request whose questions to the world are open. Its five-tuple is taken. */
 interface UnderWay {
+  /** Of its five-tuple. */
+  readonly name: string;
   readonly request: IncomingRequest;
   readonly authenticated: Authenticated;
   readonly demand: AllocateDemand;
@@ -117,6 +119,7 @@ export class AllocateHandler {
       this.#countReservation(actor, 1);
     }
     const underWay: UnderWay = {
+      name,
       request,
       authenticated,
       demand,
@@ -158,7 +161,7 @@ export class AllocateHandler {
     const underWay = this.#byFiveTuple.get(fiveTupleName({ listener, remote }));
     if (underWay === undefined) return;
     underWay.cancelled = true;
-    this.#byFiveTuple.delete(fiveTupleName(underWay.request.client));
+    this.#byFiveTuple.delete(underWay.name);
   }
 
   /** What `matches` comes to nothing: a revocation or an administrator was quicker. */
@@ -274,7 +277,7 @@ export class AllocateHandler {
       transport: demand.transport,
       client: request.client,
       credential: authenticated.credential,
-      transactionId: request.message.transactionId,
+      transactionId: request.message.transactionId.slice(),
       createdAtMs: now.monotonicMs,
       admissionQuestionId,
       relays: answer.sockets.map((socket) => ({ ...socket, expiresAtMs: now.monotonicMs + seconds * 1000 })),
@@ -282,6 +285,8 @@ export class AllocateHandler {
       addressError: answer.failures?.[0],
       maxLifetimeSeconds: underWay.maxLifetimeSeconds,
     });
+    // Its request was proven, and came from where the allocation's client is.
+    allocation.nonce = findAttribute(request.message, nonce)?.value.slice();
     this.#core.registry.addAllocation(allocation);
     if (admissionQuestionId !== undefined) {
       this.#byAdmission.set(admissionQuestionId, allocation);
@@ -321,7 +326,7 @@ export class AllocateHandler {
 
   #release(underWay: UnderWay): void {
     if (underWay.demand.port === "evenPair") this.#countReservation(underWay.authenticated.credential.actor, -1);
-    const name = fiveTupleName(underWay.request.client);
+    const { name } = underWay;
     if (this.#byFiveTuple.get(name) === underWay) this.#byFiveTuple.delete(name);
     if (underWay.admissionQuestionId !== undefined) {
       this.#byAdmission.delete(underWay.admissionQuestionId);

@@ -129,12 +129,16 @@ export class Allocation {
   readonly admissionQuestionId: number | undefined;
   /** One, or two of different families. */
   relays: readonly RelayLeg[];
+  /** The NONCE of `client` that was found to be this relay's last: it needn't be computed again for each request. */
+  nonce: Uint8Array | undefined = undefined;
   /** What the success answer said beside the addresses: kept for retransmissions. */
   readonly reservationToken: Uint8Array | undefined;
   readonly addressError: { readonly family: 4 | 6; readonly code: number } | undefined;
   maxLifetimeSeconds: number;
   readonly permissions: Set<Permission> = new Set();
   readonly channels: Set<Channel> = new Set();
+  /** The channel that was looked up last, either way: most allocations use one, and it is found without a table. */
+  recent: Channel | undefined = undefined;
   readonly connections: Set<PeerConnection> = new Set();
   slot = -1;
   /** How many peer addresses were ever permitted. */
@@ -182,7 +186,9 @@ export class Allocation {
 
   /** When the first relay socket expires. */
   get expiresAtMs(): number {
-    return Math.min(...this.relays.map((relay) => relay.expiresAtMs));
+    let first = Infinity;
+    for (const { expiresAtMs } of this.relays) if (expiresAtMs < first) first = expiresAtMs;
+    return first;
   }
 
   /** The relay socket of a family, or undefined. */

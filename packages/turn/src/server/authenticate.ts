@@ -1,5 +1,6 @@
 import {
   accessToken,
+  findAttribute,
   getAttribute,
   hasAttribute,
   integrityAlgorithms,
@@ -10,11 +11,14 @@ import {
   passwordAlgorithms,
   realm,
   sameIp,
+  sameTransportAddress,
   userhash,
   username,
   userhashOf,
   opaqueString,
+  valueOffset,
   verifyIntegrity,
+  type RawAttribute,
   type StunMessage,
 } from "@turnpike/stun";
 import type { Allocation, Credential } from "./allocation.ts";
@@ -62,7 +66,13 @@ export function authenticate(
   const claim = readClaim(core, request, method, now, existing);
   if (claim === undefined) return;
   const known = existing === undefined ? undefined : provenByAllocation(core, existing, claim, request.message, method);
-  if (known !== undefined) {
+  if (known === "proven" && existing !== undefined) {
+    const { credential } = existing;
+    reportSuccess(core, request, method, credential, now);
+    proceed({ credential, proof: { key: credential.key, integrity: claim.answerIntegrity } }, now);
+    return;
+  }
+  if (known !== undefined && known !== "proven") {
     settle(core, request, method, claim, known, now, proceed);
     return;
   }
@@ -97,15 +107,20 @@ function readClaim(
   // Step 2: what integrity can't be checked without.
   const name = getAttribute(message, username);
   const hash = getAttribute(message, userhash);
-  const claimedRealm = getAttribute(message, realm);
-  const claimedNonce = getAttribute(message, nonce);
+  const claimedRealm = findAttribute(message, realm);
+  const claimedNonce = findAttribute(message, nonce);
   if ((name === undefined && hash === undefined) || claimedRealm === undefined || claimedNonce === undefined) {
     return badRequest("Bad Request: USERNAME or USERHASH, REALM and NONCE are needed");
   }
-  if (!(name ?? hash)?.ok || !claimedRealm.ok || !claimedNonce.ok) {
+  const isOwnRealm = isSame(claimedRealm, message.bytes, core.realm);
+  const state = checkNonce(core, claimedNonce, request, method, existing, now);
+  // What is ours is well formed: nothing else is looked at as text.
+  const isMalformed =
+    (!isOwnRealm && getAttribute(message, realm)?.ok === false) ||
+    (state === "forged" && getAttribute(message, nonce)?.ok === false);
+  if (!(name ?? hash)?.ok || isMalformed) {
     return badRequest("Bad Request: USERNAME, USERHASH, REALM or NONCE is malformed");
   }
-  const state = checkNonce(core, claimedNonce.value, request, method === "connectionBind" ? existing : undefined, now);
   if (state !== "valid") {
     // A made-up nonce is not worth an event: anybody can send millions of them.
     if (state === "stale" && core.wants("authFailed")) {
@@ -129,7 +144,7 @@ function readClaim(
 
   // Step 4: a name that can't be one is an unknown name.
   const prepared = name?.ok ? opaqueString(name.value) : undefined;
-  if (claimedRealm.value !== core.options.realm || (name !== undefined && prepared === undefined)) {
+  if (!isOwnRealm || (name !== undefined && prepared === undefined)) {
     challenge(core, request, 401, now);
     return undefined;
   }
@@ -150,14 +165,32 @@ function readClaim(
  */
 function checkNonce(
   core: Core,
-  value: string,
-  { client }: IncomingRequest,
-  control: Allocation | undefined,
+  value: RawAttribute,
+  { message, client }: IncomingRequest,
+  method: AuthenticatedMethod,
+  existing: Allocation | undefined,
   now: Now,
 ): NonceState {
-  const state = core.nonces.check(value, client.remote, now.unixMs);
+  const { bytes } = message;
+  const offset = valueOffset(value);
+  const isOwner = existing !== undefined && sameTransportAddress(existing.client.remote, client.remote);
+  if (isOwner && existing.nonce !== undefined && isSame(value, bytes, existing.nonce)) {
+    return core.nonces.checkAgain(existing.nonce, now.unixMs);
+  }
+  const state = core.nonces.check(bytes, offset, value.length, client.remote, now.unixMs);
+  if (isOwner && state === "valid") existing.nonce = bytes.slice(offset, offset + value.length);
+  const control = method === "connectionBind" ? existing : undefined;
   if (state !== "forged" || control === undefined || !sameIp(control.client.remote, client.remote)) return state;
-  return core.nonces.check(value, control.client.remote, now.unixMs);
+  return core.nonces.check(bytes, offset, value.length, control.client.remote, now.unixMs);
+}
+
+/** In constant time: one of the values is a MAC. */
+function isSame(value: RawAttribute, bytes: Uint8Array, expected: Uint8Array): boolean {
+  if (value.length !== expected.length) return false;
+  const offset = valueOffset(value);
+  let difference = 0;
+  for (let i = 0; i < expected.length; i++) difference |= bytes[offset + i]! ^ expected[i]!;
+  return difference === 0;
 }
 
 function readPasswordAlgorithm(
@@ -187,7 +220,7 @@ function provenByAllocation(
   claim: Claim,
   message: StunMessage,
   method: AuthenticatedMethod,
-): AuthenticationDecision | undefined {
+): "proven" | (AuthenticationDecision & { readonly kind: "failed" }) | undefined {
   const { credential } = allocation;
   // The key of an access token is in the token, whatever the algorithm for passwords.
   if (!credential.boundsLifetime && claim.passwordAlgorithm !== credential.passwordAlgorithm) return undefined;
@@ -200,17 +233,7 @@ function provenByAllocation(
     if (renews && credential.boundsLifetime) return undefined;
     return { kind: "failed", reason: "badCredentials", actor: credential.actor, scheme: credential.scheme };
   }
-  const { expiresAtUnixMs, credentialId, label } = credential;
-  return {
-    kind: "authenticated",
-    username: credential.username,
-    actor: credential.actor,
-    scheme: credential.scheme,
-    key: credential.key,
-    ...(expiresAtUnixMs === undefined ? {} : { expiresAtUnixMs }),
-    ...(credentialId === undefined ? {} : { credentialId }),
-    ...(label === undefined ? {} : { label }),
-  };
+  return "proven";
 }
 
 function verify(core: Core, message: StunMessage, claim: Claim, key: Uint8Array): boolean {

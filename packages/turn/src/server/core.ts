@@ -1,4 +1,10 @@
-import type { StunCrypto, StunMessage } from "@turnpike/stun";
+import {
+  encodeUtf8,
+  passwordAlgorithmNumbers,
+  passwordAlgorithms,
+  type StunCrypto,
+  type StunMessage,
+} from "@turnpike/stun";
 import type { Allocation, ClientAddress } from "./allocation.ts";
 import type { Listener, Now, Output, ServerOptions } from "./contract.ts";
 import type { AllocationContext, DeletionReason, FiveTuple, LifecycleEvent } from "./events.ts";
@@ -6,6 +12,7 @@ import type { EngineLimits } from "./limits.ts";
 import { Nonces } from "./nonce.ts";
 import { Registry } from "./registry.ts";
 import { ReplyLimiter } from "./reply-limiter.ts";
+import { Slab } from "./slab.ts";
 
 /** Defaults of {@link ServerOptions}, and what the RFCs fix. */
 const DEFAULTS = {
@@ -81,6 +88,12 @@ export class Core {
   readonly registry: Registry;
   readonly nonces: Nonces;
   readonly replyLimiter: ReplyLimiter;
+  /** Memory for messages by datagrams; those of streams may wait long to be sent. */
+  readonly slab: Slab = new Slab();
+  /** The value of PASSWORD-ALGORITHMS. */
+  readonly offer: Uint8Array;
+  /** The value of REALM. */
+  readonly realm: Uint8Array;
   readonly engine: number;
   readonly families: readonly (4 | 6)[];
   readonly passwordAlgorithms: readonly ("md5" | "sha256")[];
@@ -96,9 +109,17 @@ export class Core {
     this.options = { ...DEFAULTS, ...options };
     checkRanges(this.options);
     this.crypto = options.crypto;
+    this.realm = encodeUtf8(options.realm);
     this.engine = options.engine ?? 0;
     this.families = options.families ?? [4, 6];
     this.passwordAlgorithms = options.passwordAlgorithms ?? ["sha256", "md5"];
+    this.offer = passwordAlgorithms.encode(
+      this.passwordAlgorithms.map((name) => ({
+        algorithm: passwordAlgorithmNumbers[name],
+        parameters: new Uint8Array(0),
+      })),
+      { transactionId: new Uint8Array(12) },
+    );
     for (const listener of options.listeners) this.#listeners.set(listener.id, listener);
     this.registry = new Registry(() => this.seed());
     this.nonces = new Nonces({

@@ -13,9 +13,6 @@ import { type ClientSource, type Forward, type Hairpin, type Now, Verdict } from
 import { type Direction, TO_CLIENT, TO_PEERS } from "./meter.ts";
 import type { Registry } from "./registry.ts";
 
-/** Stream transports pad ChannelData to four bytes (RFC 8656 §12.5). */
-type IsStream = (listener: number) => boolean;
-
 class ForwardRegister implements Forward {
   socket = 0;
   listener = 0;
@@ -34,7 +31,7 @@ export class DataPath {
   readonly forward: ForwardRegister = new ForwardRegister();
   readonly #registry: Registry;
   readonly #hairpin: Hairpin;
-  readonly #isStream: IsStream;
+  readonly #streams: ReadonlySet<number>;
   readonly #dontFragment: boolean;
   readonly #send = new SendIndicationView();
   readonly #address = new AddressRegister();
@@ -44,13 +41,14 @@ export class DataPath {
   constructor(options: {
     readonly registry: Registry;
     readonly hairpin: Hairpin;
-    readonly isStream: IsStream;
+    /** Listeners whose clients have connections: those pad ChannelData to four bytes (RFC 8656 §12.5). */
+    readonly streams: ReadonlySet<number>;
     readonly dontFragment: boolean;
     readonly random: (length: number) => Uint8Array;
   }) {
     this.#registry = options.registry;
     this.#hairpin = options.hairpin;
-    this.#isStream = options.isStream;
+    this.#streams = options.streams;
     this.#dontFragment = options.dontFragment;
     this.#transactionId = new Uint8Array(options.random(12));
     this.#transactionWords = new Int32Array(this.#transactionId.buffer);
@@ -184,7 +182,7 @@ export class DataPath {
     const start = offset - 4;
     writeChannelDataHeader(buffer, start, number, length);
     let total = length + 4;
-    if (this.#isStream(allocation.client.listener)) {
+    if (this.#streams.size > 0 && this.#streams.has(allocation.client.listener)) {
       while ((total & 3) !== 0) buffer[start + total++] = 0;
     }
     return this.#toClient(allocation, start, total, length);

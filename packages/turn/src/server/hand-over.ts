@@ -32,7 +32,8 @@ export class HandOver {
       listener,
       connection,
       client: remote,
-      bytes: request.message.bytes,
+      // Who clones a part of an array for another thread clones the whole.
+      bytes: request.message.bytes.slice(),
     });
     return true;
   }

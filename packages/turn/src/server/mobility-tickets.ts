@@ -1,10 +1,10 @@
 import { encodeUtf8, type StunCrypto } from "@turnpike/stun";
-import { fromBase64, toBase64, URL_SAFE } from "./base64.ts";
+import { base64Length, readBase64, writeBase64 } from "./base64.ts";
 
 const BODY_LENGTH = 9;
 const MAC_LENGTH = 15;
 /** What coturn's client has room for: it keeps tickets as text of at most 32 characters. */
-const TICKET_LENGTH = ((BODY_LENGTH + MAC_LENGTH) / 3) * 4;
+const TICKET_LENGTH = base64Length(BODY_LENGTH + MAC_LENGTH);
 const LABEL = encodeUtf8("mobility");
 
 /** What a MOBILITY-TICKET stands for. */
@@ -36,14 +36,16 @@ export class MobilityTickets {
     view.setUint32(1, ticket.allocation);
     view.setUint32(5, ticket.sequence);
     bytes.set(this.#mac(bytes.subarray(0, BODY_LENGTH)), BODY_LENGTH);
-    return encodeUtf8(toBase64(bytes, URL_SAFE));
+    const text = new Uint8Array(TICKET_LENGTH);
+    writeBase64(bytes, text, 0);
+    return text;
   }
 
   /** Undefined if this relay never gave out such a ticket. */
   open(ticket: Uint8Array): Ticket | undefined {
     if (ticket.length !== TICKET_LENGTH) return undefined;
-    const bytes = fromBase64(String.fromCharCode(...ticket), 0, BODY_LENGTH + MAC_LENGTH);
-    if (bytes === undefined) return undefined;
+    const bytes = new Uint8Array(BODY_LENGTH + MAC_LENGTH);
+    if (!readBase64(ticket, 0, bytes)) return undefined;
     const expected = this.#mac(bytes.subarray(0, BODY_LENGTH));
     let difference = 0;
     for (let i = 0; i < MAC_LENGTH; i++) difference |= expected[i]! ^ bytes[BODY_LENGTH + i]!;

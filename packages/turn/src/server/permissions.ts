@@ -21,16 +21,19 @@ export function createPermission(core: Core, allocation: Allocation, request: In
     peers.push(result.value);
   }
   if (peers.some((peer) => allocation.relayOf(peer.family) === undefined)) return familyMismatch();
-  if (peers.some((peer) => peerReach(core, peer) === "none")) return forbidden();
+  const reaches = peers.map((peer) => peerReach(core, peer));
+  if (reaches.includes("none")) return forbidden();
   const fresh = peers.filter((peer) => core.registry.findPermission(allocation, peer) === undefined);
   if (allocation.permissions.size + fresh.length > core.options.maxPermissionsPerAllocation) {
     return failure(508, "Insufficient Capacity: too many permissions");
   }
   const installed = new Set<Permission>();
-  for (const peer of peers) {
+  for (const [index, peer] of peers.entries()) {
     const known = core.registry.findPermission(allocation, peer);
     // A peer that is named again costs nothing: neither an event nor a look at its channels.
-    if (known === undefined || !installed.has(known)) installed.add(installPermission(core, allocation, peer, now));
+    if (known === undefined || !installed.has(known)) {
+      installed.add(installPermission(core, allocation, peer, reaches[index] ?? "none", now));
+    }
   }
   relink(core, allocation, installed);
   return success();
@@ -55,7 +58,8 @@ export function bindChannel(core: Core, allocation: Allocation, request: Incomin
 
   const relay = allocation.relayOf(peer.family);
   if (relay === undefined) return familyMismatch();
-  if (peer.port === 0 || peerReach(core, peer) === "none") return forbidden();
+  const reach = peer.port === 0 ? "none" : peerReach(core, peer);
+  if (reach === "none") return forbidden();
   const newPermission = core.registry.findPermission(allocation, peer) === undefined;
   if (
     (byNumber === undefined && allocation.channels.size >= core.options.maxChannelsPerAllocation) ||
@@ -64,7 +68,7 @@ export function bindChannel(core: Core, allocation: Allocation, request: Incomin
     return failure(508, "Insufficient Capacity: too many channels");
   }
 
-  const permission = installPermission(core, allocation, peer, now);
+  const permission = installPermission(core, allocation, peer, reach, now);
   relink(core, allocation, new Set([permission]));
   const expiresAtMs = now.monotonicMs + core.options.channelLifetimeSeconds * 1000;
   if (byNumber === undefined) {
@@ -87,12 +91,11 @@ export function bindChannel(core: Core, allocation: Allocation, request: Incomin
   return success();
 }
 
-function installPermission(core: Core, allocation: Allocation, peer: IpAddress, now: Now): Permission {
+function installPermission(core: Core, allocation: Allocation, peer: IpAddress, reach: Reach, now: Now): Permission {
   const expiresAtMs = now.monotonicMs + PERMISSION_LIFETIME_MS;
   const existing = core.registry.findPermission(allocation, peer);
   const { family, w0, w1, w2, w3 } = peer;
-  const permission =
-    existing ?? new Permission(allocation, { family, w0, w1, w2, w3 }, peerReach(core, peer) === "onlyLiveRelayed");
+  const permission = existing ?? new Permission(allocation, { family, w0, w1, w2, w3 }, reach === "onlyLiveRelayed");
   permission.expiresAtMs = expiresAtMs;
   if (existing === undefined) core.registry.addPermission(permission);
   else core.registry.timers.set(permission, expiresAtMs);
@@ -109,6 +112,7 @@ function installPermission(core: Core, allocation: Allocation, peer: IpAddress, 
 
 /** Gives the channels of permitted peers their permissions (again), in one pass for all of a request. */
 function relink(core: Core, allocation: Allocation, installed: ReadonlySet<Permission>): void {
+  if (allocation.channels.size === 0) return;
   for (const channel of allocation.channels) {
     if (!channel.bound) continue;
     const { permission: last, peer } = channel;

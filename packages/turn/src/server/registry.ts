@@ -57,13 +57,19 @@ export class Registry {
   }
 
   findChannel(allocation: Allocation, number: number): Channel | undefined {
+    const { recent } = allocation;
+    if (recent !== undefined && recent.number === number) return recent;
     const slot = this.#byChannelNumber.find(number, allocation.slot, 0, 0, 0, 0);
-    return slot < 0 ? undefined : this.#channels.get(slot);
+    if (slot < 0) return undefined;
+    return (allocation.recent = this.#channels.get(slot));
   }
 
   findChannelOfPeer(allocation: Allocation, peer: TransportAddress): Channel | undefined {
+    const { recent } = allocation;
+    if (recent !== undefined && sameTransportAddress(recent.peer, peer)) return recent;
     const slot = this.#byChannelPeer.find(peer.w0, peer.w1, peer.w2, peer.w3, peer.port, allocation.slot);
-    return slot < 0 ? undefined : this.#channels.get(slot);
+    if (slot < 0) return undefined;
+    return (allocation.recent = this.#channels.get(slot));
   }
 
   findPermission(allocation: Allocation, peer: IpAddress): Permission | undefined {
@@ -102,6 +108,7 @@ export class Registry {
     this.#byChannelNumber.delete(channel.number, allocation.slot, 0, 0, 0, 0);
     this.#byChannelPeer.delete(peer.w0, peer.w1, peer.w2, peer.w3, peer.port, allocation.slot);
     this.#channels.remove(channel.slot);
+    if (allocation.recent === channel) allocation.recent = undefined;
     allocation.channels.delete(channel);
     channel.permission.channels?.delete(channel);
   }
@@ -149,6 +156,7 @@ export class Registry {
     if (allocation.next === undefined) return;
     this.#removeClient(allocation.client);
     allocation.client = allocation.next;
+    allocation.nonce = undefined;
     allocation.next = undefined;
   }
 

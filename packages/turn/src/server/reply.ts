@@ -3,14 +3,13 @@ import {
   encodeMessage,
   errorCode,
   nonce,
-  passwordAlgorithmNumbers,
+  rawAttribute,
   passwordAlgorithms,
   realm,
   software,
   thirdPartyAuthorization,
   type EncodedAttribute,
   type MessageIntegrity,
-  type PasswordAlgorithm,
   type TransportAddress,
 } from "@turnpike/stun";
 import type { ClientAddress } from "./allocation.ts";
@@ -75,26 +74,21 @@ export function challenge(core: Core, request: IncomingRequest, code: 401 | 438,
     code,
     code === 401 ? "Unauthenticated" : "Stale Nonce",
     ...(serverName === undefined ? [] : [attribute(thirdPartyAuthorization, serverName)]),
-    attribute(realm, core.options.realm),
-    attribute(nonce, core.nonces.issue(request.client.remote, now.unixMs)),
-    attribute(
-      passwordAlgorithms,
-      core.passwordAlgorithms.map((name) => offer(name)),
-    ),
+    rawAttribute(realm.type, core.realm),
+    rawAttribute(nonce.type, core.nonces.issue(request.client.remote, now.unixMs)),
+    rawAttribute(passwordAlgorithms.type, core.offer),
   );
   replyUnauthenticated(core, request, answer, now);
-}
-
-function offer(name: "md5" | "sha256"): PasswordAlgorithm {
-  return { algorithm: passwordAlgorithmNumbers[name], parameters: new Uint8Array(0) };
 }
 
 function encodeAnswer(core: Core, request: IncomingRequest, answer: Answering, proof: Proof | undefined): Uint8Array {
   const { message } = request;
   const method = message.methodName;
   if (method === undefined) throw new TypeError("Only known methods are answered");
-  const attributes = [...answer.attributes];
-  if (core.options.software !== undefined) attributes.push(attribute(software, core.options.software));
+  const attributes =
+    core.options.software === undefined
+      ? answer.attributes
+      : [...answer.attributes, attribute(software, core.options.software)];
   const integrity: MessageIntegrity | undefined =
     proof === undefined ? undefined : { algorithm: proof.integrity, key: proof.key, crypto: core.crypto };
   return encodeMessage({
@@ -104,6 +98,7 @@ function encodeAnswer(core: Core, request: IncomingRequest, answer: Answering, p
     attributes,
     ...(integrity === undefined ? {} : { integrity }),
     fingerprint: message.hasFingerprint,
+    ...(core.isStream(request.client.listener) ? {} : { allocate: core.slab.take }),
   });
 }
 

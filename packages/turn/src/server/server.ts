@@ -86,7 +86,7 @@ export class TurnServer implements ServerEngine {
     this.#dataPath = new DataPath({
       registry: this.#core.registry,
       hairpin: options.hairpin,
-      isStream: (listener) => this.#core.isStream(listener),
+      streams: new Set(options.listeners.map(({ id }) => id).filter((id) => this.#core.isStream(id))),
       dontFragment: options.dontFragment ?? false,
       random: options.random,
     });
@@ -290,7 +290,9 @@ export class TurnServer implements ServerEngine {
     const isRequest = (buffer[offset]! & 0x01) === 0 && (buffer[offset + 1]! & 0x10) === 0;
     if (isRequest && !this.#mayAsk(source, now)) return;
     // The caller's buffer is used again after the input, while a request may wait for an answer.
-    const decoded = decodeMessage(buffer.slice(offset, offset + length));
+    const bytes = this.#core.slab.take(length);
+    for (let i = 0; i < length; i++) bytes[i] = buffer[offset + i]!;
+    const decoded = decodeMessage(bytes);
     // Only requests are answered; Binding indications keep NAT bindings alive and ask for nothing.
     if (!decoded.ok || decoded.message.class !== "request") return;
     const request = { message: decoded.message, client: this.#clientOf(source) };

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { concernsOf } from "../config/concerns.ts";
 import { readCredentials } from "../config/credentials.ts";
 import { readExternalAuth } from "../config/external-auth-files.ts";
+import { readSignatureKeys } from "../config/signature-keys.ts";
 import { CONFIG_VARIABLE, loadConfiguration } from "../config/load.ts";
 import { formatEffective } from "../config/print.ts";
 import { importCoturn } from "../coturn/import-coturn.ts";
@@ -31,6 +32,7 @@ export function defineConfigCommand(config: Command, world: World): void {
       const loaded = loadConfiguration({ file: readFile(name, world), environment: {}, flags: new Map() });
       const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
       readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
+      readSignatureKeys(loaded, { readFile: world.readFile, reasonOf });
       warn(concernsOf(loaded, credentials), world);
       world.out(`${name}: no problems found\n`);
     });
@@ -43,6 +45,7 @@ export function defineConfigCommand(config: Command, world: World): void {
     const loaded = configurationOf(print, world);
     const credentials = readCredentials(loaded, { readFile: world.readFile, reasonOf });
     readExternalAuth(loaded, { readFile: world.readFile, reasonOf });
+    readSignatureKeys(loaded, { readFile: world.readFile, reasonOf });
     warn(concernsOf(loaded, credentials), world);
     world.out(`${formatEffective(loaded)}\n`);
   });

@@ -2,6 +2,7 @@ import { OperationContext } from "@turnpike/authn/core";
 import type { FirstStart, Portal } from "@turnpike/portal";
 import type { Command } from "commander";
 import { readExternalAuth } from "../config/external-auth-files.ts";
+import { readSignatureKeys } from "../config/signature-keys.ts";
 import type { LoadedConfiguration } from "../config/load.ts";
 import { CommandError } from "../errors.ts";
 import type { Logger } from "../log.ts";
@@ -26,7 +27,7 @@ export function definePortalCommand(command: Command, world: World): void {
     (table === "telemetry" && key !== "health") ||
     table === "external_auth" ||
     table === "external_auth_cache" ||
-    (table === "authn" && key === "schemes_external") ||
+    (table === "authn" && key !== "schemes_turn") ||
     (table === "quota" && key === "user");
   addConfigurationFlags(command, isForPortal).action(async () => {
     const check = ({ configuration }: LoadedConfiguration): void =>
@@ -35,6 +36,7 @@ export function definePortalCommand(command: Command, world: World): void {
     const initial = source.read();
     const { configuration } = initial.loaded;
     const externalAuth = readExternalAuth(initial.loaded, { readFile: world.readFile, reasonOf });
+    const signatureKeys = readSignatureKeys(initial.loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
     const service = connectServiceManager({ world, logger });
     const reloader = createReloader({
@@ -49,7 +51,7 @@ export function definePortalCommand(command: Command, world: World): void {
     const signalled = untilSignal(world);
     try {
       await withTelemetry({ configuration, world, logger, serviceName: "portal" }, async (telemetry) => {
-        const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+        const portal = await openPortal({ configuration, externalAuth, signatureKeys, telemetry, world, logger });
         try {
           const { signInLink } = command.opts<{ readonly signInLink?: string }>();
           world.out(`The portal serves at\n  ${portal.url}\n${firstStartText(portal.firstStart)}`);

@@ -3,6 +3,7 @@ import type { Portal } from "@turnpike/portal";
 import type { Relay } from "@turnpike/relay";
 import type { Command } from "commander";
 import { readExternalAuth } from "../config/external-auth-files.ts";
+import { readSignatureKeys } from "../config/signature-keys.ts";
 import type { LoadedConfiguration } from "../config/load.ts";
 import { CommandError } from "../errors.ts";
 import { addConfigurationFlags, ENVIRONMENT_HELP, isForRelay, reasonOf } from "../options.ts";
@@ -24,11 +25,12 @@ export function defineServeCommand(serve: Command, world: World): void {
     const initial = source.read();
     const { configuration } = initial.loaded;
     const externalAuth = readExternalAuth(initial.loaded, { readFile: world.readFile, reasonOf });
+    const signatureKeys = readSignatureKeys(initial.loaded, { readFile: world.readFile, reasonOf });
     const logger = loggerOf(configuration, world);
     // Neither help nor a mistake in the configuration has to wait for the relay's modules.
     const { runRelay } = await import("../wiring/run-relay.ts");
     await withTelemetry({ configuration, world, logger, serviceName: "turnpike" }, async (telemetry) => {
-      const portal = await openPortal({ configuration, externalAuth, telemetry, world, logger });
+      const portal = await openPortal({ configuration, externalAuth, signatureKeys, telemetry, world, logger });
       const ctx = OperationContext.internal("serve", { logger });
       try {
         const { signInLink } = serve.opts<{ readonly signInLink?: string }>();

@@ -6,34 +6,99 @@ import { checkHttpUrl } from "./values.ts";
 /** In the order in which they are tried unless `schemes_turn` says otherwise. */
 const TURN_SCHEMES = ["portal", "static", "shared-secret", "oauth", "webhook"] as const;
 
-/** In the order in which the portal tries them unless `schemes_external` says otherwise; `basic` only if it does. */
-const EXTERNAL_SCHEMES = ["session-cookie", "access-token", "basic"] as const;
+/** Those that the portal may be told to try; the first two it tries unless told otherwise. */
+const EXTERNAL_SCHEMES = ["session-cookie", "access-token", "basic", "bearer", "http-signature"] as const;
 
 const isEachOnce = (names: readonly string[]): boolean => new Set(names).size === names.length;
 
-/** `[authn]`: who is asking. */
-export const authn = z.strictObject({
-  schemes_external: z
-    .array(z.enum(EXTERNAL_SCHEMES))
+const issuer = z.strictObject({
+  issuer: checkedText(checkHttpUrl).register(settings, {
+    description: "whose tokens are taken, as they name it to the letter; https:, or http: on loopback",
+  }),
+  audience: z
+    .array(z.string().min(1))
     .min(1)
-    .refine(isEachOnce, "names a scheme a second time")
-    .prefault(["session-cookie", "access-token"])
-    .register(settings, {
-      flag: "--schemes-external",
-      value: "NAME",
-      description: `how the portal's API may be authenticated to, first match decides (${EXTERNAL_SCHEMES.join(", ")}); basic needs external_auth`,
-    }),
-  schemes_turn: z
-    .array(z.enum(TURN_SCHEMES))
-    .min(1)
-    .refine(isEachOnce, "names a scheme a second time")
-    .prefault([...TURN_SCHEMES])
-    .register(settings, {
-      flag: "--schemes-turn",
-      value: "NAME",
-      description: `how TURN clients may authenticate, first match decides (${TURN_SCHEMES.join(", ")}); what is not configured is passed over`,
-    }),
+    .register(settings, { description: "whom the tokens must be for: one of these" }),
+  jwks: checkedText(checkHttpUrl).optional().register(settings, {
+    description: "where the issuer's public keys are (found by OpenID Connect Discovery unless given)",
+  }),
+  user_claim: z.string().min(1).max(64).prefault("sub").register(settings, {
+    description:
+      "the claim that holds the id of a user of the portal, whose roles count (`sub`); `email` only if it is verified",
+  }),
 });
+
+const signatureKey = z
+  .strictObject({
+    id: z.string().min(1).max(128).register(settings, { description: "names the key: `keyid` of a signature" }),
+    user: z
+      .string()
+      .min(1)
+      .max(64)
+      .register(settings, { description: "the user of the portal whose requests these are" }),
+    algorithm: z.enum(["ed25519", "hmac-sha256"]).register(settings, { description: "`ed25519` or `hmac-sha256`" }),
+    key: secretText().optional().register(settings, {
+      description: "the public key as PEM, or for hmac-sha256 the secret in base64, at least 32 bytes",
+      secret: true,
+    }),
+    key_file: z.string().min(1).optional().register(settings, { description: "a file that holds it" }),
+  })
+  .refine(
+    (entry) => (entry.key === undefined) !== (entry.key_file === undefined),
+    "needs exactly one of key, key_file",
+  );
+
+/** `[authn]`: who is asking. */
+export const authn = z
+  .strictObject({
+    bearer: z
+      .array(issuer)
+      .refine((list) => new Set(list.map((each) => each.issuer)).size === list.length, "names an issuer a second time")
+      .optional()
+      .register(settings, { description: "an OpenID Connect provider whose JWT access tokens the portal's API takes" }),
+    signature_key: z
+      .array(signatureKey)
+      .refine((list) => new Set(list.map(({ id }) => id)).size === list.length, "names a key id a second time")
+      .optional()
+      .register(settings, {
+        description: "a key that requests to the portal's API are signed with (RFC 9421)",
+        secret: true,
+      }),
+    schemes_external: z
+      .array(z.enum(EXTERNAL_SCHEMES))
+      .min(1)
+      .refine(isEachOnce, "names a scheme a second time")
+      .prefault(["session-cookie", "access-token"])
+      .register(settings, {
+        flag: "--schemes-external",
+        value: "NAME",
+        description: `how the portal's API may be authenticated to, first match decides (${EXTERNAL_SCHEMES.join(", ")}); basic needs external_auth, bearer authn.bearer, http-signature authn.signature_key`,
+      }),
+    schemes_turn: z
+      .array(z.enum(TURN_SCHEMES))
+      .min(1)
+      .refine(isEachOnce, "names a scheme a second time")
+      .prefault([...TURN_SCHEMES])
+      .register(settings, {
+        flag: "--schemes-turn",
+        value: "NAME",
+        description: `how TURN clients may authenticate, first match decides (${TURN_SCHEMES.join(", ")}); what is not configured is passed over`,
+      }),
+  })
+  .superRefine((entry, context) => {
+    for (const [scheme, key] of [
+      ["bearer", "bearer"],
+      ["http-signature", "signature_key"],
+    ] as const) {
+      const isListed = entry.schemes_external.includes(scheme);
+      const isConfigured = (entry[key] ?? []).length > 0;
+      if (isListed === isConfigured) continue;
+      const message = isListed
+        ? `"${scheme}" needs at least one [[authn.${key}]]`
+        : `has no effect unless authn.schemes_external lists "${scheme}"`;
+      context.addIssue({ code: "custom", path: [isListed ? "schemes_external" : key], message });
+    }
+  });
 
 /** `[turn.webhook]`: somebody else who knows the keys. */
 export const webhook = z

@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { CredentialCache, CredentialVerifier } from "@turnpike/authn";
 import { Penalties, type PenaltiesOptions } from "@turnpike/authn/penalties";
-import type { Portal } from "@turnpike/portal";
+import type { Portal, PortalSignatureKey } from "@turnpike/portal";
 import type { Telemetry } from "@turnpike/relay/telemetry";
 import type { ConfiguredExternalAuth } from "../config/external-auth-files.ts";
 import type { Configuration } from "../config/schema.ts";
@@ -18,10 +18,12 @@ export async function openPortal(options: {
   readonly telemetry: Telemetry | undefined;
   /** Who checks passwords. Default: the portal alone. */
   readonly externalAuth: ConfiguredExternalAuth | undefined;
+  /** What requests are signed with. */
+  readonly signatureKeys: readonly PortalSignatureKey[];
   readonly world: World;
   readonly logger: Logger;
 }): Promise<Portal> {
-  const { configuration, world, logger } = options;
+  const { configuration, signatureKeys, world, logger } = options;
   const { portal } = configuration;
   let external: OpenedExternalAuth | undefined;
   try {
@@ -36,6 +38,13 @@ export async function openPortal(options: {
       penalties: new Penalties(penaltiesOf(configuration.penalties) || NO_PENALTIES),
       ...(options.telemetry === undefined ? {} : { telemetry: options.telemetry }),
       schemes: configuration.authn.schemes_external,
+      issuers: (configuration.authn.bearer ?? []).map(({ issuer, audience, jwks, user_claim: userClaim }) => ({
+        issuer,
+        audience,
+        userClaim,
+        ...(jwks === undefined ? {} : { jwksUri: jwks }),
+      })),
+      signatureKeys,
       ...(external === undefined ? {} : { verifier: external.verifier, cache: external.cache }),
       ...(configuration.quota.user === undefined ? {} : { defaultMaxAllocations: configuration.quota.user }),
       trustProxy: portal.trusted_proxies,

@@ -255,4 +255,68 @@ if (!("unavailable" in libc)) {
     expect(sink.receiver.seen).toHaveLength(2);
     for (const { plane } of sides) void plane.stop();
   });
+
+  test("a busy plane asks for the class of packets at times, and for each again when it is busy no more", () => {
+    const asked: number[] = [];
+    const recording: Libc = {
+      ...libc,
+      setsockopt: (fd, level, name, value, length) => {
+        if (level === L.IPPROTO_IP && name === L.IP_RECVTOS) asked.push(fd);
+        return libc.setsockopt(fd, level, name, value, length);
+      },
+    };
+    const sides = [new Side(libc, {}), new Side(recording, {})] as const;
+    const [a, b] = sides;
+    // Both of its sockets, as they were opened; what follows is by traffic.
+    expect(asked).toHaveLength(2);
+    const many = Array.from({ length: 60 }, () => payload(20, 1));
+    for (let round = 0; round < 100; round++) {
+      burst(a, b, many);
+      drain(b);
+    }
+    asked.length = 0;
+    b.plane.sampleDrops();
+    expect(b.plane.counters.snapshot().packetsFromPeers).toBeGreaterThan(5000);
+    expect(asked).toHaveLength(2);
+    b.plane.sampleDrops();
+    expect(asked).toHaveLength(4);
+    for (const { plane } of sides) void plane.stop();
+  });
+
+  test("short runs become aggregates only where a socket sends nothing else, and all arrive in order", () => {
+    withPlanes(libc, {}, (a, b) => {
+      const other = opened((done) => b.plane.openRelaySocket(LOOPBACK, done));
+      const run = (length: number, to: TransportAddress): void => {
+        for (let seed = 0; seed < length; seed++) {
+          a.plane.sendToPeer(a.relay.socket, to, payload(100, seed), 0, 100, false);
+        }
+      };
+      const aggregates = (act: () => void): number[] => {
+        const before = a.plane.counters.snapshot();
+        a.plane.together(act);
+        const after = a.plane.counters.snapshot();
+        return [
+          after.aggregatesSent - before.aggregatesSent,
+          after.packetsInAggregatesSent - before.packetsInAggregatesSent,
+        ];
+      };
+      expect(aggregates(() => run(2, b.relay.local))).toEqual([1, 2]);
+      const mixed = (): void => {
+        run(3, b.relay.local);
+        run(4, other.local);
+        run(3, b.relay.local);
+      };
+      expect(aggregates(mixed)).toEqual([1, 4]);
+      drain(b);
+      const expected = [2, 3, 3].flatMap((length) => Array.from({ length }, (_, seed) => [...payload(100, seed)]));
+      const four = Array.from({ length: 4 }, (_, seed) => [...payload(100, seed)]);
+      const seen = b.receiver.seen.map(({ bytes }) => bytes);
+      expect(seen).toHaveLength(12);
+      // Two sockets: whichever is read first.
+      expect([
+        [...expected, ...four],
+        [...four, ...expected],
+      ]).toContainEqual(seen);
+    });
+  });
 }

@@ -9,6 +9,7 @@ import { PlaneCounter as Counter, PlaneCounters } from "../counters.ts";
 import type { ForwardingPlane, Opened, PacketReceiver } from "../plane.ts";
 import { AggregateObserver, Surroundings } from "./aggregates.ts";
 import type { BatchedPlaneOptions } from "./batched-plane-options.ts";
+import type { ClassWatch } from "./class-watch.ts";
 import { type ErrorQueueParts, readErrorQueue } from "./error-queue.ts";
 import { Outbox } from "./outbox.ts";
 import { ReceiveRing } from "./receive-ring.ts";
@@ -45,6 +46,7 @@ export class BatchedPlane implements ForwardingPlane {
   readonly #onRelayed: () => void;
   readonly #surroundings: Surroundings;
   readonly #observer: AggregateObserver;
+  readonly #classes: ClassWatch | undefined;
   readonly #errors: ErrorQueueParts;
   #receiver: PacketReceiver | undefined;
   readonly #source = new ClientSource(new AddressRegister());
@@ -82,6 +84,7 @@ export class BatchedPlane implements ForwardingPlane {
     });
     const sockets = this.#watched.table;
     this.#sockets = sockets;
+    this.#classes = this.#watched.classes;
     this.#outbox = new Outbox({ libc, arena, sockets, counters, aggregate: options.sendAggregates ?? true });
     this.#surroundings = new Surroundings(arena);
     // One more, for error queues.
@@ -225,6 +228,7 @@ export class BatchedPlane implements ForwardingPlane {
   #receive(socket: number): void {
     const isListener = this.#sockets.roles[socket] === SocketRole.listener;
     const isSingle = !isListener && this.#sockets.isSingle(socket);
+    this.#classes?.prepare(socket);
     for (let round = 0; round < ROUNDS; round++) {
       if (this.#ring.slots - 1 - this.#slot < MIN_SLOTS) this.#flush();
       const fd = this.#sockets.fds[socket] ?? -1;
@@ -265,15 +269,17 @@ export class BatchedPlane implements ForwardingPlane {
     const ring = this.#ring;
     const source = this.#source;
     source.listener = this.#sockets.listeners[socket] ?? 0;
+    let packets = 0;
+    let bytes = 0;
     for (let slot = first; slot < first + received; slot++) {
       const length = ring.length(slot);
-      const segment = this.#control(slot);
+      const segment = this.#control(socket, slot);
       ring.rearm(slot);
       if (!readSocketAddress(this.#arena.words, ring.nameOffset(slot), source.remote)) continue;
       const offset = ring.payloadOffset(slot);
       if (segment === 0 || segment >= length) {
-        this.#count(Counter.packetsFromClients, 1);
-        this.#count(Counter.bytesFromClients, length);
+        packets++;
+        bytes += length;
         this.#outbox.current = offset;
         this.#receiver?.handleClientPacket(source, this.#arena.bytes, offset, length);
         this.#outbox.makeRoom();
@@ -281,6 +287,8 @@ export class BatchedPlane implements ForwardingPlane {
         this.#aggregateFromClient(source, offset, length, segment);
       }
     }
+    this.#count(Counter.packetsFromClients, packets);
+    this.#count(Counter.bytesFromClients, bytes);
     this.#outbox.trafficClass = -1;
   }
 
@@ -302,15 +310,17 @@ export class BatchedPlane implements ForwardingPlane {
   #fromPeers(socket: number, first: number, received: number): void {
     const ring = this.#ring;
     const peer = this.#peer;
+    let packets = 0;
+    let bytes = 0;
     for (let slot = first; slot < first + received; slot++) {
       const length = ring.length(slot);
-      const segment = this.#control(slot);
+      const segment = this.#control(socket, slot);
       ring.rearm(slot);
       if (!readSocketAddress(this.#arena.words, ring.nameOffset(slot), peer)) continue;
       const offset = ring.payloadOffset(slot);
       if (segment === 0 || segment >= length) {
-        this.#count(Counter.packetsFromPeers, 1);
-        this.#count(Counter.bytesFromPeers, length);
+        packets++;
+        bytes += length;
         this.#outbox.current = offset;
         this.#receiver?.handlePeerPacket(socket, peer, this.#arena.bytes, offset, length);
         this.#outbox.makeRoom();
@@ -318,6 +328,8 @@ export class BatchedPlane implements ForwardingPlane {
         this.#aggregateFromPeer(socket, peer, offset, length, segment);
       }
     }
+    this.#count(Counter.packetsFromPeers, packets);
+    this.#count(Counter.bytesFromPeers, bytes);
     this.#outbox.trafficClass = -1;
   }
 
@@ -340,12 +352,13 @@ export class BatchedPlane implements ForwardingPlane {
   }
 
   /** Reads a slot's control messages; the size of an aggregate's packets, or 0. */
-  #control(slot: number): number {
+  #control(socket: number, slot: number): number {
     const ring = this.#ring;
     this.#outbox.trafficClass = -1;
     if (!ring.hasControl(slot)) return 0;
     ring.readControl(slot);
     this.#outbox.trafficClass = ring.trafficClass;
+    if (ring.trafficClass > 0) this.#classes?.noteMarked(socket);
     return ring.segmentSize;
   }
 

@@ -2,9 +2,9 @@ import type { TransportAddress } from "@turnpike/stun";
 import type { Arena } from "../../libc/arena.ts";
 import * as L from "../../libc/layout.ts";
 import type { Libc } from "../../libc/libc.ts";
-import { SOCKADDR_SPACE, writeSocketAddress } from "../../libc/socket-address.ts";
 import { PlaneCounter as Counter } from "../counters.ts";
 import { ControlMessages } from "./control-messages.ts";
+import { DETACHED_HEADER, Entry, NONE, SendEntries } from "./send-entries.ts";
 import { count, countFailure, isSegmentationError, isSoftError } from "./send-errors.ts";
 
 /** Packets that may wait between two flushes. */
@@ -16,14 +16,13 @@ const VECTORS = 4096;
 /** The kernel takes 64 segments everywhere, 128 since 6.9; an aggregate must also fit one IP datagram. */
 const MAX_SEGMENTS = 64;
 const MAX_AGGREGATE = 65_000;
-/** A ChannelData header that stands apart from its payload. */
-const DETACHED_HEADER = 4;
+/**
+ * A shorter run is sent as packets of their own, unless it is all that its socket sends: then its aggregate spares a look
+ * at each message in the kernel, and else it costs more than it spares, at the receiver most of all.
+ */
+const MIN_SEGMENTS = 4;
 /** How often a message is tried again after an error that an earlier packet caused. */
 const RETRIES = 3;
-/** Words of a destination: the socket address without flow and scope. */
-const DESTINATION_WORDS = 6;
-const NONE = -1;
-
 /** Sockets by index: what the queue must know of each to send from it. */
 export interface SendSockets {
   /** Descriptor of each socket, −1 where there is none. */
@@ -41,19 +40,14 @@ export interface SendSockets {
 export class SendQueue {
   readonly #libc: Libc;
   readonly #arena: Arena;
+  readonly #words: Int32Array;
   readonly #sockets: SendSockets;
   readonly #counters: Float64Array;
   readonly #aggregate: boolean;
 
   // One entry for each packet that waits.
   #count = 0;
-  readonly #next = new Int32Array(PACKETS);
-  readonly #offset = new Int32Array(PACKETS);
-  readonly #length = new Int32Array(PACKETS);
-  readonly #header = new Int32Array(PACKETS);
-  readonly #traffic = new Int16Array(PACKETS);
-  readonly #dontFragment = new Uint8Array(PACKETS);
-  readonly #destinations: number;
+  readonly #entries: SendEntries;
 
   // One list for each socket that has packets waiting.
   #first: Int32Array;
@@ -64,11 +58,9 @@ export class SendQueue {
   readonly #headers: number;
   readonly #vectors: number;
   readonly #controls: ControlMessages;
-  readonly #detached: number;
   readonly #option: number;
   /** Segments of each message that was built, to count and to take apart. */
   readonly #segments = new Int32Array(MESSAGES);
-  readonly #payload = new Int32Array(MESSAGES);
 
   constructor(options: {
     readonly libc: Libc;
@@ -80,16 +72,16 @@ export class SendQueue {
     const { arena } = options;
     this.#libc = options.libc;
     this.#arena = arena;
+    this.#words = arena.words;
     this.#sockets = options.sockets;
     this.#counters = options.counters;
     this.#aggregate = options.aggregate;
     this.#first = new Int32Array(options.sockets.fds.length).fill(NONE);
     this.#last = new Int32Array(options.sockets.fds.length).fill(NONE);
-    this.#destinations = arena.reserve(PACKETS * SOCKADDR_SPACE);
+    this.#entries = new SendEntries(arena, PACKETS);
     this.#headers = arena.reserve(MESSAGES * L.mmsghdr.size);
     this.#vectors = arena.reserve(VECTORS * L.iovec.size);
     this.#controls = new ControlMessages(arena, MESSAGES);
-    this.#detached = arena.reserve(PACKETS * DETACHED_HEADER);
     this.#option = arena.reserve(8);
     for (let message = 0; message < MESSAGES; message++) {
       arena.setLength(this.#headers + message * L.mmsghdr.size + L.msghdr.iovLength, 1);
@@ -98,11 +90,11 @@ export class SendQueue {
 
   /** Bytes of arena that a queue takes. */
   static readonly SPACE: number =
-    PACKETS * (SOCKADDR_SPACE + DETACHED_HEADER) +
+    SendEntries.space(PACKETS) +
     MESSAGES * L.mmsghdr.size +
     ControlMessages.space(MESSAGES) +
     VECTORS * L.iovec.size +
-    8 * 64;
+    6 * 64;
 
   /** Packets that may still be added before a flush. */
   get room(): number {
@@ -124,25 +116,13 @@ export class SendQueue {
     detach: boolean,
   ): void {
     const packet = this.#count++;
-    writeSocketAddress(this.#arena.words, this.#destinations + packet * SOCKADDR_SPACE, destination);
-    this.#offset[packet] = offset;
-    this.#length[packet] = length;
-    this.#traffic[packet] = trafficClass;
-    this.#dontFragment[packet] = dontFragment ? 1 : 0;
-    this.#next[packet] = NONE;
-    if (detach) {
-      const header = this.#detached + packet * DETACHED_HEADER;
-      this.#arena.view.setInt32(header, this.#arena.view.getInt32(offset));
-      this.#header[packet] = header;
-    } else {
-      this.#header[packet] = NONE;
-    }
+    this.#entries.write(packet, destination, offset, length, trafficClass, dontFragment, detach);
     const last = this.#last[socket] ?? NONE;
     if (last === NONE) {
       this.#first[socket] = packet;
       this.#touched[this.#touchedCount++] = socket;
     } else {
-      this.#next[last] = packet;
+      this.#entries.set(last, Entry.next, packet);
     }
     this.#last[socket] = packet;
   }
@@ -161,12 +141,12 @@ export class SendQueue {
     const last = this.#last[socket];
     this.#first[socket] = NONE;
     this.#last[socket] = NONE;
-    if (packet === last && this.#isPlain(packet) && this.#sendOne(socket, packet)) return;
+    if (packet === last && this.#entries.get(packet, Entry.plain) === 1 && this.#sendOne(socket, packet)) return;
     while (packet !== NONE) {
-      if (this.#dontFragment[packet] === 1) {
+      if (this.#entries.get(packet, Entry.dontFragment) === 1) {
         this.#setDontFragment(socket, true);
-        const next = this.#next[packet] ?? NONE;
-        this.#next[packet] = NONE;
+        const next = this.#entries.get(packet, Entry.next);
+        this.#entries.set(packet, Entry.next, NONE);
         this.#sendFrom(socket, packet);
         packet = next;
         this.#setDontFragment(socket, false);
@@ -186,10 +166,6 @@ export class SendQueue {
     this.#last = last;
   }
 
-  #isPlain(packet: number): boolean {
-    return this.#header[packet] === NONE && this.#dontFragment[packet] === 0 && (this.#traffic[packet] ?? 0) <= 0;
-  }
-
   /** The shortest way for a packet that is alone. False: it failed, and the long way knows what to do. */
   #sendOne(socket: number, packet: number): boolean {
     count(this.#counters, Counter.systemCalls, 1);
@@ -197,10 +173,10 @@ export class SendQueue {
     return (
       this.#libc.sendto(
         this.#sockets.fds[socket] ?? -1,
-        address + (this.#offset[packet] ?? 0),
-        this.#length[packet] ?? 0,
+        address + this.#entries.get(packet, Entry.offset),
+        this.#entries.get(packet, Entry.length),
         L.MSG_DONTWAIT,
-        address + this.#destinations + packet * SOCKADDR_SPACE,
+        address + this.#entries.destination(packet),
         this.#sockets.ipv6[socket] === 1 ? L.sockaddr.in6.size : L.sockaddr.in.size,
       ) >= 0
     );
@@ -208,45 +184,34 @@ export class SendQueue {
 
   /** Builds messages from `packet` on as long as they fit one call, sends them, and returns the first packet that is left. */
   #sendFrom(socket: number, start: number): number {
-    const words = this.#arena.words;
+    const words = this.#words;
     const limit = this.#aggregate ? (this.#sockets.segmentLimits[socket] ?? 0) : 0;
     const nameLength = this.#sockets.ipv6[socket] === 1 ? L.sockaddr.in6.size : L.sockaddr.in.size;
     let packet = start;
     let message = 0;
     let vector = 0;
     while (packet !== NONE && message < MESSAGES && vector + 2 <= VECTORS) {
-      if (packet !== start && this.#dontFragment[packet] === 1) break;
+      if (packet !== start && this.#entries.get(packet, Entry.dontFragment) === 1) break;
       const first = packet;
       const firstVector = vector;
-      const size = this.#length[first] ?? 0;
-      let total = size;
-      let segments = 1;
-      vector = this.#addVectors(vector, first);
-      packet = this.#next[packet] ?? NONE;
-      if (size <= limit && size > 0) {
-        let length = size;
-        while (packet !== NONE && length === size && segments < MAX_SEGMENTS && vector + 2 <= VECTORS) {
-          length = this.#length[packet] ?? 0;
-          if (length > size || length === 0 || total + length > MAX_AGGREGATE || !this.#joins(packet, first)) break;
-          vector = this.#addVectors(vector, packet);
-          total += length;
-          segments++;
-          packet = this.#next[packet] ?? NONE;
-        }
+      const size = this.#entries.get(first, Entry.length);
+      const segments = size <= limit && size > 0 ? this.#countRun(first, first === start, VECTORS - vector) : 1;
+      for (let segment = 0; segment < segments; segment++) {
+        vector = this.#addVectors(vector, packet);
+        packet = this.#entries.get(packet, Entry.next);
       }
       const header = this.#headers + message * L.mmsghdr.size;
-      this.#arena.setPointer(header + L.msghdr.name, this.#destinations + first * SOCKADDR_SPACE);
+      this.#arena.setPointer(header + L.msghdr.name, this.#entries.destination(first));
       words[(header + L.msghdr.nameLength) >> 2] = nameLength;
       this.#arena.setPointer(header + L.msghdr.iov, this.#vectors + firstVector * L.iovec.size);
       words[(header + L.msghdr.iovLength) >> 2] = vector - firstVector;
       this.#segments[message] = segments;
-      this.#payload[message] = total;
       this.#controls.write(
         message,
         header,
         this.#sockets.ipv6[socket] === 1,
         segments > 1 ? size : 0,
-        this.#traffic[first] ?? -1,
+        this.#entries.get(first, Entry.traffic),
       );
       message++;
     }
@@ -254,11 +219,30 @@ export class SendQueue {
     return packet;
   }
 
+  /** How many packets from `first` on go out as one aggregate, if `isAll` because they are all; 1: it goes alone. */
+  #countRun(first: number, isAll: boolean, vectors: number): number {
+    const entries = this.#entries;
+    const size = entries.get(first, Entry.length);
+    const most = Math.min(MAX_SEGMENTS, vectors >> 1);
+    let segments = 1;
+    let total = size;
+    let length = size;
+    let packet = entries.get(first, Entry.next);
+    while (packet !== NONE && length === size && segments < most) {
+      length = entries.get(packet, Entry.length);
+      if (length > size || length === 0 || total + length > MAX_AGGREGATE || !entries.joins(packet, first)) break;
+      total += length;
+      segments++;
+      packet = entries.get(packet, Entry.next);
+    }
+    return segments >= MIN_SEGMENTS || (isAll && packet === NONE) ? segments : 1;
+  }
+
   #addVectors(vector: number, packet: number): number {
     const arena = this.#arena;
-    const offset = this.#offset[packet] ?? 0;
-    const length = this.#length[packet] ?? 0;
-    const header = this.#header[packet] ?? NONE;
+    const offset = this.#entries.get(packet, Entry.offset);
+    const length = this.#entries.get(packet, Entry.length);
+    const header = this.#entries.get(packet, Entry.header);
     let at = this.#vectors + vector * L.iovec.size;
     if (header === NONE) {
       arena.setPointer(at, offset);
@@ -271,21 +255,6 @@ export class SendQueue {
     arena.setPointer(at, offset + DETACHED_HEADER);
     arena.words[(at + L.iovec.length) >> 2] = length - DETACHED_HEADER;
     return vector + 2;
-  }
-
-  /** Whether `packet` may be part of an aggregate that `first` began. */
-  #joins(packet: number, first: number): boolean {
-    if (this.#traffic[packet] !== this.#traffic[first]) return false;
-    if (this.#dontFragment[packet] === 1) return false;
-    // An aggregate is taken apart by whole packets: each must have the same number of vectors.
-    if ((this.#header[packet] === NONE) !== (this.#header[first] === NONE)) return false;
-    const words = this.#arena.words;
-    const a = (this.#destinations + packet * SOCKADDR_SPACE) >> 2;
-    const b = (this.#destinations + first * SOCKADDR_SPACE) >> 2;
-    if (words[a] !== words[b] || words[a + 1] !== words[b + 1]) return false;
-    if (((words[a] ?? 0) & 0xffff) === L.AF_INET) return true;
-    for (let i = 2; i < DESTINATION_WORDS; i++) if (words[a + i] !== words[b + i]) return false;
-    return true;
   }
 
   #send(socket: number, messages: number): void {
@@ -338,7 +307,7 @@ export class SendQueue {
   /** The kernel refused an aggregate (its segments exceed the MTU, or the route can't): its packets go one by one. */
   #sendApart(socket: number, message: number, errno: number): void {
     count(this.#counters, Counter.aggregatesRefused, 1);
-    const words = this.#arena.words;
+    const words = this.#words;
     const header = this.#headers + message * L.mmsghdr.size;
     const size = this.#controls.dropSegmentSize(message, header);
     // EIO: no aggregate will ever pass on this route; else smaller ones may.
@@ -360,13 +329,13 @@ export class SendQueue {
 
   #firstVector(header: number): number {
     const index = (header + L.msghdr.iov) >> 2;
-    const words = this.#arena.words;
+    const words = this.#words;
     return (words[index + 1] ?? 0) * 0x1_0000_0000 + ((words[index] ?? 0) >>> 0) - this.#arena.address;
   }
 
   #setDontFragment(socket: number, on: boolean): void {
     const ipv6 = this.#sockets.ipv6[socket] === 1;
-    this.#arena.words[this.#option >> 2] = on ? L.PMTUDISC_DO : L.PMTUDISC_DONT;
+    this.#words[this.#option >> 2] = on ? L.PMTUDISC_DO : L.PMTUDISC_DONT;
     count(this.#counters, Counter.systemCalls, 1);
     this.#libc.setsockopt(
       this.#sockets.fds[socket] ?? -1,

@@ -5,6 +5,7 @@ import { describeErrno, type Libc, SystemCallError } from "../../libc/libc.ts";
 import { SocketFactory } from "../../libc/sockets.ts";
 import { PlaneCounter as Counter } from "../counters.ts";
 import type { Opened } from "../plane.ts";
+import { ClassWatch } from "./class-watch.ts";
 import { openFailure } from "./open-failure.ts";
 import { SocketRole, SocketTable } from "./socket-table.ts";
 
@@ -32,6 +33,8 @@ const DROP_SAMPLES = 256;
 export class WatchedSockets {
   readonly table: SocketTable = new SocketTable();
   readonly factory: SocketFactory;
+  /** Absent: nobody asks for the class of packets. */
+  readonly classes: ClassWatch | undefined;
   readonly wakeDescriptor: number;
   readonly #options: WatchedSocketsOptions;
   readonly #libc: Libc;
@@ -54,6 +57,9 @@ export class WatchedSockets {
     this.#arena = arena;
     this.#counters = options.counters;
     this.factory = new SocketFactory(libc, arena);
+    this.classes = options.tellTrafficClass
+      ? new ClassWatch((socket, on) => this.#tellClass(this.table.fds[socket] ?? -1, this.table.ipv6[socket] === 1, on))
+      : undefined;
     this.#events = arena.reserve(EVENTS * L.epollEvent.size);
     this.#scratch = arena.reserve(64);
     this.#epoll = libc.epollCreate(L.EPOLL_CLOEXEC);
@@ -131,10 +137,15 @@ export class WatchedSockets {
 
   /** Looks at the kernel's count of drops of 256 sockets, then of the next ones: to be called ten times a second. */
   sampleDrops(): void {
+    const received =
+      (this.#counters[Counter.packetsFromClients] ?? 0) + (this.#counters[Counter.packetsFromPeers] ?? 0);
+    this.classes?.tick(received);
     const { end } = this.table;
     for (let looked = Math.min(end, DROP_SAMPLES); looked > 0; looked--) {
       this.#sampled = (this.#sampled + 1) % end;
-      if (this.table.roles[this.#sampled] !== SocketRole.free) this.#readDrops(this.#sampled);
+      if (this.table.roles[this.#sampled] === SocketRole.free) continue;
+      this.#readDrops(this.#sampled);
+      this.classes?.prepare(this.#sampled);
     }
   }
 
@@ -171,7 +182,10 @@ export class WatchedSockets {
     const ipv6 = known ?? this.factory.localAddress(fd).family === 6;
     const socket = this.table.add(fd, role, ipv6, listener);
     try {
-      this.#prepare(fd, ipv6);
+      if (this.#options.tellTrafficClass && this.#tellClass(fd, ipv6, true) < 0) {
+        throw new SystemCallError("setsockopt", this.#libc.errno(), `the class of packets on socket ${fd}`);
+      }
+      this.classes?.add(socket);
       this.#watch(fd, socket);
       return socket;
     } catch (error) {
@@ -180,10 +194,9 @@ export class WatchedSockets {
     }
   }
 
-  #prepare(fd: number, ipv6: boolean): void {
-    if (!this.#options.tellTrafficClass) return;
-    if (ipv6) this.factory.set(fd, L.IPPROTO_IPV6, L.IPV6_RECVTCLASS, 1);
-    else this.factory.set(fd, L.IPPROTO_IP, L.IP_RECVTOS, 1);
+  #tellClass(fd: number, ipv6: boolean, on: boolean): number {
+    const [level, name] = ipv6 ? [L.IPPROTO_IPV6, L.IPV6_RECVTCLASS] : [L.IPPROTO_IP, L.IP_RECVTOS];
+    return this.factory.trySet(fd, level, name, on ? 1 : 0);
   }
 
   #watch(fd: number, socket: number): void {
