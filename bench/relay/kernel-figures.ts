@@ -57,6 +57,11 @@ export function threadCost({ threadPercent, packetsPerSecond }: Row): number {
   return (threadPercent * 1e4) / Math.max(1, packetsPerSecond);
 }
 
+/** Whether others worked on the relay's core so much that the figure says little of the relay. */
+export function isDisturbed({ busyPercent, threadPercent }: Row): boolean {
+  return busyPercent - threadPercent >= MOST_FOREIGN;
+}
+
 /** Each subject in namespaces of its own, as its program stays on an interface. */
 export async function measure(figure: Figure, options: FigureOptions): Promise<Row> {
   const place = kernelPlace();
@@ -68,7 +73,7 @@ export async function measure(figure: Figure, options: FigureOptions): Promise<R
     const preferred = [...place.relay.enter, "nice", "-n", NICE];
     subject = await startSubject(figure.subject, { ...place.relay, enter: preferred }, options.yardstick);
     const rows: Row[] = [];
-    const undisturbed = (): readonly Row[] => rows.filter((row) => row.busyPercent - row.threadPercent < MOST_FOREIGN);
+    const undisturbed = (): readonly Row[] => rows.filter((row) => !isDisturbed(row));
     while (undisturbed().length < options.rounds && rows.length < 3 * options.rounds) {
       if (figure.generator === "frames") rows.push(...byFrames(figure, place, subject, options));
       else rows.push(bySockets(figure, place, subject, options));

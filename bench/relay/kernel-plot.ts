@@ -1,4 +1,4 @@
-import { cost, generators, type Row } from "./kernel-figures.ts";
+import { cost, generators, isDisturbed, type Row } from "./kernel-figures.ts";
 import { nameOf } from "./kernel-report.ts";
 import { COLOURS } from "./plot.ts";
 import { kernelModes, type SubjectName } from "./subjects.ts";
@@ -48,7 +48,8 @@ export function plot(rows: readonly Row[]): string {
               each.generator === generator &&
               each.subject === subject &&
               each.direction === direction &&
-              each.flows === count,
+              each.flows === count &&
+              !isDisturbed(each),
           );
           return row === undefined ? [] : [`${x(count).toFixed(1)},${y(1000 / cost(row)).toFixed(1)}`];
         });

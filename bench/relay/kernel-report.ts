@@ -1,5 +1,5 @@
 import type { FaultName, FaultRow } from "./kernel-faults.ts";
-import { cost, type GeneratorName, generators, type Row, threadCost } from "./kernel-figures.ts";
+import { cost, type GeneratorName, generators, isDisturbed, type Row, threadCost } from "./kernel-figures.ts";
 import { median } from "./report.ts";
 import { isKernelMode, kernelModes, type SubjectName } from "./subjects.ts";
 
@@ -44,7 +44,8 @@ export function faultText({ fault, what, unit, values }: FaultRow): string {
 }
 
 /** A row for each goal that was measured, and a sentence for each that was missed. */
-export function goalsTable(rows: readonly Row[]): readonly string[] {
+export function goalsTable(all: readonly Row[]): readonly string[] {
+  const rows = all.filter((row) => !isDisturbed(row));
   const missed: string[] = [];
   const cells = generators.flatMap((generator) =>
     kernelModes.flatMap((mode) =>
@@ -84,8 +85,8 @@ export function page(run: KernelRun): string {
     "- *Core %* is the relay's core by `/proc/stat`: user, nice, system, irq and softirq, whoever's. Idle, waiting for disks",
     "  and what the hypervisor took (*stolen*) are not work. Generator, sink and what measures run on the other core.",
     "- *Threads %* is the relay's process (all threads) and the kernel's thread that receives for it (threaded NAPI;",
-    "  interrupts that fall into either count), by their own clocks. A round in which the core did 15 points more than they,",
-    "  others' work, was measured again, up to three times as many rounds.",
+    "  interrupts that fall into either count), by their own clocks. What the core did beyond that is",
+    "  others' work.",
     "- *× coturn* compares packets for a second of that time.",
     "",
     "## Goals and what was reached",
@@ -94,9 +95,19 @@ export function page(run: KernelRun): string {
     "",
     "![Packets for a second of the relay's core over flows](kernel.svg)",
   ];
+  const leftOut = run.rows.filter((row) => isDisturbed(row));
+  if (leftOut.length > 0) {
+    lines.push(
+      "",
+      "Others kept working on the relay's core, 15 points and more, so that these are left out, of goals too:",
+      "",
+    );
+    lines.push("```text", TITLE, ...leftOut.map((row) => rowText(row)), "```");
+  }
+  const kept = run.rows.filter((row) => !isDisturbed(row));
   for (const generator of generators) {
     for (const direction of DIRECTIONS) {
-      const rows = run.rows.filter((row) => row.generator === generator && row.direction === direction);
+      const rows = kept.filter((row) => row.generator === generator && row.direction === direction);
       if (rows.length === 0) continue;
       const way = direction === "to peer" ? "from clients to peers" : "from peers to clients";
       lines.push("", `## ${TITLES[generator]}, ${way}`, "", ...figures(rows));
