@@ -61,6 +61,22 @@ if ("unavailable" in libc) {
     expect(descriptors()).toBe(before);
   });
 
+  test("a thread that dies while the relay drains comes back draining", async () => {
+    const relay = await startBatchedTestRelay({ libc, threads: 1, listen: ["udp:127.0.0.1:0"] });
+    const [reactor] = relay.reactors;
+    const first = await openClient(relay);
+    await allocated(first);
+    const drained = relay.drain();
+    const died = reactor?.reactor;
+    await reactor?.kill();
+    // With its allocations, what was waited for is gone.
+    await drained;
+    await expect.poll(() => reactor?.reactor, { timeout: 60_000 }).not.toBe(died);
+    const second = await openClient(relay);
+    await expect.poll(() => second.allocate().catch(() => undefined), { timeout: 60_000 }).toBe(508);
+    await Promise.all([first.close(), second.close()]);
+  });
+
   test("starts and stops, again and again, end and leave no descriptor", { timeout: CYCLES * 30_000 }, async () => {
     const before = descriptors();
     for (let cycle = 0; cycle < CYCLES; cycle++) {

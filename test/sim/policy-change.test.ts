@@ -150,6 +150,14 @@ test("a Connect under way to a peer that new rules deny gets 403, and what is re
   expect(harness.take()).toEqual([{ kind: "closePeerConnection", peerConnection: 7 }]);
 });
 
+test("of several Connects under way, those to denied peers alone get 403, each once", () => {
+  const ruled = new Ruled("tcp");
+  for (const ip of ["8.8.8.8", "8.8.8.9", "8.8.4.4"]) ruled.send("connect", transportAddress(ip, 5000));
+  expect(ruled.replace({ deny: ["8.8.8.0/24"] })).toEqual(["sendToClient", "sendToClient"]);
+  expect(ruled.replace({ deny: ["8.8.8.0/24"] })).toEqual([]);
+  expect(ruled.replace({ deny: ["8.8.0.0/16"] })).toEqual(["sendToClient"]);
+});
+
 test("whatever rules follow each other, a peer is reached if it was permitted and not denied since", () => {
   const rules = fc.record({
     allow: fc.subarray(["10.0.0.0/8", "8.8.4.4"]),

@@ -130,6 +130,36 @@ describe("quotas", () => {
     expect(() => control.configure({ quotas: { user: 1.5 } })).toThrow("quota user");
   });
 
+  test("that come later count who is there, beyond them too, until they go", () => {
+    const { ask, control, store } = setUp({});
+    const living = [ask(), ask(), ask("bob")];
+    control.configure({ quotas: { user: 1, total: 10 } });
+    control.configure({ quotas: { user: 1, total: 10 } });
+    expect([store.count("user alice"), store.count("user bob"), store.count("total")]).toEqual([2, 1, 3]);
+    expect(ask().decision).toMatchObject({ code: 486 });
+    for (const { asker } of living.slice(0, 2)) control.release(asker);
+    expect(ask().decision).toMatchObject({ admitted: true });
+  });
+
+  test("that come later count in a slow store: what has ended meanwhile is given back, what fails is tried again", async () => {
+    const store = new SlowStore();
+    const { ask, control } = setUp({}, { store });
+    const [stays, goes] = [ask("a"), ask("b")];
+    expect([stays.decision, goes.decision]).toMatchObject([{ admitted: true }, { admitted: true }]);
+    control.configure({ quotas: { user: 1 } });
+    control.release(goes.asker);
+    const [first, second] = store.waiting.splice(0);
+    first?.(new Error("away"));
+    second?.();
+    await new Promise(setImmediate);
+    expect([store.inner.count("user a"), store.inner.count("user b")]).toEqual([0, 0]);
+    control.configure({ quotas: { user: 1 } });
+    store.waiting.shift()?.();
+    await new Promise(setImmediate);
+    expect(store.inner.count("user a")).toBe(1);
+    expect(store.waiting).toEqual([]);
+  });
+
   test("a reactor that dies gives back what it held, and what it was just asking for", async () => {
     const store = new SlowStore();
     const { ask, control } = setUp({ quotas: { user: 2 } }, { store });
@@ -356,8 +386,8 @@ describe("open admission", () => {
     expect(open.isOpen).toBe(true);
   });
 
-  test("whom a reactor admitted by itself is held to what is configured, counts for no quota, and ends with its reactor", () => {
-    const { control, ask, changes } = setUp({ quotas: { user: 1 }, allocationRate: { bytesPerSecond: 1000 } });
+  test("whom a reactor admitted by itself is held to what is configured, counts, and ends with its reactor", () => {
+    const { control, ask, changes, store } = setUp({ quotas: { user: 1 }, allocationRate: { bytesPerSecond: 1000 } });
     const context = {
       actor: "alice",
       username: "19:alice",
@@ -369,8 +399,10 @@ describe("open admission", () => {
     const limits = { allocation: { bytesPerSecond: 1000 } };
     expect(changes).toEqual([[3, [{ questionId: 7, limits }]]]);
     expect(control.count).toBe(1);
-    expect(ask("alice").decision).toMatchObject({ admitted: true });
+    expect(ask("alice").decision).toMatchObject({ code: 486 });
     control.reactorEnded(3);
-    expect(control.count).toBe(1);
+    expect(control.count).toBe(0);
+    expect(ask("alice").decision).toMatchObject({ admitted: true });
+    expect(store.count("user alice")).toBe(1);
   });
 });

@@ -61,13 +61,15 @@ type Grant = Omit<LimitChange, "questionId">;
 interface Admitted {
   readonly asker: Asker;
   readonly context: AdmissionContext;
-  readonly lease: string | undefined;
+  lease: string | undefined;
   hasSlot: boolean;
   grant: Grant;
 }
 
 /** Questions to a slow `limitsFor` about those who live, at a time. */
 const REVIEWS_AT_ONCE = 16;
+/** Of a quota that nobody is refused by. */
+const UNLIMITED = Number.MAX_SAFE_INTEGER;
 /** What takes longer is no answer: its client retransmits for 39.5 s (RFC 8489 §6.2.1). */
 const LIMITS_TIMEOUT_MS = 10_000;
 
@@ -305,6 +307,7 @@ export class AdmissionControl {
     const limits = checkUserLimits(given);
     const admitted = this.#admitted.get(key);
     if (admitted === undefined) return;
+    this.#countIn(key, admitted, limits);
     const { slots } = this.#options;
     const { actor } = admitted.context;
     const userRate = limits?.userRate ?? this.#settings.userRate;
@@ -323,6 +326,34 @@ export class AdmissionControl {
     const told = changes.get(reactor) ?? [];
     changes.set(reactor, told);
     told.push({ questionId, ...grant });
+  }
+
+  /** Who lives since before there was a quota counts against it, also beyond it. */
+  #countIn(key: string, admitted: Admitted, limits: UserLimits | undefined): void {
+    if (admitted.lease !== undefined) return;
+    const { actor, client } = admitted.context;
+    const quotas = quotasFor(this.#settings.quotas ?? {}, { actor, client, user: limits?.allocations });
+    if (quotas.length === 0) return;
+    const { store, relayId } = this.#options;
+    const lease = `${relayId}/${key}`;
+    admitted.lease = lease;
+    const settle = (): void => {
+      // It may have ended while a slow store counted it.
+      if (this.#admitted.get(key) === admitted) void store.commit(lease);
+      else this.#giveBack(lease);
+    };
+    const fail = (error: unknown): void => {
+      // The next settings try again.
+      admitted.lease = undefined;
+      this.#log.error({ err: error }, "An allocation can't be counted against quotas");
+    };
+    try {
+      const reserved = store.reserve({ lease, quotas: quotas.map((quota) => ({ ...quota, limit: UNLIMITED })) });
+      if (reserved instanceof Promise) void reserved.then(settle, fail);
+      else settle();
+    } catch (error) {
+      fail(error);
+    }
   }
 
   #tell(changes: ReadonlyMap<number, readonly LimitChange[]>): void {

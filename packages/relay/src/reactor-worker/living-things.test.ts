@@ -52,6 +52,19 @@ test("tells the end of what lives, with what was last reported of it, and forget
   expect(living.end(9002)).toEqual([]);
 });
 
+test("a thing that was told just before what lives, in the same turn, has its end told too", () => {
+  const living = new LivingThings();
+  const peer = transportAddress("192.0.2.1", 0);
+  for (const id of [1, 2]) living.take({ type: "permissionCreated", context: context(id), peer });
+  const rest = { expiresInSeconds: 1, permissions: 1, channels: 0, connections: 0 };
+  living.replace([{ context: context(2), totals: totals(3), ...rest }]);
+  expect(living.end(9002).map(({ type }) => type)).toEqual(["permissionDeleted", "allocationDeleted"]);
+  living.take({ type: "permissionCreated", context: context(2), peer });
+  living.replace([]);
+  living.replace([{ context: context(2), totals: totals(3), ...rest }]);
+  expect(living.end(9003).map(({ type }) => type)).toEqual(["allocationDeleted"]);
+});
+
 test("begins with what lives when somebody begins to listen, and forgets it when nobody does any more", () => {
   const living = new LivingThings();
   living.take(created(1));

@@ -13,10 +13,16 @@ export class LivingThings {
   readonly #totals = new Map<string, Totals>();
   readonly #things = new Map<string, Map<string, Thing>>();
 
-  /** Allocations that live as somebody begins to listen. What was told before is forgotten. */
+  /**
+   * Allocations that live as somebody begins to listen. What was told of others is forgotten; of these, the things of the
+   * turn in which the reactor saw that somebody listens were told already.
+   */
   replace(allocations: readonly AllocationDescription[]): void {
+    const things = new Map(this.#things);
     this.#clear();
     for (const { context, totals } of allocations) {
+      const known = things.get(context.allocationId);
+      if (known !== undefined) this.#things.set(context.allocationId, known);
       this.#allocations.set(context.allocationId, JSON.stringify(context));
       this.#totals.set(context.allocationId, totals);
     }

@@ -126,7 +126,7 @@ export type FromWorker =
   | { readonly kind: "commit" | "release"; readonly questionId: number }
   /** Those whom it has admitted by itself and has not told of: from here on, their `release` is told. */
   | { readonly kind: "admitted"; readonly questions: readonly AdmissionQuestion[] }
-  /** What lives: nobody listened before, and nothing that was told counts. Nothing, when nobody listens any more. */
+  /** What lives: nobody listened before, and what was told of others doesn't count. Nothing, when nobody listens any more. */
   | { readonly kind: "living"; readonly allocations: readonly AllocationDescription[] }
   | { readonly kind: "failedAttempt"; readonly source: AttemptSource }
   | { readonly kind: "described"; readonly id: number; readonly allocations: readonly AllocationDescription[] }

@@ -69,6 +69,7 @@ export class ReactorThread {
   readonly #lives = new Lives();
   #restart: NodeJS.Timeout | undefined;
   readonly #questions = new ThreadQuestions();
+  #isDraining = false;
   #drained: (() => void) | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -154,8 +155,9 @@ export class ReactorThread {
     return new Promise((resolve, reject) => this.#live(resolve, reject));
   }
 
-  /** Admits no allocation from now on. Resolves when the last one has ended. */
+  /** Admits no allocation from now on, nor do the threads that follow this one. Resolves when the last one has ended. */
   drain(): Promise<void> {
+    this.#isDraining = true;
     if (this.#worker === undefined) return Promise.resolve();
     return new Promise((resolve) => {
       this.#drained = resolve;
@@ -219,6 +221,8 @@ export class ReactorThread {
       ready();
     };
     this.#port.open(port1, take);
+    // It waits there, and is read before the first packet.
+    if (this.#isDraining) this.#port.post({ kind: "drain" });
     worker.on("error", (error) => {
       death = error instanceof Error ? error : new Error(String(error));
     });

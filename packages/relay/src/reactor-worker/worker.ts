@@ -29,6 +29,7 @@ import { ReplaceablePeerPolicy } from "../replaceable-peer-policy.ts";
 import { Orders } from "./orders.ts";
 import { type FromWorker, Gauge, type ToWorker, type WorkerStart } from "./protocol.ts";
 import { ThreadAdmission } from "./thread-admission.ts";
+import { wantedEvents } from "./thread-events.ts";
 import { TurnClock } from "./turn-clock.ts";
 
 /** The longest wait for packets, in milliseconds; the second while an authentication runs on this thread's own promises. */
@@ -37,8 +38,6 @@ const LONGEST_WAIT_PENDING_MS = 5;
 /** The longest time that promises and timers of this thread wait for the event loop while packets come. */
 const LONGEST_STRETCH_MS = 10;
 const SAMPLE_DROPS_MS = 100;
-/** Whoever listens to what an allocation does is told of its end by the main thread, should this thread die. */
-const OF_LIVES: ReadonlySet<string> = new Set(["allocationCreated", "allocationDeleted"]);
 /** Beyond this, an unprivileged sleep is rounded up by the kernel's default slack of 50 µs. */
 const TIMER_SLACK_NS = 1000;
 
@@ -150,7 +149,7 @@ const engine = new TurnServer({
   ...(start.natDiscovery && { natDiscovery: start.natDiscovery }),
   nonceKey: start.nonceKey,
   admission: true,
-  events: (type) => interest.wants(type) || (OF_LIVES.has(type) && interest.followsAllocations),
+  events: wantedEvents(interest, start),
   gate: defence.gate(sourceRates),
   metersFor: createMeters(actorRates),
   ...(start.trafficReportSeconds !== undefined && { trafficReportSeconds: start.trafficReportSeconds }),

@@ -10,7 +10,13 @@ import { startHealth } from "./health.ts";
 import { discoverMachine, parseMetadataMethod } from "./metadata.ts";
 import { EVENT_REASONS, EVENT_TYPES, METRICS, metricsReference } from "./metric-table.ts";
 import { RelayMetrics } from "./relay-metrics.ts";
-import { otlpFromEnvironment, startTelemetry, type Telemetry, type TelemetryOptions } from "./telemetry.ts";
+import {
+  otlpFromEnvironment,
+  startTelemetry,
+  startWhenScraped,
+  type Telemetry,
+  type TelemetryOptions,
+} from "./telemetry.ts";
 
 const clean: (() => unknown)[] = [];
 afterEach(async () => {
@@ -140,6 +146,34 @@ describe("Prometheus", () => {
     const names = [...text.matchAll(/^# TYPE (turnpike_\w+)/gm)].map(([, name]) => name!);
     expect(names).toHaveLength(Object.keys(METRICS).length);
     for (const name of names) expect(page).toContain(`\`${name}\``);
+  });
+
+  it("tries again at the next scrape if the first could not start it, and stops all the same", async () => {
+    let starts = 0;
+    const port = await freePort();
+    const listener = await startWhenScraped({
+      version: "1.0.0",
+      prometheus: { host: "127.0.0.1", port },
+      onStart: () => {
+        if (++starts % 2 === 1) throw new Error("no memory");
+      },
+    });
+    clean.push(() => listener.stop());
+    const scrape = async (): Promise<number> => (await fetch(`http://127.0.0.1:${port}/metrics`)).status;
+    expect(await scrape()).toBe(500);
+    expect(await scrape()).toBe(200);
+    expect(await scrape()).toBe(200);
+    expect(starts).toBe(2);
+    const another = await freePort();
+    const failing = await startWhenScraped({
+      version: "1.0.0",
+      prometheus: { host: "127.0.0.1", port: another },
+      onStart: () => {
+        throw new Error("no memory");
+      },
+    });
+    expect((await fetch(`http://127.0.0.1:${another}/metrics`)).status).toBe(500);
+    await failing.stop();
   });
 
   it("has a bounded number of series, whatever happens", () => {

@@ -75,10 +75,16 @@ export async function startWhenScraped(options: ScrapedOptions): Promise<Pick<Te
   const { prometheus, onStart, ...others } = options;
   let starting: Promise<{ readonly scrape: Scrape; readonly stop: () => Promise<void> }> | undefined;
   const start = async (): Promise<Awaited<NonNullable<typeof starting>>> => {
-    const { startForScrapes } = await import("./open-telemetry.ts");
-    const { telemetry, scrape } = startForScrapes(others);
-    onStart(telemetry.meter);
-    return { scrape, stop: () => telemetry.stop() };
+    try {
+      const { startForScrapes } = await import("./open-telemetry.ts");
+      const { telemetry, scrape } = startForScrapes(others);
+      onStart(telemetry.meter);
+      return { scrape, stop: () => telemetry.stop() };
+    } catch (error) {
+      // The next scrape tries again.
+      starting = undefined;
+      throw error;
+    }
   };
   const listener = await openScrapeListener({
     ...prometheus,
@@ -87,7 +93,9 @@ export async function startWhenScraped(options: ScrapedOptions): Promise<Pick<Te
   return {
     async stop() {
       await listener.stop();
-      await (await starting)?.stop();
+      // What could not be started has told who scraped, and has nothing to stop.
+      const started = await starting?.catch(() => undefined);
+      await started?.stop();
     },
   };
 }

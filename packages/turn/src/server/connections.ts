@@ -175,18 +175,19 @@ export class Connections {
     this.#closePeer(connection);
   }
 
-  /** Ends the connections of an allocation to peers that may not be reached, and the attempts. */
-  endUnreachable(allocation: Allocation, now: Now): void {
-    for (const connection of allocation.connections) {
+  /** Ends the connections to peers that may not be reached, and the attempts. */
+  endUnreachable(now: Now): void {
+    for (const { connection, request, proof } of this.#dialling.values()) {
+      if (this.#byId.get(connection.id) !== connection || this.#isReachable(connection.peer)) continue;
+      this.#remove(connection, now);
+      // The world's answer finds no connection, and has what was reached closed.
+      replyAuthenticated(this.#core, request, failure(403, "Forbidden"), proof);
+    }
+    for (const connection of this.#byId.values()) {
       if (this.#isReachable(connection.peer)) continue;
       this.#remove(connection, now);
       this.#closePeer(connection);
       if (connection.data !== undefined) this.#closeClient(connection.data);
-      for (const dialling of this.#dialling.values()) {
-        if (dialling.connection !== connection) continue;
-        // The world's answer finds no connection, and has what was reached closed.
-        replyAuthenticated(this.#core, dialling.request, failure(403, "Forbidden"), dialling.proof);
-      }
     }
   }
 

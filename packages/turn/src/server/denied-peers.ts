@@ -19,6 +19,6 @@ export function enforcePeerPolicy(core: Core, connections: Connections, now: Now
       if (reach === "none") expirePermission(core, permission, now);
       else permission.onlyLiveRelayed = reach === "onlyLiveRelayed";
     }
-    connections.endUnreachable(allocation, now);
   }
+  connections.endUnreachable(now);
 }

@@ -150,7 +150,9 @@ export async function startConfiguredRelay(options: StartConfiguredRelayOptions)
         // The last that may be refused.
         relay.reloadCertificate(certificateOf(configuration));
         relay.configure(limits);
-        relay.replacePeers(configuration.peers);
+        // To hold what stands to rules takes a look at all of it.
+        if (!isDeepStrictEqual(configuration.peers, former.configuration.peers))
+          relay.replacePeers(configuration.peers);
         tell({ kind: "replaced", data: describe() });
         return { offersStay: isDeepStrictEqual(offers, offersOf(authenticator)) };
       } catch (error) {
