@@ -33,6 +33,20 @@ describe.each(["tcp", "tls", "ws", "wss", "dtls"] as const)("a client over %s", 
     expect(relay.stats()).toMatchObject({ allocations: 0, relaySockets: 0, streams: { connections: 1, accepted: 1 } });
   });
 
+  test("is given each of many packets that arrive together as its peer sent it", async () => {
+    const relay = await startStreams();
+    const client = await link(relay, transport);
+    const peer = await openPeer();
+    const relayed = await allocated(client);
+    expect(await client.bind(0x4001, peer.local)).toBe("success");
+    const contents = Array.from({ length: 20 }, (_, index) => [...bytes(40 + index * 4, index)]);
+    for (const content of contents) peer.send(Uint8Array.from(content), relayed);
+    for (const content of contents) {
+      const message = await client.receive();
+      expect([...(message ?? new Uint8Array()).subarray(4)]).toEqual(content);
+    }
+  });
+
   test("security case 13: the end of its connection ends its allocation, and nothing leaks", async () => {
     const relay = await startStreams({ engine: { mobility: false } });
     const clients = await Promise.all(Array.from({ length: 20 }, () => link(relay, transport)));

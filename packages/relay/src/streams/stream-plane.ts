@@ -86,11 +86,10 @@ export class StreamPlane {
     for (const acceptor of this.#acceptors) acceptor.setCertificate(certificate);
   }
 
-  /** Sends one frame to a client. The bytes must not change afterwards. */
+  /** Sends one frame to a client: a copy, for it leaves later, when a plane has the next packet in its buffer. */
   sendToClient(connection: number, buffer: Uint8Array, offset: number, length: number): void {
     const client = this.#connections.get(connection);
-    const bytes = offset === 0 && length === buffer.length ? buffer : buffer.subarray(offset, offset + length);
-    if (client === undefined || !client.send(bytes)) {
+    if (client === undefined || !client.send(Buffer.copyBytesFrom(buffer, offset, length))) {
       this.#values[PlaneCounter.closedSocket]!++;
       return;
     }
