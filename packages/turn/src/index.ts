@@ -23,7 +23,7 @@ export type { Direction, Meter, Rate } from "./server/meter.ts";
 export { checkEngineLimits } from "./server/core.ts";
 export { createPeerPolicy } from "./server/peer-policy.ts";
 export type { PeerDecision, PeerPolicy, PeerPolicyOptions } from "./server/peer-policy.ts";
-export type { AllocationDescription, EndableAllocation } from "./server/server.ts";
+export type { AllocationDescription, EndableAllocation } from "./server/administration.ts";
 export { TurnServer } from "./server/server.ts";
 export { prefixHash } from "./server/reply-limiter.ts";
 export { TurnClient } from "./client/client.ts";

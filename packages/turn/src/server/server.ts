@@ -1,4 +1,10 @@
 import { decodeMessage, hasAttribute, isChannelData, mobilityTicket, type TransportAddress } from "@turnpike/stun";
+import {
+  type AllocationDescription,
+  describeAllocations,
+  type EndableAllocation,
+  endAllocations,
+} from "./administration.ts";
 import { AllocateHandler } from "./allocate.ts";
 import { type Allocation, type ClientAddress, isNewTokenOf, isSameUser } from "./allocation.ts";
 import { authenticate, type Authenticated } from "./authenticate.ts";
@@ -15,9 +21,9 @@ import {
   Verdict,
 } from "./contract.ts";
 import { Connections } from "./connections.ts";
-import { allocationId, Core, type IncomingRequest } from "./core.ts";
+import { Core, type IncomingRequest } from "./core.ts";
 import { DataPath } from "./data-path.ts";
-import type { AllocationContext, DeletionReason, Totals } from "./events.ts";
+import type { DeletionReason } from "./events.ts";
 import { enforcePeerPolicy } from "./denied-peers.ts";
 import { HandOver } from "./hand-over.ts";
 import { reportIcmp } from "./icmp.ts";
@@ -29,7 +35,7 @@ import { bindChannel, createPermission } from "./permissions.ts";
 import { refreshAllocation } from "./refresh.ts";
 import { keepAddress } from "./registry.ts";
 import { failure, replyAuthenticated, type Answering, type Proof } from "./reply.ts";
-import { deleteAllocation, expireChannel, expirePermission, removeRelays, totalsOf } from "./teardown.ts";
+import { deleteAllocation, expireChannel, expirePermission, removeRelays } from "./teardown.ts";
 
 type AuthenticatedMethodName =
   | "allocate"
@@ -38,27 +44,6 @@ type AuthenticatedMethodName =
   | "channelBind"
   | "connect"
   | "connectionBind";
-
-/** What {@link TurnServer.endAllocations} may choose by. */
-export interface EndableAllocation {
-  /** As in events. */
-  readonly id: string;
-  readonly username: string;
-  readonly actor: string;
-  readonly credentialId: string | undefined;
-  readonly label: string | undefined;
-  readonly client: TransportAddress;
-}
-
-/** A living allocation. */
-export interface AllocationDescription {
-  readonly context: AllocationContext;
-  readonly totals: Totals;
-  readonly expiresInSeconds: number;
-  readonly permissions: number;
-  readonly channels: number;
-  readonly connections: number;
-}
 
 /**
  * The TURN server as a pure state machine (RFC 8656 over RFC 8489).
@@ -212,32 +197,12 @@ export class TurnServer implements ServerEngine {
    * one.
    */
   endAllocations(matches: (allocation: EndableAllocation) => boolean, reason: DeletionReason, now: Now): number {
-    let ended = 0;
-    this.#allocate.cancelThose(({ username, actor, credentialId, label }, client) =>
-      matches({ id: "", username, actor, credentialId, label, client }),
-    );
-    for (const allocation of this.#core.registry.allocations()) {
-      const { username, actor, credentialId, label } = allocation.credential;
-      const id = allocationId(this.#core, allocation);
-      if (!matches({ id, username, actor, credentialId, label, client: allocation.client.remote })) continue;
-      deleteAllocation(this.#core, allocation, reason, now);
-      ended++;
-    }
-    return ended;
+    return endAllocations(this.#core, this.#allocate, matches, reason, now);
   }
 
   /** What lives, with its traffic until now: for administrators. */
-  *describeAllocations(now: Now): IterableIterator<AllocationDescription> {
-    for (const allocation of this.#core.registry.allocations()) {
-      yield {
-        context: this.#core.context(allocation, now),
-        totals: totalsOf(allocation, now),
-        expiresInSeconds: Math.max(0, (allocation.expiresAtMs - now.monotonicMs) / 1000),
-        permissions: allocation.permissions.size,
-        channels: allocation.channels.size,
-        connections: allocation.connections.size,
-      };
-    }
+  describeAllocations(now: Now): IterableIterator<AllocationDescription> {
+    return describeAllocations(this.#core, now);
   }
 
   /** Holds allocations, those that are being made among them, to other limits. Those that have gone are left out. */
