@@ -1,7 +1,7 @@
 // `npm run bench:profile -- [--only ID,…] [--subjects NAME,…] [--write]`: where the CPU time of a packet or a request goes,
 // of ours, of coturn and of the yardstick, by samples of perf (Debian's linux-perf). `--write` makes
 // docs/performance/profiles.md.
-import { execFile, execFileSync, spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,12 +9,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import type { Load, Measurement } from "./generator.ts";
+import { preparePerf, PROFILED, startSampling } from "./perf.ts";
 import { loopback } from "./places.ts";
-import { type Part, partOf, parts, readSamples } from "./samples.ts";
+import { profileRequests, requestSections } from "./profile-requests.ts";
+import { type Profile, profileOf, profileTable } from "./profile-table.ts";
+import { type Part, partOf, parts } from "./samples.ts";
 import { scenarios } from "./scenarios.ts";
-import { prepare, startSubject, type Subject, type SubjectName, subjectNames } from "./subjects.ts";
+import { prepare, startSubject, type Subject, subjectNames } from "./subjects.ts";
 
-const DEFAULT = "voice-256-up,voice-256-down,voice-32-up,voice-32-down,bursts-32-up";
+const DEFAULT = "voice-256-up,voice-256-down,voice-32-up,voice-32-down,bursts-32-up,requests";
+/** Beside the packets' scenarios: each kind of request, of those that take any. */
+const REQUESTS = "requests";
+const REQUESTED: readonly (typeof subjectNames)[number][] = ["coturn", "batched"];
 const { values } = parseArgs({
   options: {
     only: { type: "string", default: DEFAULT },
@@ -28,34 +34,23 @@ const FREQUENCY = 1999;
 const LEAD_MS = 2000;
 const SAMPLED_SECONDS = 2;
 const LOAD_SECONDS = 4;
-/** Node tells perf of what it compiles. */
-const PROFILED = ["--perf-basic-prof-only-functions", "--interpreted-frames-native-stack"];
-const MAX_TEXT_BYTES = 1 << 30;
 const run = promisify(execFile);
 const generator = fileURLToPath(new URL("generator.ts", import.meta.url));
 
-/** Of one subject under one load. */
-interface Profile {
-  readonly name: SubjectName;
-  /** CPU time of a packet, while it was sampled. */
-  readonly costUs: number;
-  readonly samples: number;
-  readonly shares: ReadonlyMap<Part, number>;
-}
-
-if (spawnSync("perf", ["--version"]).error !== undefined) {
-  execFileSync("apt-get", ["install", "-y", "-o", "DPkg::Lock::Timeout=300", "linux-perf"], { stdio: "ignore" });
-}
+preparePerf();
 const { yardstick, blaster, coturnVersion } = prepare();
 const place = loopback();
 const folder = mkdtempSync(join(tmpdir(), "bench-profile-"));
 const wanted = values.only.split(",");
 const chosen = scenarios.filter(({ id }) => wanted.includes(id));
-if (chosen.length === 0) throw new Error(`There is no such scenario: ${scenarios.map(({ id }) => id).join(", ")}`);
+const known = [...scenarios.map(({ id }) => id), REQUESTS];
+if (!wanted.some((id) => known.includes(id))) throw new Error(`There is no such scenario: ${known.join(", ")}`);
 const sections: string[] = [];
-const found = new Map(chosen.map(({ id }): [string, Profile[]] => [id, []]));
+const found = new Map(chosen.map(({ id }): [string, Profile<Part>[]] => [id, []]));
+const requests: Awaited<ReturnType<typeof profileRequests>>[] = [];
+const subjects = subjectNames.filter((each) => values.subjects.split(",").includes(each));
 try {
-  for (const name of subjectNames.filter((each) => values.subjects.split(",").includes(each))) {
+  for (const name of chosen.length === 0 ? [] : subjects) {
     const subject = await startSubject(name, place.relay, yardstick, PROFILED);
     try {
       for (const { id, load } of chosen) found.get(id)?.push(await profile(subject, load));
@@ -63,10 +58,21 @@ try {
       await subject.stop();
     }
   }
+  // Of processes of their own: the packets' load leaves its allocations behind.
+  for (const name of REQUESTED.filter((each) => wanted.includes(REQUESTS) && subjects.includes(each))) {
+    const subject = await startSubject(name, place.relay, yardstick, PROFILED);
+    try {
+      requests.push(await profileRequests(subject, place.relay.ip, folder));
+    } finally {
+      await subject.stop();
+    }
+  }
 } finally {
   rmSync(folder, { recursive: true });
 }
-for (const { id, title } of chosen) sections.push(`## ${title}`, "", ...table(found.get(id) ?? []), "");
+for (const { id, title } of chosen)
+  sections.push(`## ${title}`, "", ...profileTable("packet", parts, found.get(id) ?? []), "");
+if (requests.length > 0) sections.push(...requestSections(requests));
 console.log(sections.join("\n"));
 if (values.write) {
   const lead = readFileSync(new URL("profiles.md", import.meta.url), "utf8").trimEnd();
@@ -76,7 +82,7 @@ if (values.write) {
   writeFileSync(new URL("../../docs/performance/profiles.md", import.meta.url), page);
 }
 
-async function profile(subject: Subject, shape: (typeof chosen)[number]["load"]): Promise<Profile> {
+async function profile(subject: Subject, shape: (typeof chosen)[number]["load"]): Promise<Profile<Part>> {
   const load: Load = {
     ...shape,
     protocol: subject.protocol,
@@ -97,38 +103,11 @@ async function profile(subject: Subject, shape: (typeof chosen)[number]["load"])
     JSON.stringify(load),
   ]);
   await sleep(LEAD_MS);
-  const file = join(folder, "perf.data");
-  const how = ["-q", "-e", "cpu-clock", "-F", String(FREQUENCY), "-g", "-p", String(subject.pid), "-o", file];
-  await run("perf", ["record", ...how, "--", "sleep", String(SAMPLED_SECONDS)]);
+  const sampling = await startSampling(subject.pid, FREQUENCY, join(folder, "packets.data"));
+  await sleep(SAMPLED_SECONDS * 1000);
+  const samples = await sampling.stop();
   const { stdout } = await loaded;
   const measured: Measurement = JSON.parse(stdout);
-  const said = await run("perf", ["script", "-i", file, "-F", "comm,tid,ip,sym,dso"], { maxBuffer: MAX_TEXT_BYTES });
-  const samples = readSamples(said.stdout);
-  const counts = new Map<Part, number>();
-  for (const frames of samples) counts.set(partOf(frames), (counts.get(partOf(frames)) ?? 0) + 1);
-  const shares = new Map([...counts].map(([part, count]) => [part, count / samples.length]));
-  return { name: subject.name, costUs: measured.cpuSecondsPerMillion, samples: samples.length, shares };
-}
-
-/** Microseconds of CPU time for a packet, by what they were spent on. */
-function table(profiles: readonly Profile[]): readonly string[] {
-  const us = ({ costUs, shares }: Profile, which: readonly Part[]): string =>
-    (costUs * which.reduce((sum, part) => sum + (shares.get(part) ?? 0), 0)).toFixed(2);
-  const row = (title: string, which: readonly Part[]): readonly string[] => [
-    title,
-    ...profiles.map((each) => us(each, which)),
-  ];
-  const kernel = parts.filter((part) => part.startsWith("kernel"));
-  const rows = [
-    ["µs of CPU time for a packet", ...profiles.map(({ name }) => name)],
-    ["---", ...profiles.map(() => "---:")],
-    ...parts.filter((part) => profiles.some(({ shares }) => shares.has(part))).map((part) => row(part, [part])),
-    row("**all of the kernel's**", kernel),
-    row(
-      "**all but the kernel's**",
-      parts.filter((part) => !kernel.includes(part)),
-    ),
-    ["samples", ...profiles.map(({ samples }) => String(samples))],
-  ];
-  return rows.map((cells) => `| ${cells.join(" | ")} |`);
+  const found = samples.map(({ frames }) => partOf(frames));
+  return profileOf(subject.name, measured.cpuSecondsPerMillion, found);
 }

@@ -2,48 +2,19 @@
 // run, each on one core. Requests are signed beforehand; each of the sockets has one under way. The server's own CPU time
 // per request (all its threads, from the kernel's scheduler) says what a core could do where the generator is the limit. The
 // first repeat, in which code is compiled and pages are touched for the first time, counts for neither of them.
-import { readdirSync, readFileSync } from "node:fs";
-import { Arena, loadLibc, SocketFactory } from "@turnpike/relay";
-import {
-  attribute,
-  lifetime,
-  requestedTransport,
-  transportAddress,
-  xorPeerAddress,
-  type EncodedAttribute,
-  type Method,
-} from "@turnpike/stun";
-import { SeededRandom } from "../../test/sim/support/random.ts";
-import { outcomeOf, StunClient, stunOf } from "../../test/sim/support/stun-client.ts";
 import { loopback } from "./places.ts";
+import { median } from "./report.ts";
+import { type Exchange, type Operation, operations, RequestLoad, SOCKETS } from "./request-load.ts";
 import { prepare, startSubject, type Subject, type SubjectName } from "./subjects.ts";
 
-const SOCKETS = 200;
 const ROUNDS = Number(process.argv[2] ?? "50");
 const REPEATS = 3;
-const ANSWER_TIMEOUT_MS = 5000;
-const LONGEST_ANSWER = 2048;
-
-const libc = loadLibc();
-if ("unavailable" in libc) throw new Error(libc.unavailable);
-const calls = libc;
-const arena = new Arena(calls, 4096);
-const factory = new SocketFactory(calls, arena);
-const scratch = arena.reserve(LONGEST_ANSWER);
-
-interface Client {
-  readonly fd: number;
-  readonly stun: StunClient;
-}
 
 /** What was measured of one kind of request. */
 interface Figures {
   readonly perSecond: number;
   readonly cpuUs: number;
 }
-
-const OPERATIONS = ["challenge", "Allocate", "Refresh", "CreatePermission", "Refresh 0"] as const;
-type Operation = (typeof OPERATIONS)[number];
 
 const path = loopback();
 const { yardstick, coturnVersion } = prepare();
@@ -60,7 +31,7 @@ console.log(
   `${SOCKETS} clients, ${ROUNDS} rounds, medians of ${REPEATS} after one to warm up; coturn ${coturnVersion}, one relay thread`,
 );
 console.log("                     requests/s     CPU µs each    per core, by CPU time");
-for (const operation of OPERATIONS) {
+for (const operation of operations) {
   const [theirs, ours] = [results.get("coturn")?.get(operation), results.get("batched")?.get(operation)];
   if (theirs === undefined || ours === undefined) throw new Error(`${operation} was not measured`);
   for (const [name, { perSecond, cpuUs }] of [
@@ -76,99 +47,23 @@ for (const operation of OPERATIONS) {
 }
 
 function measure(subject: Subject): Map<Operation, Figures[]> {
-  const server = transportAddress(path.relay.ip, subject.port);
-  // Of an address of their own each round: coturn holds on to a five-tuple after its allocation has ended.
-  let rounds = 0;
-  const openClients = (): Client[] => {
-    const local = transportAddress(`127.1.${(++rounds >> 8) & 255}.${rounds & 255}`, 0);
-    return Array.from({ length: SOCKETS }, (_, index) => {
-      const { fd } = factory.open({ local, remote: server });
-      return { fd, stun: new StunClient({ username: "u", password: "p" }, new SeededRandom(index + 1)) };
-    });
-  };
-  const allocate = [attribute(requestedTransport, 17)];
-  const permit = [attribute(xorPeerAddress, transportAddress("203.0.114.1", 9))];
-  const signed = (method: Method, attributes: readonly EncodedAttribute[]) => (client: Client) =>
-    client.stun.signed(method, attributes);
-  const kinds: readonly (readonly [Operation, (client: Client) => Uint8Array, number | "success"])[] = [
-    ["challenge", ({ stun }) => stun.plain("allocate", allocate), 401],
-    ["Allocate", signed("allocate", allocate), "success"],
-    ["Refresh", signed("refresh", [attribute(lifetime, 600)]), "success"],
-    ["CreatePermission", signed("createPermission", permit), "success"],
-    ["Refresh 0", signed("refresh", [attribute(lifetime, 0)]), "success"],
-  ];
-  const seen = new Map<Operation, Figures[]>(OPERATIONS.map((operation) => [operation, []]));
+  const load = new RequestLoad(subject, path.relay.ip);
+  const seen = new Map<Operation, Figures[]>(operations.map((operation) => [operation, []]));
   for (let repeat = 0; repeat <= REPEATS; repeat++) {
-    const sums = new Map<Operation, { ms: number; cpuNs: number }>();
-    for (let round = 0; round < ROUNDS; round++) {
-      const clients = openClients();
-      for (const [operation, make, expected] of kinds) {
-        const { ms, cpuNs } = exchangeAll(subject.pid, clients, make, expected);
-        const sum = sums.get(operation);
-        sums.set(operation, { ms: (sum?.ms ?? 0) + ms, cpuNs: (sum?.cpuNs ?? 0) + cpuNs });
-      }
-      for (const { fd } of clients) calls.close(fd);
-    }
-    const requests = ROUNDS * SOCKETS;
+    const exchanges = Array.from({ length: ROUNDS }, () => load.round()).flat();
     if (repeat === 0) continue;
-    for (const [operation, { ms, cpuNs }] of sums) {
-      seen.get(operation)?.push({ perSecond: (requests / ms) * 1000, cpuUs: cpuNs / 1000 / requests });
+    for (const operation of operations) {
+      const all = exchanges.filter((each) => each.operation === operation);
+      const sum = (of: (exchange: Exchange) => number): number => all.reduce((total, each) => total + of(each), 0);
+      const requests = sum((each) => each.requests);
+      const perSecond = (requests / sum(({ fromNs, toNs }) => toNs - fromNs)) * 1e9;
+      seen.get(operation)?.push({ perSecond, cpuUs: sum(({ cpuNs }) => cpuNs) / 1000 / requests });
     }
   }
   return seen;
 }
 
-/** One request of each client, all under way at once. */
-function exchangeAll(
-  pid: number,
-  clients: readonly Client[],
-  make: (client: Client) => Uint8Array,
-  expected: number | "success",
-): { readonly ms: number; readonly cpuNs: number } {
-  const requests = clients.map((client) => make(client));
-  const answers: Uint8Array[] = [];
-  const cpuBefore = cpuNs(pid);
-  const started = performance.now();
-  for (const [index, { fd }] of clients.entries()) {
-    const request = requests[index]!;
-    arena.bytes.set(request, scratch);
-    calls.write(fd, arena.address + scratch, request.length);
-  }
-  const waiting = new Set(clients.keys());
-  while (waiting.size > 0) {
-    for (const index of waiting) {
-      const length = calls.read(clients[index]!.fd, arena.address + scratch, LONGEST_ANSWER);
-      if (length <= 0) continue;
-      answers[index] = arena.bytes.slice(scratch, scratch + length);
-      waiting.delete(index);
-    }
-    if (performance.now() - started > ANSWER_TIMEOUT_MS) {
-      throw new Error(`${waiting.size} requests were not answered within ${ANSWER_TIMEOUT_MS} ms`);
-    }
-  }
-  const ms = performance.now() - started;
-  const used = cpuNs(pid) - cpuBefore;
-  for (const [index, { stun }] of clients.entries()) {
-    const answer = stunOf(answers[index]!);
-    const outcome = outcomeOf(answer);
-    if (outcome !== expected) throw new Error(`Answered ${outcome} where ${expected} was expected`);
-    if (outcome === 401) stun.learn(answer);
-  }
-  return { ms, cpuNs: used };
-}
-
-/** CPU time of all threads of a process, as the scheduler counts it. */
-function cpuNs(pid: number): number {
-  const threads = readdirSync(`/proc/${pid}/task`);
-  const times = threads.map((thread) =>
-    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]),
-  );
-  return times.reduce((sum, each) => sum + each, 0);
-}
-
 function medians(seen: Map<Operation, Figures[]>): Map<Operation, Figures> {
-  const median = (values: readonly number[]): number =>
-    values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
   return new Map(
     [...seen].map(([operation, figures]) => {
       const [rates, times] = [figures.map(({ perSecond }) => perSecond), figures.map(({ cpuUs }) => cpuUs)];

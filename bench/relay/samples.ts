@@ -5,6 +5,13 @@ export interface Frame {
   readonly file: string;
 }
 
+/** A moment of a thread that ran. */
+export interface Sample {
+  /** By the clock that perf was told to use. */
+  readonly atNs: number;
+  readonly frames: readonly Frame[];
+}
+
 /** What time is spent on, in the order of the tables. */
 export const parts = [
   "kernel: UDP receive",
@@ -32,17 +39,17 @@ const COMPILERS = /v8::internal::.*(?:compiler::|maglev::|Compil|Parser|interpre
 const CRYPTOGRAPHY = /sha1|sha256|hmac|md5|evp_|openssl|ossl_|crypto/i;
 const ROOM = /packages\/([a-z]+)\/(?:src|dist)\//;
 
-/** The samples in what `perf script -F comm,tid,ip,sym,dso` says. */
-export function readSamples(text: string): readonly (readonly Frame[])[] {
-  return text
-    .split("\n\n")
-    .map((block) =>
-      block.split("\n").flatMap((line): readonly Frame[] => {
-        const found = /^\s+[0-9a-f]+ (.*) \(([^()]*)\)$/.exec(line);
-        return found === null ? [] : [{ symbol: found[1] ?? "", file: found[2] ?? "" }];
-      }),
-    )
-    .filter((frames) => frames.length > 0);
+/** The samples in what `perf script --ns -F comm,tid,time,ip,sym,dso` says. */
+export function readSamples(text: string): readonly Sample[] {
+  return text.split("\n\n").flatMap((block): readonly Sample[] => {
+    const [head = "", ...lines] = block.trimStart().split("\n");
+    const [, seconds, ns] = / (\d+)\.(\d{9}): *$/.exec(head) ?? [];
+    const frames = lines.flatMap((line): readonly Frame[] => {
+      const found = /^\s+[0-9a-f]+ (.*) \(([^()]*)\)$/.exec(line);
+      return found === null ? [] : [{ symbol: found[1] ?? "", file: found[2] ?? "" }];
+    });
+    return frames.length === 0 ? [] : [{ atNs: Number(seconds) * 1e9 + Number(ns), frames }];
+  });
 }
 
 /** What the time of a sample was spent on. What a compiler put into its caller counts as the caller's. */

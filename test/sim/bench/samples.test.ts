@@ -1,22 +1,23 @@
 import { expect, test } from "vitest";
 import { partOf, readSamples } from "../../../bench/relay/samples.ts";
 
-const SCRIPT = `node-MainThread 23569 
+const SCRIPT = `node-MainThread 23569 31366.000000005: 
 	ffffffff82041c42 raw_local_deliver ([kernel.kallsyms])
 	ffffffff81e695bb net_rx_action ([kernel.kallsyms])
 	ffffffff81e31e7b __sys_sendmsg ([kernel.kallsyms])
 	          10ac4d __libc_sendmsg (/usr/lib/x86_64-linux-gnu/libc.so.6)
 
-reactor 0 23570 
+reactor 0 23570 31367.250000000: 
 	    7f8a3a292721 JS:*'channelData file:///home/x/packages/turn/src/server/data-path.ts:60:14 (/tmp/perf-23569.map)
 	    7f8a3a28c78b JS:*'sendToPeer file:///home/x/packages/relay/src/plane.ts:1:1 (/tmp/perf-23569.map)
 `;
 
 test("frames of samples are read from the inside out", () => {
   const samples = readSamples(SCRIPT);
-  expect(samples.map((frames) => frames.length)).toEqual([4, 2]);
-  expect(samples[0]?.[3]).toEqual({ symbol: "__libc_sendmsg", file: "/usr/lib/x86_64-linux-gnu/libc.so.6" });
-  expect(samples.map(partOf)).toEqual(["kernel: delivery on loopback", "turn"]);
+  expect(samples.map(({ frames }) => frames.length)).toEqual([4, 2]);
+  expect(samples.map(({ atNs }) => atNs)).toEqual([31_366_000_000_005, 31_367_250_000_000]);
+  expect(samples[0]?.frames[3]).toEqual({ symbol: "__libc_sendmsg", file: "/usr/lib/x86_64-linux-gnu/libc.so.6" });
+  expect(samples.map(({ frames }) => partOf(frames))).toEqual(["kernel: delivery on loopback", "turn"]);
 });
 
 const KERNEL = "[kernel.kallsyms]";
