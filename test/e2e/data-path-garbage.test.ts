@@ -4,6 +4,9 @@ import { encodeChannelData } from "@turnpike/stun";
 import { expect, test } from "vitest";
 import { Generator, InlineRelay } from "../support/inline-relay.ts";
 
+/** At most: a busy machine takes more of them. */
+const ROUNDS = 12;
+
 const libc = loadLibc();
 
 if ("unavailable" in libc) {
@@ -34,14 +37,16 @@ if ("unavailable" in libc) {
     };
     // The code is compiled, the tables have their size.
     circle(200_000);
-    const bytesPerPacket = [1, 2, 3].map(() => {
+    // What the compiler and the runner take meanwhile is no part of a packet: what is would be in every round, with 16
+    // bytes at the least.
+    let bytesPerPacket = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < ROUNDS && bytesPerPacket >= 0.5; round++) {
       const before = getHeapStatistics().total_allocated_bytes;
       const relayed = circle(500_000);
-      return (getHeapStatistics().total_allocated_bytes - before) / relayed;
-    });
-    // What the compiler and the runner take meanwhile is no part of a packet: what is would be in every round.
-    expect(Math.min(...bytesPerPacket)).toBeLessThan(0.5);
+      bytesPerPacket = Math.min(bytesPerPacket, (getHeapStatistics().total_allocated_bytes - before) / relayed);
+    }
+    expect(bytesPerPacket).toBeLessThan(0.5);
     void generator.plane.stop();
     void relay.plane.stop();
-  }, 60_000);
+  }, 120_000);
 }
